@@ -1,0 +1,35 @@
+"""jfr-mp: runs jobflow workflows on clusters, with one supervised process per concern.
+
+The public interface is what this module offers; names are imported when they are first used, so that the command line
+starts without jobflow.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jfr_mp.config import ConfigManager
+    from jfr_mp.controller import JobController
+    from jfr_mp.runner import Runner
+    from jfr_mp.submit import get_jobstore, set_run_config, submit_flow
+
+__version__ = "0.1.0"
+
+__all__ = ["ConfigManager", "JobController", "Runner", "get_jobstore", "set_run_config", "submit_flow"]
+
+_HOMES = {
+    "ConfigManager": "config",
+    "JobController": "controller",
+    "Runner": "runner",
+    "get_jobstore": "submit",
+    "set_run_config": "submit",
+    "submit_flow": "submit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

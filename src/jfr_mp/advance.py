@@ -1,0 +1,151 @@
+"""Claim, run, commit: the one way in which a job moves by a step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+
+from jfr_mp.errors import LeaseLost
+from jfr_mp.failures import outcome_of
+from jfr_mp.model import JobDoc
+from jfr_mp.outcomes import Completion, Fail, Outcome, Retry
+from jfr_mp.services import Services
+from jfr_mp.states import JobState, Step
+from jfr_mp.steps import STEP_FUNCTIONS
+from jfr_mp.store.claims import claim, commit
+from jfr_mp.store.connection import QueueDatabase
+from jfr_mp.store.faults import TRANSIENT
+from jfr_mp.store.locks import MongoLock
+from jfr_mp.wakeups import Wakeups
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What one advance did: the job, and the states in which there now is new work."""
+
+    db_id: str
+    worker: str
+    states: tuple[JobState, ...]
+
+
+class Advancer:
+    """Moves jobs by steps.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    services
+        What the steps may use.
+    owner
+        The identity that the locks name.
+    wakeups
+        Tells when to give up waiting for a database that is away.
+    """
+
+    def __init__(self, db: QueueDatabase, services: Services, owner: str, wakeups: Wakeups) -> None:
+        self.db = db
+        self.services = services
+        self._owner = owner
+        self._wakeups = wakeups
+
+    def advance(
+        self,
+        step: Step,
+        *,
+        query: Mapping[str, Any] | None = None,
+        exclude_workers: Collection[str] = (),
+        outcome: Outcome | None = None,
+    ) -> Advanced | None:
+        """Take the next job of a step through it.
+
+        Parameters
+        ----------
+        step
+            The step.
+        query
+            Further conditions on the job document.
+        exclude_workers
+            Workers whose jobs are left alone.
+        outcome
+            What is to be written, where it is known already; else the step is run.
+
+        Returns
+        -------
+        Advanced or None
+            None where no job is waiting for this step.
+        """
+        with claim(self.db, step, self._owner, query=query, exclude_workers=exclude_workers) as lock:
+            document = lock.locked_document
+            if document is None:
+                return None
+            news = self.finish(lock, step, outcome)
+            return Advanced(document["db_id"], document["worker"], news)
+
+    def finish(self, lock: MongoLock, step: Step, outcome: Outcome | None = None) -> tuple[JobState, ...]:
+        """Run a step for a job that is locked, write its outcome and release the lock.
+
+        Returns
+        -------
+        tuple of JobState
+            The states in which there now is new work; nothing where the lock was lost meanwhile.
+        """
+        document = lock.locked_document
+        if document is None:
+            raise ValueError("the lock holds no job")
+        result = outcome or self._run(step, document)
+        _log(step, document, result)
+        try:
+            return self._commit(lock, step, result)
+        except LeaseLost as error:
+            logger.warning("%s of job %s abandoned: %s", step.name, document["db_id"], error)
+            return ()
+
+    def _run(self, step: Step, document: dict[str, Any]) -> Outcome:
+        logger.debug("%s of job %s begins", step.name, document["db_id"])
+        try:
+            return STEP_FUNCTIONS[step](JobDoc.model_validate(document), self.services)
+        except Exception as error:  # whatever one job's data make a step raise must not stop the other jobs
+            logger.debug("%s of job %s raised", step.name, document["db_id"], exc_info=True)
+            return outcome_of(error)
+
+    def _commit(self, lock: MongoLock, step: Step, outcome: Outcome) -> tuple[JobState, ...]:
+        """Write an outcome, however long the database is away: the step must not be done again for that."""
+        patiently = Retrying(
+            retry=retry_if_exception_type(TRANSIENT),
+            wait=wait_exponential(multiplier=0.1, max=2),
+            stop=lambda _state: self._wakeups.stop_requested,
+            sleep=self._wakeups.wait,
+            before_sleep=_log_database_away,
+            reraise=True,
+        )
+        policy = self.services.project.runner
+        try:
+            return patiently(commit, self.db, lock, step, outcome, policy)
+        except (LeaseLost, *TRANSIENT):
+            raise
+        except Exception as error:  # the outcome itself cannot be written, for instance because it is too large
+            return patiently(commit, self.db, lock, step, outcome_of(error), policy)
+
+
+def _log(step: Step, document: Mapping[str, Any], outcome: Outcome) -> None:
+    if isinstance(outcome, Fail):
+        logger.error("%s of job %s failed: %s", step.name, document["db_id"], outcome.why)
+    elif isinstance(outcome, Retry):
+        logger.warning("%s of job %s will be tried again: %s", step.name, document["db_id"], outcome.why)
+    elif isinstance(outcome, Completion) and outcome.error:
+        last_line = outcome.error.strip().rpartition("\n")[2]
+        logger.info("%s of job %s: %s, %s", step.name, document["db_id"], outcome.state.value, last_line)
+    else:
+        logger.info("%s of job %s: %s", step.name, document["db_id"], outcome.state.value)
+
+
+def _log_database_away(state: RetryCallState) -> None:
+    if state.attempt_number == 1 and state.outcome is not None:
+        logger.warning("the database is away, an outcome waits to be written: %s", state.outcome.exception())

@@ -1,0 +1,266 @@
+"""The other ends of the bus: that of a role process, and that of the command line."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+import zmq
+
+from jfr_mp.bus.messages import (
+    BusMessage,
+    Goodbye,
+    Heartbeat,
+    LogLevelRequest,
+    MasterStatus,
+    Message,
+    Refusal,
+    Register,
+    SetLogLevel,
+    StatusReply,
+    StatusRequest,
+    StopOrder,
+    StopRequest,
+    Wake,
+    decode,
+    encode,
+    topic,
+)
+from jfr_mp.bus.paths import RunDir
+from jfr_mp.config import LogLevel
+from jfr_mp.errors import BusError
+from jfr_mp.states import JobState, Role
+
+logger = logging.getLogger(__name__)
+
+#: Milliseconds that the last messages of a closing socket may take; with a dead master they never arrive.
+_LINGER = 200
+
+
+class RoleBus:
+    """The bus as a role process sees it: wake-ups and orders come in, events and its condition go out.
+
+    One thread uses it; `wake` and `request_stop` may be called from anywhere. Make one by `connect`.
+
+    Attributes
+    ----------
+    on_log_level
+        Called, inside `wait`, with the new level when the user changes it.
+    on_stop
+        Called once, wherever the stop was requested, a signal handler and another thread included.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._context = context
+        self._control = context.socket(zmq.DEALER)
+        self._publisher = context.socket(zmq.PUB)
+        self._subscriber = context.socket(zmq.SUB)
+        self._wake_in, self._wake_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poller = zmq.Poller()
+        self._stop = False
+        self.on_log_level: Callable[[LogLevel], None] | None = None
+        self.on_stop: Callable[[], object] | None = None
+
+    @classmethod
+    def connect(cls, run_dir: Path, name: str, role: Role, owner: str, wake_on: Iterable[JobState]) -> RoleBus:
+        """Connect to the master of `run_dir` and register there.
+
+        Connect early: the process can be stopped from then on. It counts as ready when it reports RUNNING.
+
+        Parameters
+        ----------
+        run_dir
+            The directory of the master.
+        name, role, owner
+            Who this process is, as the master told it when it was started.
+        wake_on
+            The states of jobs whose wake-ups it wants.
+        """
+        bus, addresses = cls(zmq.Context()), RunDir(run_dir)
+        # The owner differs for each process, so that nothing sent to or by a dead predecessor is taken for its own.
+        bus._control.setsockopt(zmq.IDENTITY, owner.encode())
+        for bus_socket, address in (
+            (bus._control, addresses.control),
+            (bus._publisher, addresses.events_in),
+            (bus._subscriber, addresses.events_out),
+        ):
+            bus_socket.linger = _LINGER
+            bus_socket.connect(address)
+        for state in wake_on:
+            bus._subscriber.setsockopt(zmq.SUBSCRIBE, topic(state))
+        for source in (bus._control, bus._subscriber, bus._wake_in):
+            bus._poller.register(source, zmq.POLLIN)
+        bus._send(Register(name=name, role=role, pid=os.getpid(), owner=owner))
+        return bus
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether this process should end after the step in hand."""
+        return self._stop
+
+    def wait(self, timeout: float) -> set[JobState]:
+        """Block until a wake-up or an order comes, but no longer than `timeout` seconds.
+
+        Returns
+        -------
+        set of JobState
+            The states that have new jobs; empty after an order, a call of `wake` or the time.
+        """
+        if self.stop_requested:
+            return set()
+        self._poller.poll(math.ceil(max(0.0, timeout) * 1000))
+        self._empty_pipe()
+        for message in _messages(self._control):
+            self._obey(message)
+        return {message.state for message in _messages(self._subscriber) if isinstance(message, Wake)}
+
+    def publish(self, state: JobState, worker: str, db_id: str) -> None:
+        """Tell everybody that a job is now in `state`; where nobody listens, nothing happens."""
+        wake = Wake(state=state, worker=worker, db_id=db_id)
+        _send(self._publisher, [topic(state), encode(wake)])
+
+    def report(self, state: str, doing: str | None = None, last_error: str | None = None) -> None:
+        """Tell the master how this process is.
+
+        Parameters
+        ----------
+        state
+            ``RUNNING`` once it is ready for work; ``STARTING`` asks for patience, as where the database is away.
+        doing
+            What it works on.
+        last_error
+            What went wrong, for the status; None is no news.
+        """
+        self._send(Heartbeat(state=state, doing=doing, last_error=last_error))
+
+    def request_stop(self) -> None:
+        """Have this process end after the step in hand; safe in a signal handler and in any thread."""
+        # Once only: a signal handler that interrupts `on_stop` must not enter it again, it may hold a lock.
+        if not self._stop:
+            self._stop = True
+            if self.on_stop is not None:
+                self.on_stop()
+        self.wake()
+
+    def wake(self) -> None:
+        """End the current or the next `wait`; safe in a signal handler and in any thread."""
+        try:
+            os.write(self._wake_out, b"!")
+        except OSError:  # the pipe is full, so the next `wait` ends anyway; or the bus was closed before
+            return
+
+    def close(self, reason: str = "done") -> None:
+        """Say goodbye and close; nothing can be sent afterwards, and closing again does nothing."""
+        if self._control.closed:
+            return
+        self._send(Goodbye(reason=reason))
+        for bus_socket in (self._control, self._publisher, self._subscriber):
+            bus_socket.close()
+        self._context.term()
+        # A late `wake` must not write into a file that has got this number by then.
+        wake_out, self._wake_out = self._wake_out, -1
+        os.close(wake_out)
+        os.close(self._wake_in)
+
+    def _obey(self, message: Message) -> None:
+        match message:
+            case StopOrder():
+                self.request_stop()
+            case SetLogLevel(level=level):
+                if self.on_log_level is not None:
+                    self.on_log_level(level)
+            case _:
+                logger.warning("the master sent a message that is no order: %s", message.kind)
+
+    def _send(self, message: BusMessage) -> None:
+        _send(self._control, [encode(message)])
+
+    def _empty_pipe(self) -> None:
+        try:
+            while os.read(self._wake_in, 4096):
+                pass
+        except BlockingIOError:
+            return
+
+
+def _send(bus_socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
+    """Send, or drop the message where the other side has not read for so long that the queue is full."""
+    try:
+        bus_socket.send_multipart(frames, zmq.NOBLOCK)
+    except zmq.Again:
+        logger.debug("a message was dropped, nobody reads the bus")
+
+
+def _messages(bus_socket: zmq.Socket[bytes]) -> Iterator[Message]:
+    """Yield the messages that have come; one that is not understood is logged and left out."""
+    while True:
+        try:
+            frames = bus_socket.recv_multipart(zmq.NOBLOCK)
+        except zmq.Again:
+            return
+        try:
+            yield decode(frames[-1])
+        except BusError as error:
+            logger.warning("%s", error)
+
+
+class MasterClient:
+    """Asks a master; each call sends one request and waits for its reply.
+
+    Parameters
+    ----------
+    run_dir
+        The directory of the master.
+    timeout
+        Seconds after which a master that does not answer raises `BusError`.
+    """
+
+    def __init__(self, run_dir: RunDir, timeout: float = 5.0) -> None:
+        self._run_dir = run_dir
+        self._timeout = timeout
+        self._context = zmq.Context()
+
+    def status(self) -> MasterStatus:
+        """Return how the master and its role processes are."""
+        reply = self._ask(StatusRequest())
+        if not isinstance(reply, StatusReply):
+            raise BusError(f"the master in {self._run_dir.path} answered {reply.kind} when asked for its status")
+        return reply.master
+
+    def stop(self, *, drain: bool = True) -> None:
+        """Let the master stop: after the steps in hand if `drain`, else at once. It answers before it does."""
+        self._ask(StopRequest(drain=drain))
+
+    def set_log_level(self, level: LogLevel) -> None:
+        """Let the master and its processes log from this level on."""
+        self._ask(LogLevelRequest(level=level))
+
+    def close(self) -> None:
+        """End; a request that was not sent until now is dropped."""
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: BusMessage) -> Message:
+        # A socket of its own for each request: the late reply to one that timed out cannot be taken for the next one's.
+        with self._context.socket(zmq.DEALER) as bus_socket:
+            bus_socket.linger = 0
+            bus_socket.connect(self._run_dir.control)
+            bus_socket.send(encode(request))
+            if not bus_socket.poll(math.ceil(self._timeout * 1000)):
+                raise BusError(
+                    f"the master in {self._run_dir.path} did not answer within {self._timeout:g} s: see its log, or "
+                    "end it with `jfr-mp kill`"
+                )
+            reply = decode(bus_socket.recv_multipart()[-1])
+        if isinstance(reply, Refusal):
+            raise BusError(f"the master in {self._run_dir.path} refused: {reply.why}")
+        return reply

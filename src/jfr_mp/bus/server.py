@@ -1,0 +1,110 @@
+"""The master's end of the bus."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from jfr_mp.bus.messages import BusMessage, Message, Refusal, decode, encode
+from jfr_mp.bus.paths import RunDir
+from jfr_mp.errors import BusError
+
+logger = logging.getLogger(__name__)
+
+#: Events forwarded in one turn: a burst of them must not keep the master from its signals.
+_EVENTS_A_TURN = 1000
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A message and the address of its sender, to which a reply goes."""
+
+    sender: bytes
+    message: Message
+
+
+class BusServer:
+    """The sockets of a master: it answers on the control way and forwards what comes on the event way.
+
+    One thread uses it. `wait` is the one place where that thread blocks, so other sources of news join it by `watch`.
+
+    Parameters
+    ----------
+    run_dir
+        Where the sockets are made; it must exist.
+    """
+
+    def __init__(self, run_dir: RunDir) -> None:
+        self._context = zmq.Context()
+        self._control = self._context.socket(zmq.ROUTER)
+        self._events_in = self._context.socket(zmq.XSUB)
+        self._events_out = self._context.socket(zmq.XPUB)
+        self._poller = zmq.Poller()
+        addresses = (run_dir.control, run_dir.events_in, run_dir.events_out)
+        try:
+            for bus_socket, address in zip(self._sockets, addresses, strict=True):
+                bus_socket.linger = 200
+                bus_socket.bind(address)
+                self._poller.register(bus_socket, zmq.POLLIN)
+        except zmq.ZMQError as error:
+            self.close()
+            raise BusError(f"cannot open the bus in {run_dir.path}: {error}") from error
+
+    @property
+    def _sockets(self) -> tuple[zmq.Socket[bytes], ...]:
+        return (self._control, self._events_in, self._events_out)
+
+    def watch(self, fd: int) -> None:
+        """Let `wait` return when this file descriptor becomes readable."""
+        self._poller.register(fd, zmq.POLLIN)
+
+    def wait(self, timeout: float) -> None:
+        """Block until something has come or `timeout` seconds have passed."""
+        self._poller.poll(math.ceil(max(0.0, timeout) * 1000))
+
+    def receive(self) -> Iterator[Letter]:
+        """Yield the control messages that have come, and forward the events."""
+        self._forward(self._events_in, self._events_out)
+        self._forward(self._events_out, self._events_in)
+        while True:
+            try:
+                sender, *frames = self._control.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                yield Letter(sender, decode(frames[-1] if frames else b""))
+            except BusError as error:
+                logger.warning("%s", error)
+                self.send(sender, Refusal(why=str(error)))
+
+    def send(self, receiver: bytes, message: BusMessage) -> None:
+        """Send a message; one to somebody who has gone is dropped."""
+        self._control.send_multipart([receiver, encode(message)], zmq.NOBLOCK)
+
+    @staticmethod
+    def _forward(source: zmq.Socket[bytes], target: zmq.Socket[bytes]) -> None:
+        for _ in range(_EVENTS_A_TURN):
+            try:
+                target.send_multipart(source.recv_multipart(zmq.NOBLOCK), zmq.NOBLOCK)
+            except zmq.Again:
+                return
+
+    def close(self) -> None:
+        """Close the sockets; the files of the sockets go with the run directory."""
+        for bus_socket in self._sockets:
+            bus_socket.close()
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,76 @@
+"""``jfr-mp status``: what runs, and how far the jobs are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from jfr_mp.cli.complaints import warn
+from jfr_mp.cli.help_text import with_list
+from jfr_mp.cli.options import JsonOption, ProjectOption
+from jfr_mp.cli.output import print_json, print_sheet
+from jfr_mp.cli.rows import counts_text, role_sheet
+from jfr_mp.cli.session import job_controller, load_project
+from jfr_mp.errors import DatabaseError, ExitCode
+from jfr_mp.states import JobState
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+
+
+@with_list(
+    "The exit code says it, too",
+    {
+        "0": "a master runs, and none of its processes has given up",
+        "4": "no master runs on this machine, and the database, which knows the others, does not answer",
+        "5": "no master runs anywhere",
+        "7": "a process has given up (FATAL): its last error and `jfr-mp logs` say why",
+    },
+)
+def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> None:
+    """Show the masters of a project, their role processes and the numbers of jobs by state.
+
+    With the database down, the masters of this machine are shown all the same, and "jobs" is null in JSON.
+    """
+    from jfr_mp.supervisor import launch
+
+    chosen = load_project(project)
+    masters = [master.model_dump(mode="json") for master in launch.masters(chosen)]
+    counts: dict[str, int] | None = None
+    try:
+        counts = count_jobs(chosen)
+    except DatabaseError as error:
+        warn(f"the jobs cannot be counted, and masters of other machines are not seen: {error}")
+    if as_json:
+        print_json({"project": chosen.name, "masters": masters, "jobs": counts})
+    else:
+        _print(chosen.name, masters, counts)
+    raise typer.Exit(exit_code(masters, database_answers=counts is not None))
+
+
+def count_jobs(project: Project) -> dict[str, int]:
+    """Return the number of jobs in each state that has any, in the order in which a job meets the states."""
+    with job_controller(project) as controller:
+        counts = controller.count_jobs_states(list(JobState))
+    return {state.name: counts[state] for state in JobState if counts.get(state)}
+
+
+def exit_code(masters: Sequence[Mapping[str, Any]], *, database_answers: bool) -> ExitCode:
+    """Return what the status rows of all masters mean to a script."""
+    if any(role["state"] == "FATAL" for master in masters for role in master["roles"]):
+        return ExitCode.START_FAILED
+    if masters:
+        return ExitCode.OK
+    return ExitCode.NOT_RUNNING if database_answers else ExitCode.DATABASE
+
+
+def _print(name: str, masters: Sequence[Mapping[str, Any]], counts: Mapping[str, int] | None) -> None:
+    typer.echo(f"Project {name}")
+    for master in masters:
+        print_sheet(role_sheet(master["roles"]), f"Master on {master['host']}, pid {master['pid']}: {master['state']}")
+    if not masters:
+        typer.echo("Nothing is running. `jfr-mp start` starts it.")
+    if counts is not None:
+        typer.echo(f"Jobs: {counts_text(counts)}")

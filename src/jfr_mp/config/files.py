@@ -1,0 +1,167 @@
+"""Reading and writing configuration files: YAML, JSON and TOML.
+
+An error names the file, the line or field, and what is wrong; it never quotes a value, which may be a password.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from jfr_mp.config.validation import explain
+from jfr_mp.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a file in the format that its suffix names (JSON where it names none).
+
+    Returns
+    -------
+    dict
+        The fields of the file; an empty file has none.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or does not parse, or holds something else than named fields.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+    data = _PARSERS.get(path.suffix.lower(), _parse_json)(path, text)
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must hold named fields (`name: value`), not a {type(data).__name__}")
+    return data
+
+
+def validate(model: type[Model], data: Mapping[str, Any], path: Path, context: dict[str, Any] | None = None) -> Model:
+    """Build `model` from the fields of the file `path`.
+
+    Raises
+    ------
+    ConfigError
+        One line for each wrong field: ``file: field.path: what is wrong; what is allowed``.
+    """
+    try:
+        return model.model_validate(data, context=context)
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in explain(error, data))) from None
+
+
+def dump(path: Path, data: Mapping[str, Any]) -> None:
+    """Write `data` in the format that the suffix of `path` names, whole or not at all, for the owner's eyes only.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be written; an old one is unchanged.
+    """
+    # A link to a file that is kept elsewhere stays a link.
+    target = path.resolve()
+    temporary = None
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            _WRITERS[path.suffix.lower()](data, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; check the folder's permissions") from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _parse_yaml(path: Path, text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.reader import ReaderError
+
+    try:
+        # The pure parser speaks YAML 1.2, in which `no` and `on` are text; the one in C does not.
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
+        raise ConfigError(f"{path}{line}: is not valid YAML: {_before_quotation(error.problem)}") from None
+    except ReaderError as error:
+        number = text.count("\n", 0, error.position) + 1
+        raise ConfigError(f"{path}, line {number}: is not valid YAML: a character is not allowed") from None
+    except (YAMLError, ValueError, RecursionError):
+        # Such as a date in a month 13; the parser tells neither the line nor the field.
+        raise ConfigError(f"{path}: is not valid YAML: it holds a value that does not exist") from None
+
+
+def _before_quotation(problem: str | None) -> str:
+    """Cut a message of the parser before it quotes the file, maybe a password; punctuation and token names may stay."""
+    harmless = re.match(r"""([^'"]|'<[\w ]+>'|'.{1,2}')*""", problem or "")
+    return (harmless[0].rstrip() if harmless else "") or "it cannot be parsed"
+
+
+def _parse_json(path: Path, text: str) -> Any:
+    try:
+        return json.loads(text) if text.strip() else None
+    except json.JSONDecodeError as error:
+        where = f"{path}, line {error.lineno}, column {error.colno}"
+        raise ConfigError(f"{where}: is not valid JSON: {error.msg}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is not valid JSON: nested too deeply") from None
+
+
+def _parse_toml(path: Path, text: str) -> Any:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: is not valid TOML: {error}") from None
+
+
+def _write_yaml(data: Mapping[str, Any], file: Any) -> None:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.dump(dict(data), file)
+
+
+def _write_json(data: Mapping[str, Any], file: Any) -> None:
+    json.dump(data, file, indent=2)
+    file.write("\n")
+
+
+def _write_toml(data: Mapping[str, Any], file: Any) -> None:
+    import tomlkit
+
+    tomlkit.dump(_without_none(data), file)
+
+
+def _without_none(value: Any) -> Any:
+    """Leave out what is None, at any depth: TOML has no word for it."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_none(item) for item in value if item is not None]
+    return value
+
+
+_PARSERS: dict[str, Callable[[Path, str], Any]] = {".yaml": _parse_yaml, ".yml": _parse_yaml, ".toml": _parse_toml}
+_WRITERS: dict[str, Callable[[Mapping[str, Any], Any], None]] = {
+    ".yaml": _write_yaml,
+    ".json": _write_json,
+    ".toml": _write_toml,
+}

@@ -1,0 +1,333 @@
+"""The project files in the projects folder: found, read, checked, changed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jfr_mp.config import files
+from jfr_mp.config.project import Project
+from jfr_mp.config.settings import get_settings
+from jfr_mp.config.validation import listed, suggestion
+from jfr_mp.errors import ConfigError, ProjectParsingError, ProjectUndefinedError
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+    from maggma.stores import MongoStore
+
+    from jfr_mp.config.workers import ExecutionConfig, WorkerConfig
+
+logger = logging.getLogger(__name__)
+
+
+class ProjectData(NamedTuple):
+    """A project and the file that holds it; `ext` is the suffix of the file, without the dot."""
+
+    filepath: Path
+    project: Project
+    ext: str
+
+
+class ConfigManager:
+    """The projects of a user.
+
+    A file that is not valid hides no other one: it is in `broken`, and asking for its project says what is wrong.
+
+    Parameters
+    ----------
+    exclude_unset
+        Write only the fields of a project that were given.
+    exclude_none
+        Write only the fields of a project that are not None. As in TOML, which has no word for it, a None that is not
+        the default is lost.
+    warn
+        Log what is wrong with broken files.
+
+    Attributes
+    ----------
+    projects_folder : Path
+        Where the files are.
+    projects_data : dict
+        The valid projects by their names.
+    broken : dict
+        A `ProjectParsingError` for each other project, by its name, or by the name of its file where it has none.
+
+    Raises
+    ------
+    ConfigError
+        The settings are wrong, or the projects folder cannot be read.
+    """
+
+    projects_ext = ("json", "yaml", "toml")
+
+    def __init__(self, exclude_unset: bool = False, exclude_none: bool = False, warn: bool = False) -> None:
+        self.exclude_unset = exclude_unset
+        self.exclude_none = exclude_none
+        self.warn = warn
+        settings = get_settings()
+        self.projects_folder = settings.projects_folder
+        self._chosen = settings.project
+        self.broken: dict[str, ProjectParsingError] = {}
+        self.projects_data = self.load_projects_data()
+
+    @property
+    def projects(self) -> dict[str, Project]:
+        """The valid projects by their names."""
+        return {name: data.project for name, data in self.projects_data.items()}
+
+    def load_projects_data(self) -> dict[str, ProjectData]:
+        """Read all project files anew and return the valid ones by the names of the projects."""
+        found: dict[str, list[ProjectData]] = {}
+        errors: dict[str, list[str]] = {}
+        for path in self._project_files():
+            name = path.stem
+            try:
+                raw = files.load(path)
+                name = str(raw.get("name") or name)
+                project = self._validated(raw, path)
+                found.setdefault(project.name, []).append(ProjectData(path, project, path.suffix[1:]))
+            except ConfigError as error:
+                errors.setdefault(name, []).append(str(error))
+                if self.warn:
+                    logger.warning("ignored a project file that is not valid: %s", error)
+        for name, several in found.items():
+            if len(several) > 1:
+                paths = " and ".join(str(data.filepath) for data in several)
+                errors[name] = [f"the project {name!r} is defined by {paths}; rename or remove all but one"]
+        self.broken = {name: ProjectParsingError("\n".join(texts)) for name, texts in errors.items()}
+        return {name: several[0] for name, several in found.items() if len(several) == 1}
+
+    def select_project_name(self, project_name: str | None = None) -> str:
+        """Return the name of the project to use: the one given, else that of the settings, else the only one.
+
+        Raises
+        ------
+        ProjectUndefinedError
+            There is no project, or there are several and none is chosen.
+        ProjectParsingError
+            None is chosen and no file is valid.
+        """
+        name = project_name or self._chosen
+        if name:
+            return name
+        if len(self.projects_data) == 1:
+            return next(iter(self.projects_data))
+        if self.projects_data:
+            raise ProjectUndefinedError(
+                f"there are several projects and none is chosen: choose one of {listed(self.projects_data)} "
+                "with `-p NAME` or with the environment variable JFREMOTE_PROJECT"
+            )
+        if self.broken:
+            raise ProjectParsingError("\n".join(str(error) for error in self.broken.values()))
+        raise ProjectUndefinedError(
+            f"there is no project in {self.projects_folder}: make one with `jfr-mp init`, "
+            "or name another folder in the environment variable JFREMOTE_PROJECTS_FOLDER"
+        )
+
+    def get_project_data(self, project_name: str | None = None) -> ProjectData:
+        """Return a project with its file; the name as for `select_project_name`.
+
+        Raises
+        ------
+        ProjectUndefinedError
+            There is no project, or there are several and none is chosen.
+        ProjectParsingError
+            The project does not exist, or its file is not valid: the text names file, field and reason.
+        """
+        name = self.select_project_name(project_name)
+        if name in self.projects_data:
+            return self.projects_data[name]
+        if name in self.broken:
+            raise self.broken[name]
+        known = [*self.projects_data, *self.broken]
+        raise ProjectParsingError(
+            f"there is no project {name!r} in {self.projects_folder}{suggestion(name, known)}; known: {listed(known)}"
+        )
+
+    def get_project(self, project_name: str | None = None) -> Project:
+        """Return a project; see `get_project_data`."""
+        return self.get_project_data(project_name).project
+
+    def dump_project(self, project_data: ProjectData) -> None:
+        """Write a project to its file, which only the owner can read: it may hold passwords."""
+        fields = project_data.project.model_dump(
+            mode="json", exclude_none=self.exclude_none, exclude_unset=self.exclude_unset
+        )
+        files.dump(Path(project_data.filepath), fields)
+
+    def create_project(self, project: Project, ext: str = "yaml") -> None:
+        """Write a new project to a new file and make its folders.
+
+        Parameters
+        ----------
+        project
+            The project.
+        ext
+            The format of the file: yaml, json or toml.
+
+        Raises
+        ------
+        ConfigError
+            There is such a project or file, or the name or the format cannot be that of a file.
+        """
+        if ext not in self.projects_ext:
+            raise ConfigError(f"project files cannot have the format {ext!r}; allowed: {listed(self.projects_ext)}")
+        if Path(project.name).name != project.name or project.name.startswith("."):
+            raise ConfigError(
+                f"{project.name!r} cannot be the name of a file; it may hold no '/' and begin with no dot"
+            )
+        filepath = self.projects_folder / f"{project.name}.{ext}"
+        if project.name in self.projects_data or project.name in self.broken or filepath.exists():
+            raise ConfigError(f"there is a project {project.name!r} in {self.projects_folder}; choose another name")
+        try:
+            self.projects_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (project.base_dir, project.tmp_dir, project.log_dir):
+                Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{error.filename}: cannot be made: {error.strerror}; check its permissions") from None
+        self._store(ProjectData(filepath, project, ext))
+
+    def remove_project(self, project_name: str, remove_folders: bool = True) -> None:
+        """Remove the file of a project, and its base folder unless told not to; an unknown one is no error.
+
+        Raises
+        ------
+        ConfigError
+            The base folder holds more than the project: it is the home or the projects folder, or above it.
+        """
+        if project_name not in self.projects_data:
+            return
+        data = self.projects_data[project_name]
+        base_dir = Path(data.project.base_dir).resolve()
+        if remove_folders:
+            if any(path.resolve().is_relative_to(base_dir) for path in (Path.home(), self.projects_folder)):
+                raise ConfigError(f"{base_dir}: holds more than the project {project_name!r}; remove it by hand")
+            shutil.rmtree(base_dir, ignore_errors=True)
+        data.filepath.unlink(missing_ok=True)
+        del self.projects_data[project_name]
+
+    def update_project(self, config: dict[str, Any], project_name: str) -> None:
+        """Merge `config` into a project, dictionary by dictionary, and write it.
+
+        Raises
+        ------
+        ConfigError
+            The result is not valid; nothing is changed.
+        """
+        old = self.get_project_data(project_name)
+        project = self._validated(_merged(old.project.model_dump(mode="json"), config), old.filepath)
+        if project.name != project_name and project.name in {*self.projects_data, *self.broken}:
+            raise ConfigError(f"there is a project {project.name!r} in {self.projects_folder}; choose another name")
+        self._store(old._replace(project=project))
+        if project.name != project_name:
+            del self.projects_data[project_name]
+
+    def project_names_from_files(self, *, suppress_warnings: bool = False) -> tuple[list[str], list[str]]:
+        """Return the names in all files that parse, valid or not, and the names of the files that do not parse."""
+        names: list[str] = []
+        erroneous: list[str] = []
+        for path in self._project_files():
+            try:
+                raw = files.load(path)
+            except ConfigError as error:
+                erroneous.append(path.name)
+                if not suppress_warnings:
+                    logger.warning("a project file cannot be parsed: %s", error)
+            else:
+                names += [raw["name"]] if "name" in raw else []
+        return names, erroneous
+
+    def backup_project(self, project_name: str) -> None:
+        """Copy the file of a project to ``<file>.bak.<n>``, with the first number that is free."""
+        path = self.get_project_data(project_name).filepath
+        number = 1
+        while (backup := path.with_name(f"{path.name}.bak.{number}")).exists():
+            number += 1
+        shutil.copy2(path, backup)
+
+    def set_worker(
+        self, name: str, worker: WorkerConfig, project_name: str | None = None, replace: bool = False
+    ) -> None:
+        """Add a worker to a project, or replace it where told so, and write the project."""
+        data = self.get_project_data(project_name)
+        if not replace and name in data.project.workers:
+            raise ConfigError(f"project {data.project.name!r} has a worker {name!r}; replace it or choose another name")
+        self._change(data, workers={**data.project.workers, name: worker})
+
+    def remove_worker(self, worker_name: str, project_name: str | None = None) -> None:
+        """Remove a worker from a project and write the project."""
+        data = self.get_project_data(project_name)
+        data.project.worker(worker_name)
+        self._change(data, workers={key: item for key, item in data.project.workers.items() if key != worker_name})
+
+    def get_worker(self, worker_name: str, project_name: str | None = None) -> WorkerConfig:
+        """Return a worker of a project, or raise a `ConfigError` that lists the known ones."""
+        return self.get_project(project_name).worker(worker_name)
+
+    def set_queue_db(self, store: MongoStore, project_name: str | None = None) -> None:
+        """Let a project keep its jobs in a maggma store, and write the project."""
+        data = self.get_project_data(project_name)
+        self._change(data, queue={**data.project.queue.model_dump(), "store": store.as_dict()})
+
+    def set_jobstore(self, jobstore: JobStore, project_name: str | None = None) -> None:
+        """Let a project keep its outputs in a JobStore, and write the project."""
+        self._change(self.get_project_data(project_name), jobstore=jobstore.as_dict())
+
+    def set_exec_config(
+        self,
+        exec_config_name: str,
+        exec_config: ExecutionConfig,
+        project_name: str | None = None,
+        replace: bool = False,
+    ) -> None:
+        """Add an execution configuration to a project, or replace it where told so, and write the project."""
+        data = self.get_project_data(project_name)
+        if not replace and exec_config_name in data.project.exec_config:
+            known = f"project {data.project.name!r} has an exec_config {exec_config_name!r}"
+            raise ConfigError(f"{known}; replace it or choose another name")
+        self._change(data, exec_config={**data.project.exec_config, exec_config_name: exec_config})
+
+    def remove_exec_config(self, exec_config_name: str, project_name: str | None = None) -> None:
+        """Remove an execution configuration from a project and write the project; an unknown one is no error."""
+        data = self.get_project_data(project_name)
+        known = data.project.exec_config
+        self._change(data, exec_config={key: item for key, item in known.items() if key != exec_config_name})
+
+    def get_exec_config(self, exec_config_name: str, project_name: str | None = None) -> ExecutionConfig:
+        """Return an execution configuration of a project, or raise a `ConfigError` that lists the known ones."""
+        return self.get_project(project_name).get_exec_config(exec_config_name)
+
+    def _project_files(self) -> list[Path]:
+        try:
+            return sorted(path for path in self.projects_folder.iterdir() if path.suffix[1:] in self.projects_ext)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ConfigError(
+                f"{self.projects_folder}: the projects folder cannot be read: {error.strerror}; "
+                "check its permissions or the environment variable JFREMOTE_PROJECTS_FOLDER"
+            ) from None
+
+    def _validated(self, fields: Mapping[str, Any], path: Path) -> Project:
+        return files.validate(Project, fields, path, {"projects_folder": self.projects_folder})
+
+    def _change(self, data: ProjectData, **fields: Any) -> None:
+        """Write a project with other values of some fields, once the whole is valid."""
+        given = {name: getattr(data.project, name) for name in data.project.model_fields_set}
+        self._store(data._replace(project=self._validated({**given, **fields}, data.filepath)))
+
+    def _store(self, data: ProjectData) -> None:
+        self.dump_project(data)
+        self.projects_data[data.project.name] = data
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `old` with the values of `new`, dictionary by dictionary."""
+    merged = dict(old)
+    for key, value in new.items():
+        before = merged.get(key)
+        merged[key] = _merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return merged

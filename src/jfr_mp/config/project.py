@@ -1,0 +1,225 @@
+"""A project: where its database and its outputs are, and the workers that its jobs run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from jfr_mp.config.options import JfrMpOptions
+from jfr_mp.config.settings import LogLevel, get_settings
+from jfr_mp.config.stores import build_jobstore, build_store, check_jobstore, check_queue_store
+from jfr_mp.config.validation import ConfigModel, inside, invalid, listed, suggestion
+from jfr_mp.config.workers import ExecutionConfig, SshWorker, WorkerConfig
+from jfr_mp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+    from maggma.core.store import Store
+
+    from jfr_mp.controller import JobController
+
+Item = TypeVar("Item")
+
+
+class RunnerOptions(ConfigModel):
+    """How the runner paces itself. Times are in seconds; the delays are the longest that a role sleeps."""
+
+    delay_checkout: float = 30
+    delay_check_run_status: float = 30
+    delay_advance_status: float = 30
+    #: How often the jobs of a worker with `max_jobs` are counted.
+    delay_refresh_limited: float = 600
+    delay_update_batch: float = 60
+    #: How often the runner leaves a sign of life in the document of the running runner.
+    delay_ping_db: float = 3600
+    #: The age at which jobflow-remote may take over a lock.
+    lock_timeout: float | None = 86400
+    #: Whether the local copy of a job's files is deleted when the job is completed.
+    delete_tmp_folder: bool = True
+    #: How often a step is tried before the job is in REMOTE_ERROR.
+    max_step_attempts: int = 3
+    #: How long to wait after each failed attempt; the last one counts for all that follow.
+    delta_retry: tuple[float, ...] = (30, 300, 1200)
+
+    def get_delta_retry(self, step_attempts: int) -> float:
+        """Return the seconds to wait after the attempt of that number, the first being 1."""
+        if not self.delta_retry:
+            return 0.0
+        return self.delta_retry[max(0, min(step_attempts, len(self.delta_retry)) - 1)]
+
+
+class QueueConfig(ConfigModel):
+    """The database of the jobs and the flows."""
+
+    #: A maggma MongoStore, described as `jfr_mp.config.stores` says; its collection holds the jobs.
+    store: dict[str, Any] = Field(default_factory=dict, repr=False)
+    #: Collections in the same database.
+    flows_collection: str = "flows"
+    auxiliary_collection: str = "jf_auxiliary"
+    batches_collection: str = "batches"
+    #: What stands before the number in the id of each job.
+    db_id_prefix: str | None = None
+
+    @field_validator("store")
+    @classmethod
+    def _check_store(cls, value: dict[str, Any]) -> dict[str, Any]:
+        check_queue_store(value)
+        return value
+
+
+class _Metadata(BaseModel):
+    """The metadata of a project: free, but for the part that is ours."""
+
+    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+
+    jfr_mp: JfrMpOptions = Field(default_factory=JfrMpOptions)
+
+
+class Project(ConfigModel):
+    """A project file."""
+
+    name: str = Field(min_length=1)
+    #: The directory of the project; by default the one of its name in the projects folder.
+    base_dir: str = Field("", validate_default=True)
+    #: Directories in `base_dir` by default: for files on their way, for logs, for what the processes need.
+    tmp_dir: str = Field("", validate_default=True)
+    log_dir: str = Field("", validate_default=True)
+    daemon_dir: str = Field("", validate_default=True)
+    log_level: LogLevel = LogLevel.INFO
+    runner: RunnerOptions = Field(default_factory=RunnerOptions)
+    #: The workers by their names.
+    workers: dict[str, WorkerConfig] = Field(default_factory=dict)
+    queue: QueueConfig
+    #: Execution configurations by their names.
+    exec_config: dict[str, ExecutionConfig] = Field(default_factory=dict)
+    #: Where outputs are stored: a JobStore as jobflow's settings describe one, or serialized.
+    jobstore: dict[str, Any] = Field(
+        default_factory=lambda: {"docs_store": {"type": "MemoryStore"}},
+        validation_alias=AliasChoices("jobstore", "JOB_STORE"),
+        repr=False,
+    )
+    #: The format in which outputs travel from the worker; see `jfr_mp.jobdata.stores`.
+    remote_jobstore: dict[str, Any] | None = None
+    #: Free, but for the key ``jfr_mp``.
+    metadata: dict[str, Any] | None = None
+    #: Other places for outputs, which a flow chooses by name.
+    optional_jobstores: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
+
+    @field_validator("base_dir", mode="before")
+    @classmethod
+    def _default_base_dir(cls, value: Any, info: ValidationInfo) -> Any:
+        if value or "name" not in info.data:
+            return value or ""
+        folder = (info.context or {}).get("projects_folder") or get_settings().projects_folder
+        return str(Path(folder, info.data["name"]))
+
+    @field_validator("tmp_dir", "log_dir", "daemon_dir", mode="before")
+    @classmethod
+    def _default_dir(cls, value: Any, info: ValidationInfo) -> Any:
+        if value or "base_dir" not in info.data:
+            return value or ""
+        return str(Path(info.data["base_dir"], str(info.field_name).removesuffix("_dir")))
+
+    @field_validator("jobstore")
+    @classmethod
+    def _check_jobstore(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if value:
+            check_jobstore(value)
+        return value
+
+    @field_validator("optional_jobstores", mode="before")
+    @classmethod
+    def _none_is_no_jobstore(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+    @field_validator("optional_jobstores")
+    @classmethod
+    def _check_optional_jobstores(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, spec in value.items():
+            with inside(name):
+                check_jobstore(spec)
+        return value
+
+    @field_validator("metadata")
+    @classmethod
+    def _check_metadata(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        _Metadata.model_validate(value or {})
+        return value
+
+    @model_validator(mode="after")
+    def _check_jobs_handle_dirs(self) -> Self:
+        """Two batch workers that exchange jobs through one directory would take each other's."""
+        seen: dict[tuple[str, Path], str] = {}
+        for name, worker in self.workers.items():
+            if worker.batch is None:
+                continue
+            other = seen.setdefault((worker.host_key, worker.batch.jobs_handle_dir), name)
+            if other != name:
+                field = f"workers.{name}.batch.jobs_handle_dir"
+                raise invalid({field: f"is that of the worker {other!r} on the same host; give each its own"})
+        return self
+
+    @property
+    def jfr_mp(self) -> JfrMpOptions:
+        """Options of jfr-mp, from the metadata."""
+        return _Metadata.model_validate(self.metadata or {}).jfr_mp
+
+    @property
+    def has_interactive_workers(self) -> bool:
+        """Whether a person must be there to log in to one of the workers."""
+        return any(isinstance(worker, SshWorker) and worker.interactive_login for worker in self.workers.values())
+
+    def worker(self, name: str) -> WorkerConfig:
+        """Return the worker of that name, or raise a `ConfigError` that lists the known ones."""
+        return self._lookup("worker", self.workers, name)
+
+    def get_exec_config(self, name: str) -> ExecutionConfig:
+        """Return the execution configuration of that name, or raise a `ConfigError` that lists the known ones."""
+        return self._lookup("exec_config", self.exec_config, name)
+
+    def get_jobstore(self, name: str | None = None) -> JobStore:
+        """Return the place for outputs, not connected.
+
+        Parameters
+        ----------
+        name
+            One of the optional JobStores; None for the project's own.
+
+        Raises
+        ------
+        ConfigError
+            There is no JobStore of that name, or it cannot be made from its description.
+        """
+        spec = self._lookup("optional jobstore", self.optional_jobstores, name) if name else self.jobstore
+        field = f"optional_jobstores.{name}" if name else "jobstore"
+        if not spec:
+            raise ConfigError(f"project {self.name!r}: {field} is empty; describe a JobStore there")
+        return self._made(field, build_jobstore, spec)
+
+    def get_queue_store(self) -> Store:
+        """Return the maggma store of the jobs, not connected, or raise a `ConfigError`."""
+        if not self.queue.store:
+            raise ConfigError(f"project {self.name!r}: queue.store is empty; describe a MongoStore there")
+        return self._made("queue.store", build_store, self.queue.store)
+
+    def get_job_controller(self) -> JobController:
+        """Return the controller of the jobs of this project."""
+        from jfr_mp.controller import JobController
+
+        return JobController.from_project(self)
+
+    def _made(self, field: str, make: Callable[[Mapping[str, Any]], Item], spec: Mapping[str, Any]) -> Item:
+        try:
+            return make(spec)
+        except ConfigError as error:
+            raise ConfigError(f"project {self.name!r}: {field}: {error}") from None
+
+    def _lookup(self, kind: str, items: Mapping[str, Item], name: str) -> Item:
+        if name in items:
+            return items[name]
+        raise ConfigError(
+            f"project {self.name!r} has no {kind} {name!r}{suggestion(name, items)}; known: {listed(items)}"
+        )

@@ -1,0 +1,7 @@
+"""The managed mongod of a project that brings no database of its own."""
+
+from __future__ import annotations
+
+from jfr_mp.embedded.server import EmbeddedMongo, EmbeddedStatus, ManagedStores, create, ensure_running
+
+__all__ = ["EmbeddedMongo", "EmbeddedStatus", "ManagedStores", "create", "ensure_running"]

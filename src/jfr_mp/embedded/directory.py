@@ -1,0 +1,166 @@
+"""What a managed mongod keeps on disk: one private directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ValidationError
+
+from jfr_mp.embedded.log import summary
+from jfr_mp.errors import EmbeddedError
+
+
+class Record(BaseModel):
+    """What must outlive the server: where it listens and who may use it.
+
+    Parameters
+    ----------
+    port
+        The port on 127.0.0.1. The configuration of the replica set names it, so that it never changes.
+    username, password
+        The only user. The password is random.
+    prepared
+        Whether the replica set and the user have been made.
+    """
+
+    port: int
+    username: str = "jfr_mp"
+    password: str
+    prepared: bool = False
+
+
+class Directory:
+    """The files of one managed mongod. The directory has mode 0700, the files in it 0600."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.data = self.path / "data"
+        self.log = self.path / "mongod.log"
+        self.key_file = self.path / "keyfile"
+        self.pid_file = self.path / "mongod.pid"
+        self._record_file = self.path / "managed.json"
+
+    @property
+    def pid(self) -> int | None:
+        """The pid of the mongod that runs on this data, or None.
+
+        A pid file may be stale, and its pid may by now be another program's, or a zombie's that nobody reaps.
+        """
+        try:
+            process = psutil.Process(int(self.pid_file.read_text()))
+            ours = str(self.data) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            return None
+        return process.pid if ours else None
+
+    @property
+    def exists(self) -> bool:
+        """Whether a managed database was made here."""
+        return self._record_file.exists()
+
+    def make(self, port: int | None) -> Record:
+        """Make the directory with the record of a new server, or return the record that is there.
+
+        Parameters
+        ----------
+        port
+            The port of a new server; None chooses one that is free now.
+
+        Raises
+        ------
+        EmbeddedError
+            The database that is here has another port.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+        with self.exclusive():
+            if self.exists:
+                return self.read(port)
+            self.data.mkdir(mode=0o700, exist_ok=True)
+            _write_private(self.key_file, secrets.token_hex(64))
+            record = Record(port=port or _free_port(), password=secrets.token_urlsafe(24))
+            self.write(record)
+            return record
+
+    def read(self, port: int | None = None) -> Record:
+        """Return the record.
+
+        Parameters
+        ----------
+        port
+            The port that the project file names; None where there is no project file yet.
+
+        Raises
+        ------
+        EmbeddedError
+            There is no managed database here, its record is damaged, or it has another port.
+        """
+        try:
+            record = Record.model_validate_json(self._record_file.read_bytes())
+        except FileNotFoundError:
+            raise EmbeddedError(
+                f"there is no managed database in {self.path}: make a project that has one with `jfr-mp init`, "
+                "or correct metadata.jfr_mp.embedded_db.dir in the project file"
+            ) from None
+        except ValidationError:
+            raise EmbeddedError(f"{self._record_file} is damaged: restore it from a backup") from None
+        if port is not None and port != record.port:
+            raise EmbeddedError(
+                f"the managed database in {self.path} has port {record.port}, not {port}: "
+                "correct metadata.jfr_mp.embedded_db.port in the project file"
+            )
+        return record
+
+    def write(self, record: Record) -> None:
+        """Keep a record."""
+        _write_private(self._record_file, record.model_dump_json(indent=1))
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Let one process at a time make, start or stop the server; the kernel frees the lock of a dead one."""
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def log_size(self) -> int:
+        """Return where the log ends now, in bytes."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def complaints(self, since: int = 0) -> str:
+        """Return what mongod has logged about a failure after an offset in bytes; see `summary`."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(since)
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return summary(lines)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 by a rename, so that nobody ever reads half of it or reads it at all without leave."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    draft.replace(path)
+
+
+def _free_port() -> int:
+    """Return a TCP port of the loopback interface that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,1 @@
+"""Workflows to try jfr-mp with, and the driver of ``scripts/quickstart``."""

@@ -1,0 +1,116 @@
+"""What the quickstart shows: live progress, the result, the time each job spent in each state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from jfr_mp.examples.timeline import JobTimeline
+from jfr_mp.states import JobState
+
+#: Enough for the table of times where there is no terminal to ask for its width.
+PLAIN_WIDTH = 120
+
+_COLOURS = {
+    JobState.WAITING: "dim",
+    JobState.RUNNING: "bold yellow",
+    JobState.COMPLETED: "green",
+    JobState.FAILED: "bold red",
+    JobState.REMOTE_ERROR: "bold red",
+}
+
+
+def make_console() -> Console:
+    """Return a console on standard output, as wide as its terminal; wide enough for the tables where it is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+class Progress:
+    """Live progress of the jobs: a table that changes in place, or a line per change where there is no terminal.
+
+    Parameters
+    ----------
+    console
+        Where to show it.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def shown(self) -> AbstractContextManager[object]:
+        """Show the table during a ``with`` block."""
+        return self._live if self._live is not None else nullcontext()
+
+    def update(self, changed: JobTimeline, jobs: Sequence[JobTimeline]) -> None:
+        """Show that a job is in a new state."""
+        if self._live is not None:
+            self._live.update(progress_table(jobs), refresh=True)
+            return
+        state, when = changed.entered[-1]
+        seconds = (when - jobs[0].entered[0][1]).total_seconds()
+        self._console.print(f"{seconds:8.3f} s  job {changed.db_id:>3} {changed.name:<16} {state.value}", markup=False)
+
+
+def progress_table(jobs: Sequence[JobTimeline]) -> RenderableType:
+    """Return the states of all jobs with a line that counts them."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("job", justify="right")
+    table.add_column("name")
+    table.add_column("state")
+    for job in jobs:
+        table.add_row(job.db_id, Text(job.name), Text(job.state.value, _COLOURS.get(job.state, "cyan")))
+    counts = Counter(job.state for job in jobs)
+    summary = ", ".join(f"{counts[state]} {state.value}" for state in JobState if counts[state])
+    return Group(table, Text(f"  {summary}"))
+
+
+def times_table(jobs: Sequence[JobTimeline]) -> Table:
+    """Return the seconds that each job spent in each state it met, and the state in which it ended."""
+    spent = {job.db_id: job.seconds_in() for job in jobs}
+    columns = [state for state in JobState if any(state in seconds for seconds in spent.values())]
+    table = Table(title="Seconds in each state", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("job", justify="right")
+    table.add_column("name")
+    for state in columns:
+        table.add_column(state.value.replace("_", "_\n"), justify="right")
+    table.add_column("ended", justify="left")
+    for job in jobs:
+        cells = [f"{seconds:.3f}" if (seconds := spent[job.db_id].get(state)) is not None else "" for state in columns]
+        table.add_row(job.db_id, Text(job.name), *cells, Text(job.state.value, _COLOURS.get(job.state, "cyan")))
+    return table
+
+
+def result_table(fitted: Mapping[str, Any]) -> Table:
+    """Return the fitted values of `jfr_mp.examples.eos.fit_curve` with their units."""
+    rows = (
+        ("lattice constant", f"{fitted['lattice_constant']:.4f} Å"),
+        ("bulk modulus", f"{fitted['bulk_modulus']:.1f} GPa"),
+        ("its derivative by pressure", f"{fitted['bulk_modulus_derivative']:.2f}"),
+    )
+    return _pairs(f"Equation of state of fcc {fitted['metal']} (EMT, third-order Birch-Murnaghan)", rows)
+
+
+def places_table(places: Iterable[tuple[str, Path]]) -> Table:
+    """Return where everything is, one path a line."""
+    return _pairs("Where everything is", ((what, str(path)) for what, path in places))
+
+
+def _pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    table.add_column()
+    # A path that is cut cannot be copied.
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value, "bold"))
+    return table

@@ -1,0 +1,111 @@
+"""When each job entered each state, read from the change stream of the jobs collection.
+
+The server stamps every change with its own time, so the times are exact to the millisecond and no state is missed,
+however short; asking again and again would miss most of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from jfr_mp.states import FINAL_STATES, JobState
+
+#: What to ask the server for: new jobs and changes of a state, without the inputs of the jobs.
+PIPELINE: list[dict[str, Any]] = [
+    {
+        "$match": {
+            "$or": [
+                {"operationType": {"$in": ["insert", "replace"]}},
+                {"updateDescription.updatedFields.state": {"$exists": True}},
+            ]
+        }
+    },
+    {
+        "$project": {
+            "wallTime": 1,
+            "operationType": 1,
+            "documentKey": 1,
+            "updateDescription.updatedFields.state": 1,
+            "fullDocument.db_id": 1,
+            "fullDocument.state": 1,
+            "fullDocument.job.name": 1,
+        }
+    },
+]
+
+
+@dataclass
+class JobTimeline:
+    """The life of one job so far.
+
+    Parameters
+    ----------
+    db_id, name
+        The job.
+    entered
+        The states in the order in which the job met them, with the server's time.
+    """
+
+    db_id: str
+    name: str
+    entered: list[tuple[JobState, datetime]] = field(default_factory=list)
+
+    @property
+    def state(self) -> JobState:
+        """Where the job is now."""
+        return self.entered[-1][0]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job moves no more by itself."""
+        return self.state in (*FINAL_STATES, JobState.REMOTE_ERROR)
+
+    def seconds_in(self) -> dict[JobState, float]:
+        """Return the time spent in each state that the job has left; visits of one state add up."""
+        spent: dict[JobState, float] = {}
+        for (state, start), (_, end) in zip(self.entered, self.entered[1:], strict=False):
+            spent[state] = spent.get(state, 0.0) + (end - start).total_seconds()
+        return spent
+
+
+class Timelines:
+    """The lives of all jobs, in the order in which they were created."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[Any, JobTimeline] = {}
+
+    @property
+    def jobs(self) -> list[JobTimeline]:
+        """All jobs seen so far."""
+        return list(self._jobs.values())
+
+    def record(self, change: Mapping[str, Any]) -> JobTimeline | None:
+        """Take in one event of the change stream.
+
+        Parameters
+        ----------
+        change
+            An event as `PIPELINE` leaves it.
+
+        Returns
+        -------
+        JobTimeline or None
+            The job that is in a new state; None where the event says nothing new.
+        """
+        key = change["documentKey"]["_id"]
+        document = change.get("fullDocument")
+        if document is not None:
+            timeline = self._jobs.setdefault(key, JobTimeline(document["db_id"], document["job"]["name"]))
+            state = JobState(document["state"])
+        elif key in self._jobs:
+            timeline = self._jobs[key]
+            state = JobState(change["updateDescription"]["updatedFields"]["state"])
+        else:
+            return None
+        if timeline.entered and timeline.state is state:
+            return None
+        timeline.entered.append((state, change["wallTime"]))
+        return timeline

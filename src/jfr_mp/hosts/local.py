@@ -1,0 +1,141 @@
+"""The machine that we run on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from jfr_mp.errors import CommandTimeout, HostError
+from jfr_mp.hosts.base import BaseHost, CommandResult, HostPath
+from jfr_mp.jobdata.files import write_atomically
+
+_PERMANENT = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
+#: What a shell answers when there is no such command.
+_NO_SUCH_COMMAND = 127
+
+
+class LocalHost(BaseHost):
+    """Commands and files of this machine, as this user."""
+
+    name = "this machine"
+
+    def connect(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Always."""
+        return True
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: HostPath | None = None,
+        timeout: float | None = None,
+        stdin: str | None = None,
+    ) -> CommandResult:
+        """Run a command in a session of its own, so that Ctrl-C in our terminal does not reach it."""
+        if cwd is not None and not Path(cwd).is_dir():
+            raise HostError(f"{self.name}: cannot run {argv[0]} in {cwd}: there is no such directory")
+        try:
+            process = subprocess.Popen(
+                argv,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+        except FileNotFoundError:
+            return CommandResult("", f"{argv[0]}: command not found", _NO_SUCH_COMMAND)
+        except (OSError, ValueError) as error:
+            raise HostError(f"{self.name}: cannot run {argv[0]}: {error}") from error
+        with process:
+            try:
+                stdout, stderr = process.communicate(stdin, timeout)
+            except BaseException as error:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise CommandTimeout(f"{self.name}: {argv[0]} did not end within {timeout:g} s") from None
+                raise
+        return CommandResult(stdout, stderr, process.returncode)
+
+    def mkdir(self, path: HostPath) -> None:
+        """Make a directory and those above it."""
+        with self._doing("make the directory", path):
+            Path(path).mkdir(parents=True, exist_ok=True)
+
+    def write(self, path: HostPath, content: bytes) -> None:
+        """Write a file."""
+        with self._doing("write", path):
+            write_atomically(Path(path), content)
+
+    def read(self, path: HostPath) -> bytes:
+        """Return the content of a file."""
+        with self._doing("read", path):
+            return Path(path).read_bytes()
+
+    def read_from(self, path: HostPath, offset: int) -> bytes:
+        """Return the rest of a file."""
+        with self._doing("read", path), Path(path).open("rb") as file:
+            file.seek(offset)
+            return file.read()
+
+    def size(self, path: HostPath) -> int | None:
+        """Return the size of a file in bytes."""
+        with self._doing("look at", path):
+            try:
+                return Path(path).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def exists(self, path: HostPath) -> bool:
+        """Tell whether there is such a path."""
+        with self._doing("look at", path):
+            return Path(path).exists()
+
+    def rename(self, path: HostPath, new_path: HostPath) -> None:
+        """Rename a file."""
+        with self._doing("rename", path):
+            Path(path).replace(new_path)
+
+    def remove(self, path: HostPath) -> None:
+        """Remove a file."""
+        with self._doing("remove", path):
+            Path(path).unlink(missing_ok=True)
+
+    def remove_tree(self, path: HostPath) -> None:
+        """Remove a directory with all it holds."""
+        with self._doing("remove", path), suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+    @contextmanager
+    def _doing(self, what: str, path: HostPath) -> Iterator[None]:
+        """Turn a failure of the operating system into one line that names the path."""
+        try:
+            yield
+        except OSError as error:
+            raise HostError(
+                f"{self.name}: cannot {what} {path}: {error.strerror or error}", permanent=error.errno in _PERMANENT
+            ) from error

@@ -1,0 +1,190 @@
+"""The output of a job: read without the packages that made it, judged, and copied to the JobStore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.errors import HostError
+from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
+from jfr_mp.jobdata.stores import additional_stores
+from jfr_mp.outcomes import Added, Completion
+from jfr_mp.states import JobState
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+
+    from jfr_mp.hosts import BaseHost
+
+#: So many characters of queue.out and queue.err are kept with a failed job.
+_QUEUE_FILE_LIMIT = 3000
+#: So many last lines of queue.err are shown when a job left no word of its own.
+_LAST_LINES = 10
+
+
+class _BadOutput(Exception):
+    """The output is not that of a job that ended well; the text says why."""
+
+
+def read_output(directory: Path, *, store_files: Sequence[str] = ()) -> Completion:
+    """Judge how a job ended.
+
+    Parameters
+    ----------
+    directory
+        Where the output files are.
+    store_files
+        The names of the files that must be there if the job ended well.
+
+    Returns
+    -------
+    Completion
+        COMPLETED with what the job asks for, or FAILED with one text that says why: the traceback of the job, or what
+        is wrong with its files together with the last lines of ``queue.err``.
+    """
+    output: dict[str, Any] = {}
+    try:
+        output = _parse(directory)
+        response = _response(output, directory)
+        for name in store_files:
+            if not Path(directory, name).exists():
+                raise _BadOutput(_killed(directory, f"The job ended without an error but left no file {name}."))
+    except _BadOutput as error:
+        return Completion(
+            JobState.FAILED,
+            error=str(error),
+            start_time=_time(output.get("start_time")),
+            end_time=_time(output.get("end_time")),
+            queue_out=_beginning(Path(directory, QUEUE_OUT)),
+            queue_err=_beginning(Path(directory, QUEUE_ERR)),
+        )
+    return Completion(
+        JobState.COMPLETED,
+        start_time=_time(output.get("start_time")),
+        end_time=_time(output.get("end_time")),
+        stored_data=response.get("stored_data"),
+        added=_added(response),
+        stop_children=bool(response.get("stop_children")),
+        stop_jobflow=bool(response.get("stop_jobflow")),
+    )
+
+
+def is_complete(host: BaseHost, run_dir: str) -> bool:
+    """Tell whether the output file of a job is there and says that the job ended, well or not."""
+    import orjson
+
+    try:
+        output = orjson.loads(host.read(PurePosixPath(run_dir, OUT_FILENAME)))
+    except (HostError, orjson.JSONDecodeError):
+        return False
+    return isinstance(output, dict) and "end_time" in output
+
+
+def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> None:
+    """Copy what a job stored on the worker into the JobStore.
+
+    Store by store, so that nothing is deserialized; doing it again replaces the documents by equal ones.
+
+    Parameters
+    ----------
+    jobstore
+        The JobStore of the job's flow, connected.
+    transfer_store
+        The files, as `jfr_mp.jobdata.stores.transfer_store` gives them.
+    db_id
+        The id of the job, kept in the metadata of its output.
+
+    Raises
+    ------
+    HostError
+        Permanent: the main file does not hold the one document that it should.
+    """
+    files: Any = transfer_store
+    files.connect()
+    try:
+        for name, part in additional_stores(transfer_store).items():
+            for document in part.query():
+                additional_stores(jobstore)[name].update(_without_id(document))
+        documents = list(transfer_store.docs_store.query())
+        if len(documents) != 1:
+            raise HostError(
+                f"the output store {transfer_store.docs_store.name} holds {len(documents)} documents instead of one: "
+                "it was damaged, or the job ended before it stored its output; rerun the job",
+                permanent=True,
+            )
+        output = _without_id(documents[0])
+        output["metadata"].setdefault("db_id", db_id)
+        jobstore.docs_store.update(output, key=["uuid", "index"])
+    finally:
+        files.close()
+
+
+def _parse(directory: Path) -> dict[str, Any]:
+    """Read the output file."""
+    import orjson
+
+    try:
+        output = orjson.loads(Path(directory, OUT_FILENAME).read_bytes())
+    except FileNotFoundError:
+        what = f"The job left no {OUT_FILENAME} in {directory}: its command did not start, or was killed early."
+        raise _BadOutput(_killed(directory, what)) from None
+    except orjson.JSONDecodeError as error:
+        raise _BadOutput(
+            _killed(directory, f"{OUT_FILENAME} in {directory} is damaged or incomplete JSON: {error}.")
+        ) from None
+    if not isinstance(output, dict):
+        raise _BadOutput(f"{OUT_FILENAME} in {directory} holds {type(output).__name__} instead of an object.")
+    return output
+
+
+def _response(output: Mapping[str, Any], directory: Path) -> Mapping[str, Any]:
+    """Return what the job returned."""
+    if output.get("error"):
+        raise _BadOutput(str(output["error"]))
+    response = output.get("response")
+    if not isinstance(response, Mapping):
+        what = f"{OUT_FILENAME} in {directory} says that the job started but not how it ended: it was probably killed."
+        raise _BadOutput(_killed(directory, what))
+    return response
+
+
+def _added(response: Mapping[str, Any]) -> tuple[tuple[Added, Mapping[str, Any]], ...]:
+    """Return the flows that the job asks for; `Added` is in the order in which they have to be added."""
+    return tuple((kind, response[kind]) for kind in Added if response.get(kind) is not None)
+
+
+def _killed(directory: Path, what: str) -> str:
+    """Add the last lines of queue.err, where the true reason usually stands."""
+    try:
+        lines = Path(directory, QUEUE_ERR).read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return what
+    return "\n".join([what, f"The last lines of {QUEUE_ERR}:", *lines[-_LAST_LINES:]]) if lines else what
+
+
+def _beginning(path: Path) -> str | None:
+    """Return the beginning of a text file, or None where there is none."""
+    try:
+        with path.open(errors="replace") as file:
+            text = file.read(_QUEUE_FILE_LIMIT + 1)
+    except OSError:
+        return None
+    if len(text) > _QUEUE_FILE_LIMIT:
+        return f"{text[:_QUEUE_FILE_LIMIT]} ...\nThis is the beginning; the rest is in {path}"
+    return text
+
+
+def _time(value: Any) -> datetime | None:
+    """Read a time as monty serializes it, ``{"@class": "datetime", "string": ...}``."""
+    text = value.get("string") if isinstance(value, Mapping) else value
+    if not text:
+        return None
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _without_id(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the id that a store gave a document; the next store gives its own."""
+    return {key: value for key, value in document.items() if key != "_id"}

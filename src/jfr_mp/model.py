@@ -1,0 +1,185 @@
+"""The documents of the queue database as pydantic models.
+
+The layout is jobflow-remote's, so that both packages read each other's documents; unknown fields are kept. A job's
+`job` field stays a plain dictionary here: nothing but the worker needs the real jobflow object, or the packages that
+its inputs come from.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from jfr_mp.states import FlowState, JobState
+
+
+def utcnow() -> datetime:
+    """Return the current time in UTC, in the milliseconds that MongoDB keeps."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class Document(BaseModel):
+    """The base of all documents: fields of other writers are kept, times are aware and in UTC."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _aware(cls, value: Any) -> Any:
+        """Give a naive time its time zone: MongoDB stores UTC and returns it without saying so."""
+        if isinstance(value, datetime) and value.tzinfo is None:
+            return value.replace(tzinfo=UTC)
+        return value
+
+
+class RemoteInfo(Document):
+    """The part of a job that belongs to its worker."""
+
+    step_attempts: int = 0
+    queue_state: str | None = None
+    process_id: str | None = None
+    retry_time_limit: datetime | None = None
+    error: str | None = None
+    prerun_cleanup: bool = False
+    queue_out: str | None = None
+    queue_err: str | None = None
+
+    @property
+    def submission(self) -> str | None:
+        """The token of the last submission, by which a journal line is told from one of an earlier run.
+
+        A field of ours: documents that jobflow-remote wrote don't have it.
+        """
+        token = (self.model_extra or {}).get("submission")
+        return None if token is None else str(token)
+
+
+class JobRecord(Document):
+    """What the documents and the listings of jobs have in common."""
+
+    uuid: str
+    index: int
+    db_id: str
+    worker: str
+    state: JobState
+    remote: RemoteInfo = Field(default_factory=RemoteInfo)
+    parents: list[str] | None = None
+    previous_state: JobState | None = None
+    error: str | None = None
+    lock_id: str | None = None
+    lock_time: datetime | None = None
+    run_dir: str | None = None
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    created_on: datetime = Field(default_factory=utcnow)
+    updated_on: datetime = Field(default_factory=utcnow)
+    priority: int = 0
+    stored_data: dict[str, Any] | None = None
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether somebody works on this job now."""
+        return self.lock_id is not None
+
+    @property
+    def run_time(self) -> float | None:
+        """Seconds that the job's function ran, or None while it has not ended."""
+        if self.start_time and self.end_time:
+            return (self.end_time - self.start_time).total_seconds()
+        return None
+
+    @property
+    def estimated_run_time(self) -> float | None:
+        """Seconds since the job started, or None before."""
+        if self.start_time:
+            return (datetime.now(UTC) - self.start_time).total_seconds()
+        return None
+
+
+class JobDoc(JobRecord):
+    """A document of the jobs collection.
+
+    `exec_config` is the name of one in the project or the serialized configuration itself; `resources` a dictionary for
+    the template of the scheduler or a serialized QResources.
+    """
+
+    job: dict[str, Any]
+    exec_config: dict[str, Any] | str | None = None
+    resources: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that the user gave the job."""
+        return str(self.job.get("name", ""))
+
+    @property
+    def flow_uuid(self) -> str:
+        """The uuid of the outermost flow, which is the one in the flows collection."""
+        return str(self.job["hosts"][-1])
+
+
+class JobInfo(JobRecord):
+    """A job as lists and tables show it, without its inputs."""
+
+    name: str
+    metadata: dict[str, Any] | None = None
+    hosts: list[str] | None = None
+
+    @classmethod
+    def from_query_output(cls, document: dict[str, Any]) -> Self:
+        """Read a document that was fetched with `JOB_INFO_PROJECTION`."""
+        job = document.pop("job", {})
+        return cls.model_validate({**document, **{key: job.get(key) for key in ("name", "metadata", "hosts")}})
+
+
+#: The fields of a job document that a `JobInfo` needs.
+JOB_INFO_PROJECTION = [
+    *(name for name in JobInfo.model_fields if name not in ("name", "metadata", "hosts")),
+    "job.name",
+    "job.metadata",
+    "job.hosts",
+]
+
+
+class FlowDoc(Document):
+    """A document of the flows collection.
+
+    `parents` maps a job's uuid to its indexes (as text, MongoDB wants text keys) to the uuids of its parents; `ids`
+    holds (db_id, uuid, index) of each job.
+    """
+
+    uuid: str
+    jobs: list[str]
+    state: FlowState
+    name: str
+    lock_id: str | None = None
+    lock_time: datetime | None = None
+    created_on: datetime = Field(default_factory=utcnow)
+    updated_on: datetime = Field(default_factory=utcnow)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    parents: dict[str, dict[str, list[str] | None]] = Field(default_factory=dict)
+    ids: list[tuple[str, str, int]] = Field(default_factory=list)
+    jobstore: str | None = None
+
+
+class FlowInfo(Document):
+    """A flow as lists and tables show it; the lists run in parallel, one entry a job."""
+
+    db_ids: list[str]
+    job_ids: list[str]
+    job_indexes: list[int]
+    flow_id: str
+    state: FlowState
+    name: str
+    created_on: datetime
+    updated_on: datetime
+    workers: list[str] = Field(default_factory=list)
+    job_states: list[JobState] = Field(default_factory=list)
+    job_names: list[str] = Field(default_factory=list)
+    parents: list[list[str]] = Field(default_factory=list)
+    hosts: list[list[str]] = Field(default_factory=list)
+    flow_metadata: dict[str, Any] = Field(default_factory=dict)
+    jobs_info: list[JobInfo] | None = None

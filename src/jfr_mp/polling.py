@@ -1,0 +1,114 @@
+"""Following the submitted jobs of all workers: journals often, schedulers now and then."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from jfr_mp.advance import Advanced, Advancer
+from jfr_mp.errors import HostError
+from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo
+from jfr_mp.outcomes import Outcome
+from jfr_mp.states import POLL
+from jfr_mp.steps.poll import Watch
+
+logger = logging.getLogger(__name__)
+
+_SUBMITTED = [state.value for state in POLL.sources]
+
+
+class Polling:
+    """Looks at the jobs that are with a scheduler and writes what became of them.
+
+    Parameters
+    ----------
+    advancer
+        Writes the outcomes.
+    on_advance
+        Told of each job that moved.
+    """
+
+    def __init__(self, advancer: Advancer, on_advance: Callable[[Advanced], None]) -> None:
+        self._advancer = advancer
+        self._on_advance = on_advance
+        self._watches: dict[str, Watch] = {}
+        #: Whether jobs may be with a scheduler, so that following the journals makes sense.
+        self.anything_submitted = True
+
+    def ask_schedulers(self, query: Mapping[str, Any] | None = None) -> bool:
+        """Ask the scheduler of each worker that has submitted jobs.
+
+        Parameters
+        ----------
+        query
+            Further conditions on the job documents.
+
+        Returns
+        -------
+        bool
+            Whether a scheduler should be asked again soon, because a job was missing in its answer.
+        """
+        by_worker: dict[str, list[JobInfo]] = {}
+        for job in self._submitted(query or {}):
+            by_worker.setdefault(job.worker, []).append(job)
+        self.anything_submitted = bool(by_worker)
+        doubts = False
+        for worker_name, jobs in by_worker.items():
+            try:
+                watch = self._watch(worker_name)
+                for job, outcome in watch.ask(jobs):
+                    self._write(job, outcome)
+                doubts |= watch.has_doubts
+            except HostError as error:
+                # No answer says nothing about any job: none changes its state, none spends an attempt.
+                logger.warning("worker %s cannot be asked for its jobs: %s", worker_name, error)
+        return doubts
+
+    def follow_journals(self, query: Mapping[str, Any] | None = None) -> None:
+        """Read the journals of the workers that have submitted jobs and write the news.
+
+        Parameters
+        ----------
+        query
+            Further conditions on the job documents.
+        """
+        for watch in self._watches.values():
+            try:
+                keys = list(watch.follow())
+            except HostError as error:
+                logger.debug("the journal of worker %s cannot be read: %s", watch.worker_name, error)
+                continue
+            if not keys:
+                continue
+            named = {"$or": [{"uuid": uuid, "index": index} for uuid, index in keys]}
+            jobs = self._submitted({"$and": [named, dict(query or {})]})
+            for job in jobs:
+                outcome = watch.news_of(job)
+                if outcome is None or self._write(job, outcome):
+                    watch.settled(job)
+
+    def submitted(self, worker_name: str) -> None:
+        """Begin to watch a worker to which a job was submitted."""
+        self.anything_submitted = True
+        self._watch(worker_name)
+
+    def _watch(self, worker_name: str) -> Watch:
+        if worker_name not in self._watches:
+            self._watches[worker_name] = Watch(worker_name, self._advancer.services)
+        return self._watches[worker_name]
+
+    def _submitted(self, query: Mapping[str, Any]) -> Iterable[JobInfo]:
+        """Return the jobs that are with a scheduler and that nobody else works on."""
+        criteria = {"$and": [{"state": {"$in": _SUBMITTED}, "lock_id": None}, dict(query)]}
+        documents = list(self._advancer.db.jobs.find(criteria, projection=JOB_INFO_PROJECTION))
+        return [JobInfo.from_query_output(document) for document in documents]
+
+    def _write(self, job: JobInfo, outcome: Outcome) -> bool:
+        """Write what became of a job; False where somebody else holds it now."""
+        query = {"uuid": job.uuid, "index": job.index, "state": job.state.value}
+        advanced = self._advancer.advance(POLL, query=query, outcome=outcome)
+        if advanced is None:
+            return False
+        self._on_advance(advanced)
+        return True

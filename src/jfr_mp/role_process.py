@@ -1,0 +1,92 @@
+"""A role process: the program that a master starts for each of its roles."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+from pathlib import Path
+
+from jfr_mp import logs
+from jfr_mp.advance import Advancer
+from jfr_mp.bus.client import RoleBus
+from jfr_mp.config import ConfigManager, LogLevel, Project
+from jfr_mp.errors import DatabaseUnavailable, ExitCode
+from jfr_mp.identity import new_owner
+from jfr_mp.loop import Loop
+from jfr_mp.presence import Presence
+from jfr_mp.roles import wake_states
+from jfr_mp.services import Services
+from jfr_mp.states import Role
+from jfr_mp.store.connection import QueueDatabase
+from jfr_mp.store.queries import flow_store_name
+from jfr_mp.supervisor import lifeline
+from jfr_mp.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Play one role until the master, or its death, says to stop."""
+    # A Ctrl-C on the terminal of a foreground master reaches us too; the master decides what it means for us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    options = _parse(arguments)
+    logs.configure(LogLevel(options.log_level).to_logging(), options.name)
+    project = ConfigManager().get_project(options.project)
+    owner = new_owner()
+    role = Role(options.role)
+    bus = RoleBus.connect(Path(options.run_dir), options.name, role, owner, wake_on=wake_states((role,)))
+    bus.on_log_level = lambda level: logs.set_level(LogLevel(level).to_logging())
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: bus.wake(stop=True))
+    lifeline.watch(options.lifeline_fd, lambda: bus.wake(stop=True), grace=project.jfr_mp.stop_timeout)
+    play(role, project, owner, bus, options.name)
+    bus.close()
+    return ExitCode.OK
+
+
+def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> None:
+    """Play a role on a connected bus."""
+    db = _connected(project, bus)
+    if db is None:
+        return
+    services = Services(project, lambda flow_uuid: flow_store_name(db, flow_uuid))
+    advancer = Advancer(db, services, owner, bus)
+    presence = Presence(db, owner, name, (role,))
+    presence.enter()
+    if role in (Role.TRANSFER, Role.COMPLETE):
+        services.jobstores.warm_up()
+    tasks = [*Tasks(advancer, bus).of_roles((role,)), presence.heartbeat(project.jfr_mp.heartbeat_interval)]
+    bus.report("RUNNING")
+    logger.info("ready")
+    Loop(tasks, bus).run()
+    logger.info("stopping")
+    services.close()
+    presence.leave()
+    db.close()
+
+
+def _connected(project: Project, bus: RoleBus) -> QueueDatabase | None:
+    """Connect to the queue database, however long it is away; None where we are told to stop meanwhile."""
+    while not bus.stop_requested:
+        try:
+            return QueueDatabase.connect(project)
+        except DatabaseUnavailable as error:
+            logger.warning("waiting for the database: %s", error)
+            bus.report("STARTING", last_error=str(error))
+            bus.wait(1.0)
+    return None
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="jfr_mp.role_process", description=__doc__)
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--role", required=True, choices=[role.value for role in Role])
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--run-dir", required=True)
+    parser.add_argument("--log-level", default="info")
+    parser.add_argument("--lifeline-fd", type=int, required=True)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

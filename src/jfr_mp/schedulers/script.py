@@ -1,0 +1,161 @@
+"""The submission script of a job: built here, without a side effect.
+
+The order is jobflow-remote's: header of the scheduler, change of directory, pre_run, exports, modules, the command,
+post_run. Text that users write for the shell (pre_run, post_run, execution_cmd) stays as it is; everything else (names,
+paths, values) is quoted.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.errors import ConfigError
+from jfr_mp.hosts.quoting import export_line, quote
+from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
+from jfr_mp.schedulers.journal import journal_lines
+
+if TYPE_CHECKING:
+    from qtoolkit.core.data_objects import QResources
+    from qtoolkit.io.base import BaseSchedulerIO
+
+    from jfr_mp.config.workers import ExecutionConfig, WorkerBase
+    from jfr_mp.model import JobDoc
+
+#: A path that every scheduler's header takes without quotes.
+_PLAIN_PATH = re.compile(r"[\w./+@%:,=-]+", re.ASCII)
+_NOT_IN_A_JOB_NAME = re.compile(r"[^\w.+-]", re.ASCII)
+#: Slurm, PBS and SGE all take names of this length.
+_NAME_LENGTH = 200
+
+
+def default_command(worker: WorkerBase) -> list[str]:
+    """Return the command that runs a job in ``{}`` where the worker sets no ``execution_cmd``.
+
+    A local worker uses this very Python environment, whether or not it is on PATH; elsewhere ``jfr-mp`` must be.
+    """
+    if worker.is_local:
+        # -P as for an installed command: the working directory must not hide the packages of a job.
+        return [sys.executable, "-P", "-m", "jfr_mp.execution", "run", "{}"]
+    return ["jfr-mp", "execution", "run", "{}"]
+
+
+def execution_command(worker: WorkerBase, run_dir: str) -> str:
+    """Return the shell line that runs the job in `run_dir`.
+
+    Raises
+    ------
+    ConfigError
+        The worker's ``execution_cmd`` has braces that are no ``{}``.
+    """
+    if not worker.execution_cmd:
+        return quote([run_dir if word == "{}" else word for word in default_command(worker)])
+    # Quotes that a user put around {} would spoil ours.
+    template = re.sub(r"'\{\}'|\"\{\}\"", "{}", worker.execution_cmd)
+    try:
+        return template.format(quote([run_dir]))
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigError(
+            f"execution_cmd {worker.execution_cmd!r}: braces other than {{}} must be doubled, as in ${{{{HOME}}}}"
+        ) from error
+
+
+def job_script(
+    job: JobDoc,
+    worker: WorkerBase,
+    exec_config: ExecutionConfig,
+    scheduler_io: BaseSchedulerIO,
+    run_dir: str,
+    submission: str,
+) -> str:
+    """Return the submission script of a job.
+
+    Parameters
+    ----------
+    job
+        The job; its own resources go before those of the worker.
+    worker
+        Where it runs.
+    exec_config
+        What is set before it runs and done after.
+    scheduler_io
+        The scheduler, which makes the header.
+    run_dir
+        The run directory.
+    submission
+        The token of this run, for the journal.
+
+    Raises
+    ------
+    ConfigError
+        The scheduler knows no such resources, or an export or ``execution_cmd`` is not usable.
+    """
+    lines = [
+        *journal_lines(worker.work_dir, f"{job.uuid}_{job.index}", submission),
+        # Not going on: pre_run would act on another directory.
+        f"cd {quote([run_dir])} || exit 1",
+        *_texts(worker.pre_run, exec_config.pre_run),
+        *(export_line(name, value) for name, value in (exec_config.export or {}).items()),
+        *(quote(["module", "load", *module.split()]) for module in exec_config.modules or []),
+        execution_command(worker, run_dir),
+        *_texts(worker.post_run, exec_config.post_run),
+    ]
+    resources = _with_names(_resources(job, worker), job.name, run_dir, scheduler_io)
+    try:
+        script = scheduler_io.get_submission_script(lines, resources)
+    except Exception as error:  # qtoolkit raises ValueError and its own, plug-ins whatever they like
+        raise ConfigError(f"the resources of job {job.name!r} do not suit its scheduler: {error}") from error
+    return f"{script}\n"
+
+
+def _texts(*texts: str | None) -> list[str]:
+    """Return the texts that are there."""
+    return [text for text in texts if text]
+
+
+def _resources(job: JobDoc, worker: WorkerBase) -> dict[str, Any] | QResources:
+    """Return the resources that the job asks for, else those of its worker."""
+    resources = job.resources or worker.resources or {}
+    if "@class" not in resources:
+        return dict(resources)
+    from monty.json import MontyDecoder
+
+    decoded: dict[str, Any] | QResources = MontyDecoder().process_decoded(resources)
+    return decoded
+
+
+def _with_names(
+    resources: dict[str, Any] | QResources, name: str, run_dir: str, scheduler_io: BaseSchedulerIO
+) -> dict[str, Any] | QResources:
+    """Put the name of the job and of its output files into the resources."""
+    out, err = (_header_path(run_dir, file) for file in (QUEUE_OUT, QUEUE_ERR))
+    job_name = _header_name(name, scheduler_io)
+    if isinstance(resources, Mapping):
+        return {**resources, "job_name": job_name, "qout_path": out, "qerr_path": err}
+    return replace(resources, job_name=job_name, output_filepath=out, error_filepath=err)
+
+
+def _header_name(name: str, scheduler_io: BaseSchedulerIO) -> str:
+    """Return a name that the header can hold: qtoolkit puts it there as it is.
+
+    The header for a shell is itself shell text, which prints the name; others have directives, whose quoting differs,
+    so that only what they all take is kept.
+    """
+    from qtoolkit.io.shell import ShellIO
+
+    if isinstance(scheduler_io, ShellIO):
+        return quote(["".join(letter if letter.isprintable() else "_" for letter in name)])
+    return _NOT_IN_A_JOB_NAME.sub("_", name)[:_NAME_LENGTH] or "job"
+
+
+def _header_path(run_dir: str, file: str) -> str:
+    """Return the path of an output file for the header, where nothing is quoted.
+
+    Where that would need quotes, the bare name does as well: a job is submitted in its run directory.
+    """
+    path = str(PurePosixPath(run_dir, file))
+    return path if _PLAIN_PATH.fullmatch(path) else file

@@ -1,0 +1,90 @@
+"""Submitting once, whatever dies when: the scheduler's id of a job is in its run directory before the job runs.
+
+For a shell, the process itself is the job. It writes its id beside its script and hard-links it to its final name,
+which one process alone can do; only the one that did goes on to run the script. However often a submission is repeated,
+and wherever the process that submits is killed, one script runs, and every repetition learns its id.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath, PurePosixPath
+
+from jfr_mp.errors import HostError
+from jfr_mp.hosts import BaseHost
+from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT, SUBMIT_SCRIPT
+
+#: The file in the run directory that holds the scheduler's id of the job.
+PROCESS_ID_FILENAME = "jfr_mp_process_id"
+
+#: Starts a process in a session of its own, which no signal for ours reaches, and lets it decide whether it is the job.
+#: The process holds our output until it has decided: the end of the output is the moment to go on.
+_SUBMIT = 'setsid /bin/sh -c "$1" jfr-mp-job </dev/null &'
+
+#: The pid is also the id of the session and of the process group. A subshell prints it, for whoever submitted may be
+#: gone, and the signal of the broken pipe must not hit the job.
+_BECOME_THE_JOB = f"""
+claimed=
+if ! test -s {PROCESS_ID_FILENAME} && echo $$ > .{PROCESS_ID_FILENAME}.$$; then
+    ln .{PROCESS_ID_FILENAME}.$$ {PROCESS_ID_FILENAME} && claimed=yes
+    rm -f .{PROCESS_ID_FILENAME}.$$
+fi
+test "$claimed" || exec cat {PROCESS_ID_FILENAME}
+(echo $$)
+exec bash {SUBMIT_SCRIPT} >{QUEUE_OUT} 2>{QUEUE_ERR}
+"""
+
+#: Ends a process group: politely, then not. A pid that leads no session was never one of ours; it has been given anew.
+_CANCEL = """
+session=$(ps -o sid= -p "$1") || exit 0
+test $session -eq "$1" || exit 0
+kill -s TERM -- "-$1" || exit
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    case $(ps -o stat= -p "$1") in ''|Z*) break ;; esac
+    sleep 0.1
+done
+kill -s KILL -- "-$1" 2>/dev/null || :
+"""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What became of a submission: `process_id` is the scheduler's id, or None and `error` says why."""
+
+    process_id: str | None = None
+    error: str | None = None
+
+
+def submit_to_shell(host: BaseHost, run_dir: str | PurePath, *, timeout: float | None = None) -> Submission:
+    """Run the script of a run directory in the background, or find the process that already does.
+
+    Raises
+    ------
+    HostError
+        The host did not answer. The job may have started; submitting again tells.
+    """
+    result = host.run_script(_SUBMIT, _BECOME_THE_JOB, cwd=run_dir, timeout=timeout)
+    process_id = result.stdout.strip()
+    if result.returncode == 0 and re.fullmatch(r"[1-9][0-9]*", process_id):
+        return Submission(process_id)
+    reason = " ".join((result.stderr or result.stdout).split()) or f"exit code {result.returncode}"
+    return Submission(error=f"the script in {run_dir} could not be started: {reason}")
+
+
+def cancel_on_shell(host: BaseHost, process_id: str, *, timeout: float | None = None) -> None:
+    """End a job and everything it started; a job that is gone is fine.
+
+    Raises
+    ------
+    HostError
+        The host did not answer, or does not let us end the job.
+    """
+    result = host.run_script(_CANCEL, process_id, timeout=timeout)
+    if result.returncode != 0:
+        raise HostError(f"{host.name}: process {process_id} could not be ended: {result.stderr.strip()}")
+
+
+def forget_submission(host: BaseHost, run_dir: str | PurePath) -> None:
+    """Let the next submission in a run directory start a new job instead of finding an earlier one."""
+    host.remove(PurePosixPath(run_dir, PROCESS_ID_FILENAME))

@@ -1,0 +1,89 @@
+"""What a step may use of the outside world: hosts, schedulers and JobStores, never the queue database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jfr_mp.hosts import HostPool
+from jfr_mp.jobdata.files import job_path
+from jfr_mp.jobstores import JobStores
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+
+    from jfr_mp.config import Project
+    from jfr_mp.config.workers import ExecutionConfig, WorkerBase
+    from jfr_mp.hosts import BaseHost
+    from jfr_mp.model import JobDoc
+    from jfr_mp.schedulers import QueueManager
+    from jfr_mp.schedulers.journal import JournalReader
+
+
+class Services:
+    """The hosts, schedulers and stores of one project, opened when first used and kept.
+
+    Parameters
+    ----------
+    project
+        The project that defines them.
+    store_name_of_flow
+        Tells the name of the optional JobStore of a flow, or None.
+    """
+
+    def __init__(self, project: Project, store_name_of_flow: Callable[[str], str | None]) -> None:
+        self.project = project
+        self.jobstores = JobStores(project, store_name_of_flow)
+        self._hosts = HostPool(project.workers)
+        self._queue_managers: dict[str, QueueManager] = {}
+        self._journals: dict[str, JournalReader] = {}
+
+    def worker(self, name: str) -> WorkerBase:
+        """Return the configuration of a worker; ConfigError names the known ones."""
+        return self.project.worker(name)
+
+    def host(self, worker_name: str) -> BaseHost:
+        """Return the connected host of a worker; workers on the same host share it."""
+        self.worker(worker_name)
+        return self._hosts.connected(worker_name)
+
+    def queue_manager(self, worker_name: str) -> QueueManager:
+        """Return the scheduler of a worker, joined to its host."""
+        if worker_name not in self._queue_managers:
+            from jfr_mp.schedulers import QueueManager
+
+            self._queue_managers[worker_name] = QueueManager.of_worker(self.worker(worker_name), self.host(worker_name))
+        return self._queue_managers[worker_name]
+
+    def journal(self, worker_name: str) -> JournalReader:
+        """Return the journal of a worker, read from where it was when it was first asked for."""
+        if worker_name not in self._journals:
+            from jfr_mp.schedulers.journal import JournalReader
+
+            self._journals[worker_name] = JournalReader(self.host(worker_name), self.worker(worker_name).work_dir)
+        return self._journals[worker_name]
+
+    def jobstore(self, job: JobDoc) -> AbstractContextManager[JobStore]:
+        """Lend the connected JobStore that keeps the output of a job."""
+        return self.jobstores.of_flow(job.flow_uuid)
+
+    def exec_config(self, job: JobDoc) -> ExecutionConfig:
+        """Return what is to be set before and after the execution of a job."""
+        from jfr_mp.config.workers import ExecutionConfig
+
+        if isinstance(job.exec_config, str):
+            return self.project.get_exec_config(job.exec_config)
+        return ExecutionConfig.model_validate(job.exec_config or {})
+
+    def output_dir(self, job: JobDoc) -> Path:
+        """Return the directory of this machine in which the output files of a job are, or will be."""
+        if self.worker(job.worker).is_local:
+            return Path(job.run_dir or "")
+        return Path(job_path(job.uuid, job.index, Path(self.project.tmp_dir, "download")))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.jobstores.close()
+        self._hosts.close()

@@ -1,0 +1,26 @@
+"""What each step does to a job: one module a step, each with ``run(job, services) -> Outcome``.
+
+A step knows hosts, schedulers and JobStores, and nothing of the queue database: claiming a job before and writing the
+outcome after is the business of `jfr_mp.advance`, the same for all. `poll` looks at many jobs at once and therefore
+differs: see its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from jfr_mp import states
+from jfr_mp.model import JobDoc
+from jfr_mp.outcomes import Outcome
+from jfr_mp.services import Services
+from jfr_mp.steps import checkout, complete, download, submit, upload
+
+StepFunction = Callable[[JobDoc, Services], Outcome]
+
+STEP_FUNCTIONS: Mapping[states.Step, StepFunction] = {
+    states.CHECKOUT: checkout.run,
+    states.UPLOAD: upload.run,
+    states.SUBMIT: submit.run,
+    states.DOWNLOAD: download.run,
+    states.COMPLETE: complete.run,
+}

@@ -1,0 +1,13 @@
+"""READY to CHECKED_OUT: the job is reserved and its inputs and worker are final."""
+
+from __future__ import annotations
+
+from jfr_mp.model import JobDoc
+from jfr_mp.outcomes import Advance, Outcome
+from jfr_mp.services import Services
+from jfr_mp.states import JobState
+
+
+def run(_job: JobDoc, _services: Services) -> Outcome:
+    """Reserve the job; the claim has done all the work."""
+    return Advance(JobState.CHECKED_OUT)

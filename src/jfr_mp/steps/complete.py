@@ -1,0 +1,24 @@
+"""DOWNLOADED to COMPLETED or FAILED: the output is kept, and what the job asks for happens."""
+
+from __future__ import annotations
+
+from jfr_mp.jobdata.outputs import copy_outputs, read_output
+from jfr_mp.jobdata.stores import transfer_store, transfer_store_names
+from jfr_mp.model import JobDoc
+from jfr_mp.outcomes import Outcome
+from jfr_mp.services import Services
+from jfr_mp.states import JobState
+
+
+def run(job: JobDoc, services: Services) -> Outcome:
+    """Copy the output into the JobStore and say how the job ended.
+
+    Repeating it is harmless: the output documents are replaced by equal ones.
+    """
+    directory = services.output_dir(job)
+    transfer_config = services.project.remote_jobstore
+    with services.jobstore(job) as jobstore:
+        completion = read_output(directory, store_files=transfer_store_names(jobstore, transfer_config))
+        if completion.state is JobState.COMPLETED:
+            copy_outputs(jobstore, transfer_store(jobstore, directory, transfer_config), job.db_id)
+    return completion

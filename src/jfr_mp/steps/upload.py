@@ -1,0 +1,46 @@
+"""CHECKED_OUT to UPLOADED: the run directory exists and holds the input, references resolved."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from jfr_mp.errors import HostError
+from jfr_mp.hosts import BaseHost
+from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, job_path
+from jfr_mp.jobdata.inputs import input_document, resolve_references
+from jfr_mp.jobdata.stores import transfer_store
+from jfr_mp.model import JobDoc
+from jfr_mp.outcomes import Advance, Outcome
+from jfr_mp.schedulers.submission import forget_submission
+from jfr_mp.services import Services
+from jfr_mp.states import JobState
+from jfr_mp.steps.submit import new_submission
+
+
+def run(job: JobDoc, services: Services) -> Outcome:
+    """Make the run directory and put the input there."""
+    host = services.host(job.worker)
+    run_dir = job_path(job.uuid, job.index, services.worker(job.worker).work_dir)
+    with services.jobstore(job) as jobstore:
+        resolve_references(job.job, jobstore)
+        store = transfer_store(jobstore, run_dir, services.project.remote_jobstore)
+    payload = input_document(job.job, store, job)
+
+    if job.remote.prerun_cleanup and job.run_dir:
+        _remove_earlier_run(host, job.run_dir)
+    host.mkdir(run_dir)
+    # What an earlier run left here would be taken for the result, or the submission, of this one.
+    host.remove(str(PurePosixPath(run_dir, OUT_FILENAME)))
+    forget_submission(host, run_dir)
+    host.write(str(PurePosixPath(run_dir, IN_FILENAME)), payload)
+    fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission()}
+    return Advance(JobState.UPLOADED, fields)
+
+
+def _remove_earlier_run(host: BaseHost, run_dir: str) -> None:
+    """Remove the run directory of an earlier run, and nothing that does not look like one."""
+    if not host.exists(run_dir):
+        return
+    if not host.exists(str(PurePosixPath(run_dir, IN_FILENAME))):
+        raise HostError(f"{run_dir} has no {IN_FILENAME} and so is no run directory: it was not removed; look at it")
+    host.remove_tree(run_dir)

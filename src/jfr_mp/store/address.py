@@ -1,0 +1,98 @@
+"""Where a queue store is: the project's maggma dictionary as arguments for pymongo, without importing maggma."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from jfr_mp.errors import ConfigError
+
+#: The maggma stores whose connection is made here; any other goes through maggma itself.
+NATIVE_STORES = ("MongoStore", "MongoURIStore")
+
+DEFAULT_PORT = 27017
+
+
+@dataclass(frozen=True)
+class Address:
+    """A database and its jobs collection.
+
+    Parameters
+    ----------
+    hosts
+        "host:port" of each server, joined by commas; fit for any message, it never holds credentials.
+    client_args
+        Keyword arguments of `pymongo.MongoClient`; they hold the password, hence no place in a repr.
+    database, collection
+        The names of the database and of the jobs collection.
+    """
+
+    hosts: str
+    database: str
+    collection: str
+    client_args: Mapping[str, Any] = field(repr=False)
+
+
+def store_class(store: Mapping[str, Any]) -> str:
+    """Return the name of the maggma class that a store dictionary describes."""
+    return str(store.get("type") or store.get("@class") or "")
+
+
+def is_native(store: Mapping[str, Any]) -> bool:
+    """Tell whether `address_of` understands the store; an SSH tunnel is maggma's to open."""
+    return store_class(store) in NATIVE_STORES and not store.get("ssh_tunnel")
+
+
+def address_of(store: Mapping[str, Any]) -> Address:
+    """Translate a native store dictionary.
+
+    Raises
+    ------
+    ConfigError
+        When a key is missing or the URI is malformed.
+    """
+    uri = store.get("uri") or (store.get("host") if "://" in str(store.get("host")) else None)
+    options = dict(store.get("mongoclient_kwargs") or {})
+    collection = _required(store, "collection_name")
+    if uri:
+        return _from_uri(str(uri), store.get("database"), collection, options)
+    database = _required(store, "database")
+    host, port = str(store.get("host") or "localhost"), int(store.get("port") or DEFAULT_PORT)
+    args: dict[str, Any] = {"host": host, "port": port, **options}
+    if store.get("username"):
+        args["username"] = store["username"]
+        args["password"] = store.get("password") or ""
+        args["authSource"] = store.get("auth_source") or database
+    return Address(hosts=f"{host}:{port}", database=database, collection=collection, client_args=args)
+
+
+def _from_uri(uri: str, database: str | None, collection: str, options: dict[str, Any]) -> Address:
+    hosts, named = _parse(uri)
+    if not (database or named):
+        raise ConfigError("queue.store: name the database, either as `database` or at the end of `uri`")
+    return Address(hosts, str(database or named), collection, {"host": uri, **options})
+
+
+def _parse(uri: str) -> tuple[str, str | None]:
+    scheme, _, rest = uri.partition("://")
+    if scheme == "mongodb+srv":
+        # Its servers are known to the DNS only, which nobody should have to ask in order to print a message.
+        location, _, path = rest.rpartition("@")[2].partition("/")
+        return location, path.partition("?")[0] or None
+    try:
+        parsed = parse_uri(uri, warn=False)
+    except (PyMongoError, ValueError):
+        # The reason could quote the URI, and with it the password.
+        raise ConfigError("queue.store.uri: not a valid MongoDB URI (mongodb://user:password@host:port/db)") from None
+    return ",".join(f"{host}:{port}" if port else host for host, port in parsed["nodelist"]), parsed["database"]
+
+
+def _required(store: Mapping[str, Any], key: str) -> str:
+    value = store.get(key)
+    if not value:
+        raise ConfigError(f"queue.store.{key}: missing; a {store_class(store) or 'MongoStore'} needs it")
+    return str(value)

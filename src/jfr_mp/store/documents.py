@@ -1,0 +1,104 @@
+"""New documents of jobs and flows, in jobflow-remote's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from jfr_mp.model import FlowDoc, JobDoc
+from jfr_mp.states import FlowState, JobState
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
+
+    from jfr_mp.config import ExecutionConfig
+
+Doc = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How the jobs of a flow run, unless a job's own configuration (`manager_config`) says otherwise."""
+
+    worker: str
+    exec_config: ExecutionConfig | Mapping[str, Any] | str | None = None
+    resources: Any = None
+    priority: int = 0
+
+    @classmethod
+    def of_job(cls, document: Mapping[str, Any]) -> JobOptions:
+        """Take those of an existing job, for the jobs that it returned."""
+        return cls(document["worker"], document.get("exec_config"), document.get("resources"), document["priority"])
+
+
+def job_document(job: Job, parents: Sequence[str] | None, db_id: str, options: JobOptions) -> Doc:
+    """Return the document of a new job: READY without parents, WAITING with."""
+    own = job.config.manager_config
+    resources = own.get("resources")
+    document = JobDoc(
+        job=_sanitized(job),
+        uuid=job.uuid,
+        index=job.index,
+        db_id=db_id,
+        worker=own.get("worker") or options.worker,
+        state=JobState.WAITING if parents else JobState.READY,
+        parents=None if parents is None else list(parents),
+        priority=own.get("priority") or options.priority,
+        exec_config=_exec_config(own.get("exec_config") or options.exec_config),
+        resources=_resources(options.resources if resources is None else resources),
+    )
+    return _stored(document)
+
+
+def flow_document(flow: Flow, jobs: Sequence[Mapping[str, Any]], jobstore: str | None) -> Doc:
+    """Return the document of a new flow with these job documents."""
+    document = FlowDoc(
+        uuid=flow.uuid,
+        jobs=[job["uuid"] for job in jobs],
+        state=FlowState.READY,
+        name=flow.name,
+        metadata=_sanitized(flow.metadata or {}),
+        # The index of a job in a new flow is 1; one that replaces another is appended, with its true index.
+        parents={job["uuid"]: {"1": job["parents"]} for job in jobs},
+        ids=[(job["db_id"], job["uuid"], job["index"]) for job in jobs],
+        jobstore=jobstore,
+    )
+    return _stored(document)
+
+
+def _stored(document: JobDoc | FlowDoc) -> Doc:
+    stored = document.model_dump(mode="python")
+    for key in ("state", "previous_state"):
+        if stored.get(key) is not None:
+            stored[key] = stored[key].value
+    if "ids" in stored:
+        stored["ids"] = [list(entry) for entry in stored["ids"]]
+    return stored
+
+
+def _sanitized(thing: Any) -> Any:
+    """Turn objects into what MongoDB can store."""
+    from monty.json import jsanitize
+
+    return jsanitize(thing, strict=True, allow_bson=True)
+
+
+def _exec_config(value: Any) -> Doc | str | None:
+    """Complete an execution configuration; it may be jobflow-remote's object, or that serialized."""
+    from jfr_mp.config import ExecutionConfig
+
+    if value is None or isinstance(value, str):
+        return value
+    fields = value.model_dump() if isinstance(value, BaseModel) else value
+    known = {key: field for key, field in fields.items() if not key.startswith("@")}
+    return ExecutionConfig.model_validate(known).model_dump()
+
+
+def _resources(value: Any) -> Doc | None:
+    if value is None:
+        return None
+    sanitized: Doc = _sanitized(value)
+    return sanitized

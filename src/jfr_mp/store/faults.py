@@ -1,0 +1,69 @@
+"""What can go wrong with MongoDB, told apart: wait and repeat, tell the user, or blame the document."""
+
+from __future__ import annotations
+
+from pymongo.errors import (
+    BulkWriteError,
+    ConfigurationError,
+    ConnectionFailure,
+    DocumentTooLarge,
+    ExecutionTimeout,
+    OperationFailure,
+)
+
+from jfr_mp.errors import DatabaseRefused, DatabaseUnavailable, JfrMpError
+
+#: After one of these, waiting and repeating the whole step is right: nothing is known to be wrong with the job.
+TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, DatabaseUnavailable)
+
+#: AuthenticationFailed, Unauthorized, AtlasError (its answer to wrong credentials).
+_REFUSED = (18, 13, 8000)
+
+#: BSONObjectTooLarge and the numbers that older code paths of the server use for the same thing.
+_TOO_LARGE = (10334, 17260, 17280, 17419, 17420)
+
+_DUPLICATE = 11000
+
+
+def translate(error: Exception, address: str) -> JfrMpError | None:
+    """Say in our own words why the database at `address` could not be used.
+
+    Returns
+    -------
+    JfrMpError or None
+        None when the fault isn't the connection's; the text never holds a password.
+    """
+    if isinstance(error, ConnectionFailure):
+        return DatabaseUnavailable(
+            f"the database at {address} does not answer ({_first_clause(error)}); start it, or correct host and port "
+            "in queue.store of the project file"
+        )
+    if isinstance(error, OperationFailure) and error.code in _REFUSED:
+        return DatabaseRefused(
+            f"the database at {address} refuses us ({_first_clause(error)}); check username, password and auth_source "
+            "in queue.store of the project file"
+        )
+    if isinstance(error, ConfigurationError):
+        return DatabaseRefused(f"the database at {address} cannot be used as configured ({_first_clause(error)})")
+    return None
+
+
+def is_too_large(error: Exception) -> bool:
+    """Tell whether a document was over MongoDB's limit of 16 MB."""
+    if isinstance(error, DocumentTooLarge):
+        return True
+    if isinstance(error, BulkWriteError):
+        return any(item.get("code") in _TOO_LARGE for item in (error.details or {}).get("writeErrors", ()))
+    return isinstance(error, OperationFailure) and error.code in _TOO_LARGE
+
+
+def is_duplicate(error: Exception) -> bool:
+    """Tell whether a unique index refused a document."""
+    if isinstance(error, BulkWriteError):
+        return any(item.get("code") == _DUPLICATE for item in (error.details or {}).get("writeErrors", ()))
+    return isinstance(error, OperationFailure) and error.code == _DUPLICATE
+
+
+def _first_clause(error: Exception) -> str:
+    """Cut a message of pymongo before the description of its whole topology."""
+    return str(error).partition(", full error:")[0].partition(" (configured timeouts")[0].partition(", Timeout:")[0]

@@ -1,0 +1,98 @@
+"""The log file of a process: it writes, the master rotates and reads.
+
+The process gets the file itself as its standard output and error, not a pipe to the master. Crash output lands in it
+too, nothing is lost or blocked when the master is slow or gone, and a role process that finishes its last step without
+a master can still say so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+#: Bytes from which on a log is rotated, and how many old ones are kept.
+_LARGE, _KEPT = 10 * 2**20, 3
+#: Bytes at the end of a log in which its last lines are looked for.
+_TAIL = 8192
+
+
+class LogFile:
+    """One log file, readable by its owner only.
+
+    Parameters
+    ----------
+    path
+        The file; its directory is made when it is opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read_until = self.size
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes; 0 where it does not exist."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def open(self) -> int:
+        """Return a file descriptor that appends to it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.fchmod(fd, 0o600)
+        return fd
+
+    def rotate(self, large: int = _LARGE) -> None:
+        """Begin anew where the file has `large` bytes: it becomes ``NAME.1``, that one ``NAME.2``, and so on.
+
+        The file is copied and emptied, because the process holds it open and writes wherever its end is. A line
+        written between the two is lost; nobody misses it among ten megabytes.
+        """
+        if self.size < large:
+            return
+        for number in range(_KEPT, 1, -1):
+            if (older := self._old(number - 1)).exists():
+                older.rename(self._old(number))
+        with self.path.open("rb+") as log:
+            copy = os.open(self._old(1), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(copy, "wb") as target:
+                shutil.copyfileobj(log, target)
+            log.truncate(0)
+
+    def _old(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}.{number}")
+
+    def last_lines(self, since: int = 0, count: int = 8) -> list[str]:
+        """Return the last lines that are not empty, at most `count`.
+
+        Parameters
+        ----------
+        since
+            The size of the file from which on they count; all of it where it was rotated since then.
+        """
+        size = self.size
+        start = max(since if since <= size else 0, size - _TAIL)
+        lines = [line.rstrip() for line in self._text(start, size).splitlines()]
+        return [line for line in lines if line][-count:]
+
+    def new_lines(self) -> list[str]:
+        """Return the whole lines that were written since the last call."""
+        size = self.size
+        if size < self._read_until:
+            self._read_until = 0
+        whole, newline, _ = self._bytes(self._read_until, size).rpartition(b"\n")
+        self._read_until += len(whole) + len(newline)
+        return whole.decode(errors="replace").split("\n") if newline else []
+
+    def _text(self, start: int, end: int) -> str:
+        return self._bytes(start, end).decode(errors="replace")
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        if start >= end:
+            return b""
+        with self.path.open("rb") as log:
+            log.seek(start)
+            return log.read(end - start)

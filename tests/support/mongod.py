@@ -1,0 +1,142 @@
+"""Real mongods for the tests: one small server on a free loopback port, with a user of its own."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from jfr_mp.embedded.binary import find_mongod
+from tests.support.processes import free_port
+from tests.support.waiting import wait_until
+
+USER = "tester"
+_SMALL = (
+    "--oplogSize=16",
+    "--wiredTigerCacheSizeGB=0.25",
+    "--setParameter=diagnosticDataCollectionEnabled=false",
+    "--wiredTigerEngineConfigString=log=(file_max=2MB,prealloc=false)",
+)
+
+
+class Mongod:
+    """A mongod that can be stopped, killed and started again on the same port with the same data.
+
+    Parameters
+    ----------
+    directory
+        Where data and log are kept.
+    replica_set
+        The name of the replica set, whose single member this is; None for a standalone server without transactions.
+    """
+
+    def __init__(self, directory: Path, *, replica_set: str | None) -> None:
+        self.directory = directory
+        self.replica_set = replica_set
+        self.host = "127.0.0.1"
+        self.port = free_port()
+        self.username = USER
+        self.password = secrets.token_hex(12)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client: MongoClient[dict[str, Any]] | None = None
+        (directory / "data").mkdir(parents=True)
+        key_file = directory / "keyfile"
+        key_file.touch(mode=0o600)
+        key_file.write_text(secrets.token_hex(60))
+
+    @property
+    def uri(self) -> str:
+        """The URI with credentials."""
+        replica_set = f"&replicaSet={self.replica_set}" if self.replica_set else ""
+        return f"mongodb://{self.username}:{self.password}@{self.host}:{self.port}/?authSource=admin{replica_set}"
+
+    @property
+    def client(self) -> MongoClient[dict[str, Any]]:
+        """A client with all rights; the fixture closes it."""
+        if self._client is None:
+            self._client = MongoClient(self.uri, tz_aware=False)
+        return self._client
+
+    @property
+    def pid(self) -> int:
+        """The pid of the running server."""
+        assert self._process is not None, "this mongod is stopped"
+        return self._process.pid
+
+    def store(self, database: str, collection: str) -> dict[str, Any]:
+        """Return the maggma MongoStore of a collection, as a project file has it."""
+        return {
+            "type": "MongoStore",
+            "host": self.host,
+            "port": self.port,
+            "username": self.username,
+            "password": self.password,
+            "auth_source": "admin",
+            "database": database,
+            "collection_name": collection,
+        }
+
+    def start(self) -> None:
+        """Start the server and return when it takes writes."""
+        assert self._process is None, "this mongod runs already"
+        secured = ("--keyFile", str(self.directory / "keyfile"))
+        role = ("--replSet", self.replica_set, *secured) if self.replica_set else ("--auth",)
+        with (self.directory / "mongod.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(str(find_mongod()), "--dbpath", str(self.directory / "data"), "--nounixsocket"),
+                    *("--bind_ip", self.host, "--port", str(self.port), *role, *_SMALL),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for pytest, whose fixtures still need the server to clean up
+            )
+        self._prepare()
+
+    def stop(self) -> None:
+        """Shut down cleanly."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def kill(self) -> None:
+        """Die as in a crash."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def close(self) -> None:
+        """Stop for good."""
+        if self._client is not None:
+            self._client.close()
+        self.stop()
+
+    def _prepare(self) -> None:
+        """Wait for the server; the first time, make the replica set and, by the localhost exception, the user."""
+        marker = self.directory / "prepared"
+        with MongoClient[dict[str, Any]](self.host, self.port, directConnection=True) as client:
+            wait_until(lambda: self._hello(client), 30, "an answer of mongod")
+            if self.replica_set and not marker.exists():
+                member = {"_id": 0, "host": f"{self.host}:{self.port}"}
+                client.admin.command("replSetInitiate", {"_id": self.replica_set, "members": [member]})
+            wait_until(lambda: self._hello(client).get("isWritablePrimary"), 30, "a mongod that takes writes")
+            if not marker.exists():
+                client.admin.command("createUser", self.username, pwd=self.password, roles=["root"])
+                marker.touch()
+
+    def _hello(self, client: MongoClient[dict[str, Any]]) -> dict[str, Any]:
+        """Return what the server says of itself, or nothing while it does not answer."""
+        if self._process is not None and self._process.poll() is not None:
+            log = (self.directory / "mongod.log").read_text(errors="replace")
+            raise RuntimeError(f"mongod ended with exit code {self._process.returncode}:\n{log[-2000:]}")
+        try:
+            return client.admin.command("hello")
+        except PyMongoError:
+            return {}

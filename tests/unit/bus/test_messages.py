@@ -1,0 +1,94 @@
+"""Messages survive the way over the bus, and foreign ones are refused with a hint."""
+
+from __future__ import annotations
+
+import pytest
+
+from jfr_mp.bus.messages import (
+    Ack,
+    BusMessage,
+    Goodbye,
+    Heartbeat,
+    LogLevelRequest,
+    MasterStatus,
+    Refusal,
+    Register,
+    RoleStatus,
+    SetLogLevel,
+    StatusReply,
+    StatusRequest,
+    StopOrder,
+    StopRequest,
+    Wake,
+    decode,
+    encode,
+    topic,
+)
+from jfr_mp.config import LogLevel
+from jfr_mp.errors import BusError
+from jfr_mp.states import JobState, Role
+
+STATUS = MasterStatus(
+    host="here", pid=1, state="RUNNING", roles=[RoleStatus(role=Role.QUEUE, name="queue-1", state="FATAL")]
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Register(name="transfer-1", role=Role.TRANSFER, pid=7, owner="here:7:aa"),
+        Heartbeat(state="RUNNING", doing="upload 42", last_error="späte Antwort"),
+        Goodbye(reason="done"),
+        StopOrder(),
+        SetLogLevel(level=LogLevel.DEBUG),
+        StatusRequest(),
+        StopRequest(drain=False),
+        LogLevelRequest(level=LogLevel.WARN),
+        StatusReply(master=STATUS),
+        Ack(),
+        Refusal(why="no"),
+        Wake(state=JobState.RUN_FINISHED, worker="local", db_id="42"),
+    ],
+    ids=lambda message: message.kind,
+)
+def test_round_trip(message: BusMessage) -> None:
+    assert decode(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80\x04pickle",
+        b"[]",
+        b'{"kind": "fire", "version": 1}',
+        b'{"kind": "ack", "version": 2}',
+        b'{"kind": "ack", "version": 1, "more": 1}',
+        b'{"kind": "stop_request", "drain": "perhaps"}',
+    ],
+)
+def test_what_is_no_message_of_this_version_is_refused(data: bytes) -> None:
+    with pytest.raises(BusError, match="jfr-mp restart"):
+        decode(data)
+
+
+def test_the_row_of_a_status_has_exactly_the_fields_of_the_command_line() -> None:
+    # When
+    row = STATUS.row()
+    # Then
+    assert list(row) == ["host", "pid", "state", "roles"]
+    assert list(row["roles"][0]) == [
+        "role",
+        "name",
+        "pid",
+        "state",
+        "uptime_s",
+        "restarts",
+        "rss_bytes",
+        "last_error",
+    ]
+
+
+def test_no_topic_is_the_prefix_of_another() -> None:
+    topics = [topic(state) for state in JobState]
+    assert [(a, b) for a in topics for b in topics if a != b and b.startswith(a)] == []

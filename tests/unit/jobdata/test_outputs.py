@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobflow import JobStore
+from maggma.stores import MemoryStore
+
+from jfr_mp.errors import HostError
+from jfr_mp.hosts.local import LocalHost
+from jfr_mp.jobdata.outputs import copy_outputs, is_complete, read_output
+from jfr_mp.jobdata.stores import transfer_store
+from jfr_mp.outcomes import Added
+from jfr_mp.states import JobState
+
+START = {"@module": "datetime", "@class": "datetime", "string": "2026-11-22 10:00:00.250000+00:00"}
+END = {"@module": "datetime", "@class": "datetime", "string": "2026-11-22 10:00:01.500000"}
+
+
+def finished(**response: Any) -> dict[str, Any]:
+    return {"response": {"output": None, **response}, "error": None, "start_time": START, "end_time": END}
+
+
+def write(directory: Path, output: Any, queue_err: str | None = None) -> None:
+    text = output if isinstance(output, str) else json.dumps(output)
+    (directory / "jfremote_out.json").write_text(text)
+    if queue_err is not None:
+        (directory / "queue.err").write_text(queue_err)
+
+
+def test_a_job_that_ended_well(tmp_path: Path) -> None:
+    # Given the output of a job that asks for everything
+    flows = {kind.value: {"@class": "Flow", "name": kind.value} for kind in Added}
+    write(tmp_path, finished(**flows, stored_data={"x": 1}, stop_children=True, stop_jobflow=False))
+    (tmp_path / "remote_job_data.json").touch()
+    # When it is read
+    completion = read_output(tmp_path, store_files=["remote_job_data.json"])
+    # Then all of it is there, times in UTC
+    assert completion.state is JobState.COMPLETED
+    assert [(kind.value, flow["name"]) for kind, flow in completion.added] == [
+        ("replace", "replace"),
+        ("addition", "addition"),
+        ("detour", "detour"),
+    ]
+    assert (completion.stored_data, completion.stop_children, completion.stop_jobflow) == ({"x": 1}, True, False)
+    assert completion.start_time == datetime(2026, 11, 22, 10, 0, 0, 250000, tzinfo=UTC)
+    assert completion.end_time == datetime(2026, 11, 22, 10, 0, 1, 500000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("output", "error"),
+    [
+        (None, "left no jfremote_out.json"),
+        ('{"response": {"outp', "damaged or incomplete JSON"),
+        ("", "damaged or incomplete JSON"),
+        ("[1]", "holds list instead of an object"),
+        ({"start_time": START}, "probably killed"),
+        ({"response": None, "error": "Traceback: boom", "start_time": START, "end_time": END}, "Traceback: boom"),
+        (finished(), "left no file remote_job_data.json"),
+    ],
+)
+def test_a_job_that_did_not(tmp_path: Path, output: Any, error: str) -> None:
+    # Given an output that is not that of a job that ended well
+    if output is not None:
+        write(tmp_path, output)
+    (tmp_path / "queue.out").write_text("o" * 4000)
+    (tmp_path / "queue.err").write_text("first line\n" + "noise\n" * 50 + "bash: jf: command not found\n")
+    # When it is read
+    completion = read_output(tmp_path, store_files=["remote_job_data.json"])
+    # Then one text says what is wrong, and why where the job itself could not
+    assert completion.state is JobState.FAILED
+    assert completion.error is not None
+    assert error in completion.error
+    if "left no" in error or "killed" in error or "damaged" in error:
+        assert completion.error.endswith("bash: jf: command not found")
+        assert "first line" not in completion.error
+    assert completion.queue_out is not None
+    assert 3000 < len(completion.queue_out) < 3000 + len(str(tmp_path)) + 80
+    assert completion.queue_err is not None
+    assert completion.queue_err.startswith("first line")
+
+
+def test_no_files_at_all_are_one_error(tmp_path: Path) -> None:
+    completion = read_output(tmp_path / "nowhere")
+    assert completion.error is not None
+    assert str(tmp_path / "nowhere") in completion.error
+    assert (completion.queue_out, completion.queue_err, completion.start_time) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [(None, False), ("{", False), ("[]", False), ({"start_time": START}, False), (finished(), True)],
+)
+def test_completeness(tmp_path: Path, output: Any, expected: bool) -> None:
+    if output is not None:
+        write(tmp_path, output)
+    assert is_complete(LocalHost(), str(tmp_path)) is expected
+
+
+@pytest.fixture
+def jobstore() -> Any:
+    store: Any = JobStore(MemoryStore(), additional_stores={"data": MemoryStore()})
+    store.connect()
+    return store
+
+
+def stored(directory: Path, jobstore: Any, *documents: dict[str, Any]) -> JobStore:
+    """Write documents as a worker does."""
+    store: Any = transfer_store(jobstore, directory, {"store": "orjson"})
+    store.connect()
+    store.docs_store.update(list(documents))
+    store.additional_stores["data"].update({"blob_uuid": "b", "data": [1], "job_uuid": "u", "job_index": 1})
+    store.close()
+    return transfer_store(jobstore, directory, {"store": "orjson"})
+
+
+def test_outputs_are_copied_store_by_store_and_again_without_harm(tmp_path: Path, jobstore: Any) -> None:
+    # Given what a job stored
+    document = {"uuid": "u", "index": 1, "output": {"@class": "NobodyHasIt", "@module": "nowhere"}, "metadata": {}}
+    files = stored(tmp_path, jobstore, document)
+    # When it is copied twice
+    copy_outputs(jobstore, files, "42")
+    copy_outputs(jobstore, files, "42")
+    # Then it is there once, as it was written, with the id of the job
+    (found,) = jobstore.docs_store.query()
+    assert (found["output"], found["metadata"]) == (document["output"], {"db_id": "42"})
+    assert jobstore.additional_stores["data"].count() == 1
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_store_without_its_one_document_is_not_tried_again(tmp_path: Path, jobstore: Any, count: int) -> None:
+    documents = [{"uuid": "u", "index": index, "metadata": {}} for index in range(count)]
+    with pytest.raises(HostError, match=f"holds {count} documents") as caught:
+        copy_outputs(jobstore, stored(tmp_path, jobstore, *documents), "1")
+    assert caught.value.permanent
