@@ -20,7 +20,7 @@ from jfr_mp.services import Services
 from jfr_mp.states import Role
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.queries import flow_store_name
-from jfr_mp.supervisor import lifeline
+from jfr_mp.supervisor.lifeline import Lifeline
 from jfr_mp.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     role = Role(options.role)
     bus = RoleBus.connect(Path(options.run_dir), options.name, role, owner, wake_on=wake_states((role,)))
     bus.on_log_level = lambda level: logs.set_level(LogLevel(level).to_logging())
-    signal.signal(signal.SIGTERM, lambda _signum, _frame: bus.wake(stop=True))
-    lifeline.watch(options.lifeline_fd, lambda: bus.wake(stop=True), grace=project.jfr_mp.stop_timeout)
-    play(role, project, owner, bus, options.name)
+    signal.signal(signal.SIGTERM, lambda _signum, _frame: bus.request_stop())
+    with Lifeline(options.lifeline_fd, bus.request_stop, grace=project.jfr_mp.stop_timeout):
+        play(role, project, owner, bus, options.name)
     bus.close()
     return ExitCode.OK
 

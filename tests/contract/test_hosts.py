@@ -28,7 +28,7 @@ def host(request: pytest.FixtureRequest) -> Iterator[BaseHost]:
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """A directory whose name needs quoting everywhere."""
-    path = tmp_path / "it's a \"dir\" $(touch x) é\nü"
+    path = tmp_path / 'it\'s a "dir" $(touch x) é\nü'
     path.mkdir()
     return path
 

@@ -62,6 +62,11 @@ class Mongod:
         return self._client
 
     @property
+    def running(self) -> bool:
+        """Whether the server is up, as far as this object was told."""
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         """The pid of the running server."""
         assert self._process is not None, "this mongod is stopped"

@@ -145,7 +145,8 @@ class ProjectFactory:
         for pid in pids_with(_FOLDER, str(self.projects_folder)):
             end(pid)
         for server, database in self._databases:
-            server.client.drop_database(database)
+            if server.running:
+                server.client.drop_database(database)
 
     def _setenv(self, **variables: object) -> None:
         """Set environment variables for the time of the test."""

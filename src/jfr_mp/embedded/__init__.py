@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from jfr_mp.embedded.server import EmbeddedMongo, EmbeddedStatus, ManagedStores, create, ensure_running
+from jfr_mp.embedded.server import EmbeddedMongo, EmbeddedStatus, ensure_running
+from jfr_mp.embedded.stores import ManagedStores, create
 
 __all__ = ["EmbeddedMongo", "EmbeddedStatus", "ManagedStores", "create", "ensure_running"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from jfr_mp.embedded.log import summary
 from jfr_mp.errors import EmbeddedError
@@ -32,7 +32,7 @@ class Record(BaseModel):
 
     port: int
     username: str = "jfr_mp"
-    password: str
+    password: str = Field(repr=False)
     prepared: bool = False
 
 
@@ -131,6 +131,15 @@ class Directory:
             yield
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn an error of the operating system into an `EmbeddedError` that names this directory."""
+        try:
+            yield
+        except OSError as error:
+            what = ": ".join(filter(None, [error.strerror or str(error), error.filename]))
+            raise EmbeddedError(f"the managed database in {self.path} cannot be used: {what}") from error
 
     def log_size(self) -> int:
         """Return where the log ends now, in bytes."""

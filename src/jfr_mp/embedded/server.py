@@ -11,17 +11,15 @@ import logging
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import psutil
 
 from jfr_mp.embedded.binary import find_mongod, missing_library
 from jfr_mp.embedded.directory import Directory, Record
-from jfr_mp.errors import DatabaseError, EmbeddedError
+from jfr_mp.errors import DatabaseError, DatabaseUnavailable, EmbeddedError
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -36,7 +34,7 @@ ROLES = ("readWriteAnyDatabase", "dbAdminAnyDatabase", "clusterMonitor")
 #: Seconds to the first write; 0.6 is usual, recovery after a power cut takes longer.
 START_TIMEOUT = 60.0
 #: Seconds that a taken port may still become free.
-PORT_TIMEOUT = 3.0
+PORT_TIMEOUT = 2.0
 #: Seconds to a clean end; 0.5 is usual.
 STOP_TIMEOUT = 60.0
 #: They bring a fresh data directory from 300 MB down to 3 MB, and memory to about 115 MB.
@@ -73,24 +71,6 @@ class EmbeddedStatus:
         return self.pid is not None
 
 
-class ManagedStores(NamedTuple):
-    """What a project file needs to know of a managed database; all three contain or lead to the password.
-
-    Parameters
-    ----------
-    queue_store
-        The `store` of the field `queue`.
-    jobstore
-        The field `jobstore`.
-    embedded_db
-        The field `metadata.jfr_mp.embedded_db`.
-    """
-
-    queue_store: dict[str, Any]
-    jobstore: dict[str, Any]
-    embedded_db: dict[str, Any]
-
-
 class EmbeddedMongo:
     """The managed mongod of a project.
 
@@ -120,7 +100,7 @@ class EmbeddedMongo:
             There is no mongod program or a library of it is missing, the port is taken, the directory is not writable
             or full, or mongod refuses to start; the last errors of its log are in the message.
         """
-        with self._explained():
+        with self._directory.explained():
             record = self._directory.read(self._port)
             if record.prepared and self._directory.pid is not None:
                 return False
@@ -140,7 +120,7 @@ class EmbeddedMongo:
         EmbeddedError
             It does not end in time, or it belongs to another user.
         """
-        with self._explained():
+        with self._directory.explained():
             self._directory.read(self._port)
             with self._directory.exclusive():
                 if (pid := self._directory.pid) is None:
@@ -170,7 +150,7 @@ class EmbeddedMongo:
         try:
             if not record.prepared:
                 admin.initiate_replica_set(self._port, REPLICA_SET)
-            admin.wait_writable(self._port, timeout=START_TIMEOUT)
+            self._wait_writable()
             if not record.prepared:
                 admin.create_user(self._port, record.username, record.password, ROLES)
                 self._directory.write(record.model_copy(update={"prepared": True}))
@@ -182,6 +162,18 @@ class EmbeddedMongo:
         if started:
             logger.info("started the managed mongod on %s:%d, pid %s", HOST, self._port, self._directory.pid)
         return started
+
+    def _wait_writable(self) -> None:
+        """Wait until the server takes writes, but not for one that has died meanwhile."""
+        from jfr_mp.store import admin
+
+        deadline = time.monotonic() + START_TIMEOUT
+        while True:
+            try:
+                return admin.wait_writable(self._port, timeout=1.0)
+            except DatabaseUnavailable:
+                if self._directory.pid is None or time.monotonic() > deadline:
+                    raise
 
     def _end(self, pid: int) -> None:
         """Send the SIGTERM that shuts mongod down cleanly, and wait for its end."""
@@ -241,47 +233,6 @@ class EmbeddedMongo:
             raise EmbeddedError(f"{command[0]} cannot start in {directory.path} (exit code {done.returncode}): {why}")
         directory.pid_file.chmod(0o600)  # mongod gives this one file to all readers
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn an error of the operating system into one that names the directory."""
-        try:
-            yield
-        except OSError as error:
-            raise _unusable(self._directory, error) from error
-
-
-def create(directory: Path, port: int | None = None, *, database: str = "jfr_mp") -> ManagedStores:
-    """Make a managed database and leave it running; one that is there already is used again.
-
-    Parameters
-    ----------
-    directory
-        Where everything of it will be kept.
-    port
-        The port on 127.0.0.1 for good; None chooses one that is free now.
-    database
-        The name of the database for queue and outputs.
-
-    Raises
-    ------
-    EmbeddedError
-        As for `EmbeddedMongo.start`, or the database that is there has another port.
-    """
-    from jfr_mp.config.options import EmbeddedDb
-
-    home = Directory(directory)
-    try:
-        record = home.make(port)
-    except OSError as error:
-        raise _unusable(home, error) from error
-    options = EmbeddedDb(dir=home.path, port=record.port)
-    EmbeddedMongo(options).start()
-    return ManagedStores(
-        queue_store=_store(record, database, "jobs"),
-        jobstore={"docs_store": _store(record, database, "outputs")},
-        embedded_db={"dir": str(home.path), "port": record.port},
-    )
-
 
 def ensure_running(project: Project) -> bool:
     """Start the managed database of a project that has one, if it is down.
@@ -311,23 +262,3 @@ def _is_taken(port: int) -> bool:
                 raise
             return True
     return False
-
-
-def _store(record: Record, database: str, collection: str) -> dict[str, Any]:
-    """Return the maggma store of a collection, as project files have it."""
-    return {
-        "type": "MongoStore",
-        "host": HOST,
-        "port": record.port,
-        "database": database,
-        "collection_name": collection,
-        "username": record.username,
-        "password": record.password,
-        "auth_source": "admin",
-    }
-
-
-def _unusable(directory: Directory, error: OSError) -> EmbeddedError:
-    """Return the error for a directory that the operating system does not let us use."""
-    what = error.strerror or str(error)
-    return EmbeddedError(f"the managed database in {directory.path} cannot be used: {what}: {error.filename or ''}")

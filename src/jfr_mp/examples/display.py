@@ -75,23 +75,23 @@ def progress_table(jobs: Sequence[JobTimeline]) -> RenderableType:
     return Group(table, Text(f"  {summary}"))
 
 
-def times_table(jobs: Sequence[JobTimeline]) -> Table:
-    """Return the seconds that each job spent in each state it met, and the state in which it ended."""
+def times_table(jobs: Sequence[JobTimeline]) -> RenderableType:
+    """Return the seconds that each job spent in each state that it met and left."""
     spent = {job.db_id: job.seconds_in() for job in jobs}
     columns = [state for state in JobState if any(state in seconds for seconds in spent.values())]
-    table = Table(title="Seconds in each state", title_justify="left", box=box.SIMPLE_HEAD)
+    # Without lines it fits a terminal of 80 columns.
+    table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("job", justify="right")
-    table.add_column("name")
+    table.add_column("name", no_wrap=True)
     for state in columns:
         table.add_column(state.value.replace("_", "_\n"), justify="right")
-    table.add_column("ended", justify="left")
     for job in jobs:
         cells = [f"{seconds:.3f}" if (seconds := spent[job.db_id].get(state)) is not None else "" for state in columns]
-        table.add_row(job.db_id, Text(job.name), *cells, Text(job.state.value, _COLOURS.get(job.state, "cyan")))
-    return table
+        table.add_row(job.db_id, Text(job.name), *cells)
+    return _titled("Seconds in each state", table)
 
 
-def result_table(fitted: Mapping[str, Any]) -> Table:
+def result_table(fitted: Mapping[str, Any]) -> RenderableType:
     """Return the fitted values of `jfr_mp.examples.eos.fit_curve` with their units."""
     rows = (
         ("lattice constant", f"{fitted['lattice_constant']:.4f} Å"),
@@ -101,16 +101,21 @@ def result_table(fitted: Mapping[str, Any]) -> Table:
     return _pairs(f"Equation of state of fcc {fitted['metal']} (EMT, third-order Birch-Murnaghan)", rows)
 
 
-def places_table(places: Iterable[tuple[str, Path]]) -> Table:
+def places_table(places: Iterable[tuple[str, Path]]) -> RenderableType:
     """Return where everything is, one path a line."""
     return _pairs("Where everything is", ((what, str(path)) for what, path in places))
 
 
-def _pairs(title: str, rows: Iterable[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+def _pairs(title: str, rows: Iterable[tuple[str, str]]) -> RenderableType:
+    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
     table.add_column()
     # A path that is cut cannot be copied.
     table.add_column(overflow="fold")
     for name, value in rows:
-        table.add_row(name, Text(value, "bold"))
-    return table
+        table.add_row(f"  {name}", Text(value, "bold"))
+    return _titled(title, table)
+
+
+def _titled(title: str, table: Table) -> RenderableType:
+    """Put a title above a table; the table's own would be wrapped to its width."""
+    return Group(Text(f"\n{title}", "bold cyan"), table)

@@ -4,6 +4,8 @@ The first job relaxes the cell and then *replaces itself* by one job per strain 
 Birch-Murnaghan equation of state [1]_ and plots it. Energies come from effective medium theory [2]_ as ASE implements
 it: a calculation takes milliseconds and the result is physics. ``pip install jfr-mp[eos]`` brings what it needs.
 
+Jobflow adds one more job by itself, ``store_inputs``: it makes the output of the fit that of the first job.
+
 References
 ----------
 .. [1] F. Birch, Phys. Rev. 71, 809 (1947).

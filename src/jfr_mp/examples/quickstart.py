@@ -77,6 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
     except JfrMpError as error:
         console.print(f"error: {error}", style="bold red", markup=False)
         return int(error.exit_code)
+    except SystemExit:
+        console.print("Interrupted: everything that was started is stopped.")
+        raise
 
 
 class Quickstart:
@@ -114,6 +117,7 @@ class Quickstart:
 
             flow = equation_of_state(METAL)
         state = self._follow(flow, database, master)
+        self._console.print(times_table(self._timelines.jobs))
         if state is FlowState.COMPLETED:
             self._show_result(project, flow)
         else:
@@ -209,7 +213,6 @@ class Quickstart:
         plot = self._sandbox.home / f"equation-of-state-{METAL}.png"
         shutil.copyfile(fitted["plot"], plot)
         self._places.append(("plot", plot))
-        self._console.print(times_table(self._timelines.jobs))
         self._console.print(result_table(fitted))
 
     def _show_errors(self, state: FlowState, database: QueueDatabase) -> None:

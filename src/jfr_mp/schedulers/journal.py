@@ -2,8 +2,8 @@
 
 ``<start|end> <uuid>_<index> <submission> <seconds since 1970>`` in ``<work_dir>/.jfr_mp/journal``, where the submission
 is a token that tells the lines of one run of a job from those of another. Following that file tells of the end of a job
-at once and for next to nothing. It is a hint, never the truth: a script that is killed writes no line, and a line may be
-lost on a rotation, so the scheduler is still asked now and then.
+at once and for next to nothing. It is a hint, never the truth: a script that is killed writes no line, and a line may
+be lost on a rotation, so the scheduler is still asked now and then.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def journal_lines(work_dir: str | PurePath, job: str, submission: str) -> list[s
         The token of this run.
     """
     path = journal_path(work_dir)
-    journal, directory = quote([path]), quote([path.parent])
+    journal, directory, names = quote([path]), quote([path.parent]), quote([job, submission])
     # EPOCHREALTIME is there from bash 5 on and saves a process. A line this short is appended at once.
     return [
         "jfr_mp_report() {",
-        f"    [ -d {directory} ] || mkdir -p {directory}",
-        f"""    printf '%s %s %s %s\\n' "$1" {quote([job, submission])} "${{EPOCHREALTIME:-$(date +%s)}}" >> {journal} || :""",
+        f"    [ -d {directory} ] || mkdir -p {directory} || return 0",
+        f"""    printf '%s %s %s %s\\n' "$1" {names} "${{EPOCHREALTIME:-$(date +%s)}}" >> {journal} || :""",
         "} 2>/dev/null",
         "jfr_mp_report start",
         "trap 'jfr_mp_report end' EXIT",

@@ -50,7 +50,7 @@ def execution_command(worker: WorkerBase, run_dir: str) -> str:
     Raises
     ------
     ConfigError
-        The worker's ``execution_cmd`` has braces that are no ``{}``.
+        The worker's ``execution_cmd`` has other braces than one ``{}``.
     """
     if not worker.execution_cmd:
         return quote([run_dir if word == "{}" else word for word in default_command(worker)])
@@ -60,7 +60,7 @@ def execution_command(worker: WorkerBase, run_dir: str) -> str:
         return template.format(quote([run_dir]))
     except (KeyError, IndexError, ValueError) as error:
         raise ConfigError(
-            f"execution_cmd {worker.execution_cmd!r}: braces other than {{}} must be doubled, as in ${{{{HOME}}}}"
+            f"execution_cmd {worker.execution_cmd!r}: use one {{}}; other braces must be doubled, as in ${{{{HOME}}}}"
         ) from error
 
 

@@ -36,8 +36,9 @@ exec bash {SUBMIT_SCRIPT} >{QUEUE_OUT} 2>{QUEUE_ERR}
 """
 
 #: Ends a process group: politely, then not. A pid that leads no session was never one of ours; it has been given anew.
+#: A pid without a process is not given anew while its group lives, so what the job left behind can be ended.
 _CANCEL = """
-session=$(ps -o sid= -p "$1") || exit 0
+session=$(ps -o sid= -p "$1") || { kill -s KILL -- "-$1" 2>/dev/null; exit 0; }
 test $session -eq "$1" || exit 0
 kill -s TERM -- "-$1" || exit
 for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do

@@ -95,7 +95,7 @@ def append(
     """
     flow_uuid, ready = job["job"]["hosts"][-1], False
     for position, new in enumerate(new_flows):
-        documents = _documents(db, job, new, session)
+        documents = _missing_documents(db, job, new, session)
         if stopped:
             for document in documents:
                 document["state"] = JobState.STOPPED.value
@@ -103,7 +103,8 @@ def append(
         later = [uuid for flow in new_flows[position:] for uuid in flow.uuids]
         delayed = _children(db, job["uuid"], later, session) if new.relation is Added.DETOUR else []
         db.flows.update_one({"uuid": flow_uuid}, _flow_update(documents, delayed, new.leaves), session=session)
-        _insert_missing(db, documents, session)
+        if documents:
+            db.jobs.insert_many(documents, session=session)
         if delayed:
             db.jobs.update_many(
                 {"_id": {"$in": [child["_id"] for child in delayed]}},
@@ -115,15 +116,20 @@ def append(
     return ready
 
 
-def _documents(db: QueueDatabase, job: Mapping[str, Any], new: NewFlow, session: ClientSession | None) -> list[Doc]:
-    """Build the job documents, under the db_ids that an earlier attempt gave them."""
+def _missing_documents(
+    db: QueueDatabase, job: Mapping[str, Any], new: NewFlow, session: ClientSession | None
+) -> list[Doc]:
+    """Build the documents of the new jobs that are not there yet; a db_id of an earlier attempt is used again."""
     inherited = job["parents"] if new.relation is Added.REPLACE else [job["uuid"]]
+    found = db.jobs.find({"uuid": {"$in": new.uuids}}, {"uuid": 1, "index": 1}, session=session)
+    present = {(row["uuid"], row["index"]) for row in found}
     given = _given_db_ids(db, job["job"]["hosts"][-1], new.uuids, session)
-    fresh = iter(new_db_ids(db, sum((member.uuid, member.index) not in given for member, _ in new.jobs)))
+    missing = [(member, parents) for member, parents in new.jobs if (member.uuid, member.index) not in present]
+    fresh = iter(new_db_ids(db, sum((member.uuid, member.index) not in given for member, _ in missing)))
     options = JobOptions.of_job(job)
     return [
         job_document(member, parents or inherited, given.get((member.uuid, member.index)) or next(fresh), options)
-        for member, parents in new.jobs
+        for member, parents in missing
     ]
 
 
@@ -151,12 +157,3 @@ def _flow_update(documents: Sequence[Doc], delayed: Sequence[Doc], leaves: Seque
         added[f"parents.{child['uuid']}.{child['index']}"] = {"$each": list(leaves)}
     parents = {f"parents.{document['uuid']}.{document['index']}": document["parents"] for document in documents}
     return {"$addToSet": added, "$set": {**parents, "updated_on": utcnow()}}
-
-
-def _insert_missing(db: QueueDatabase, documents: Sequence[Doc], session: ClientSession | None) -> None:
-    uuids = [document["uuid"] for document in documents]
-    found = db.jobs.find({"uuid": {"$in": uuids}}, {"uuid": 1, "index": 1}, session=session)
-    present = {(row["uuid"], row["index"]) for row in found}
-    missing = [document for document in documents if (document["uuid"], document["index"]) not in present]
-    if missing:
-        db.jobs.insert_many(missing, session=session)

@@ -13,7 +13,6 @@ import psutil
 
 from jfr_mp.bus.messages import MasterStatus
 from jfr_mp.bus.paths import process_alive
-from jfr_mp.errors import JfrMpError
 from jfr_mp.states import Role
 from jfr_mp.store import processes, runner_doc
 from jfr_mp.store.connection import QueueDatabase
@@ -68,12 +67,7 @@ class DatabaseRegistry:
         """
         ensure_initialised(self._db)
         clean_up(self._db)
-        processes.register(self._db, self._record)
-        try:
-            runner_doc.acquire(self._db, self._owner)
-        except JfrMpError:
-            processes.unregister(self._db, self._owner)
-            raise
+        runner_doc.acquire(self._db, self._record)
 
     def role_gone(self, owner: str) -> None:
         """Free the locks of a role process that has ended, and forget it."""

@@ -18,7 +18,7 @@ from jfr_mp.config.options import EmbeddedDb
 from jfr_mp.embedded import EmbeddedMongo, ManagedStores, create, ensure_running
 from jfr_mp.embedded.binary import find_mongod
 from jfr_mp.errors import EmbeddedError
-from tests.support.processes import ROOT, end, free_port, is_alive, pids_with, wait_gone
+from tests.support.processes import ROOT, free_port, is_alive, pids_with, wait_gone
 
 Client = MongoClient[dict[str, Any]]
 
@@ -28,8 +28,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where a test may make a managed database; whatever mongod runs there ends with the test."""
     monkeypatch.setenv("JFR_MP_TEST_EMBEDDED", str(tmp_path))
     yield tmp_path / "db"
-    for pid in pids_with("JFR_MP_TEST_EMBEDDED", str(tmp_path)):
-        end(pid)
+    left = pids_with("JFR_MP_TEST_EMBEDDED", str(tmp_path))
+    for pid in left:
+        psutil.Process(pid).kill()
+    wait_gone(left)
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_its_footprint_is_small_and_private(home: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_password_is_on_no_command_line_and_in_no_log(home: Path) -> None:
+def test_the_password_is_on_no_command_line_and_in_no_log_or_repr(home: Path) -> None:
     # When
     stores = create(home)
 
@@ -110,6 +112,7 @@ def test_the_password_is_on_no_command_line_and_in_no_log(home: Path) -> None:
     password = stores.queue_store["password"]
     assert password not in " ".join(psutil.Process(server_of(stores).status().pid).cmdline())
     assert password not in (home / "mongod.log").read_text()
+    assert password not in repr(stores)
 
 
 def test_stopped_and_started_it_keeps_its_data(home: Path) -> None:
@@ -155,7 +158,9 @@ def test_made_again_it_is_the_same_database(home: Path) -> None:
 
 def test_two_processes_may_make_and_start_it_at_once(home: Path) -> None:
     # Given
-    program = "import sys, pathlib; from jfr_mp.embedded import create; print(create(pathlib.Path(sys.argv[1])))"
+    program = (
+        "import sys, pathlib; from jfr_mp.embedded import create; print(create(pathlib.Path(sys.argv[1])).queue_store)"
+    )
 
     def race() -> set[str]:
         racers = [

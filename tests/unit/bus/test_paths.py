@@ -80,8 +80,9 @@ def test_a_runtime_dir_that_others_can_read_is_closed(tmp_path: Path) -> None:
     assert found.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_runtime_dir_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_a_runtime_dir_that_cannot_be_made_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given
+    monkeypatch.setattr(paths, "_LONGEST_SOCKET_PATH", 1000)
     (tmp_path / "jfr_mp").write_text("a file in its place")
     # When, then
     with pytest.raises(BusError, match="cannot make the directory"):

@@ -117,8 +117,6 @@ def test_a_store_that_was_only_read_is_not_written_again(jobstore: JobStore, tmp
         ({"store": {"@module": "nowhere", "@class": "Store"}, "extension": "x"}, "nowhere.Store cannot be opened"),
     ],
 )
-def test_an_unusable_format_is_named(
-    jobstore: JobStore, tmp_path: Path, config: dict[str, Any], message: str
-) -> None:
+def test_an_unusable_format_is_named(jobstore: JobStore, tmp_path: Path, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         transfer_store(jobstore, tmp_path, config)

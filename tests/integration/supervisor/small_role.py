@@ -1,0 +1,50 @@
+"""A role process that does nothing but what a test asks of it: ``small_role.py DIRECTORY NAME RUN_DIR LIFELINE_FD``.
+
+How it behaves is the first word in ``DIRECTORY/NAME``, read at each start.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from jfr_mp.bus.client import RoleBus
+from jfr_mp.states import JobState, Role
+from jfr_mp.supervisor.lifeline import Lifeline
+
+directory, name, run_dir, lifeline_fd = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+mode = (directory / name).read_text().split()[0] if (directory / name).exists() else "work"
+
+
+def note(word: str) -> None:
+    (directory / f"{name}.{word}").write_text(str(os.getpid()))
+
+
+if mode == "crash":
+    sys.exit("no module named nothing")
+if mode == "misconfigured":
+    sys.stderr.write("the project file is wrong\n")
+    sys.exit(3)
+open_files = {fd.name: str(fd.readlink()) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink()}
+(directory / f"{name}.fds").write_text(json.dumps(open_files))
+bus = RoleBus.connect(run_dir, name, Role(name.partition("-")[0]), f"here:{os.getpid()}:aa", (JobState.UPLOADED,))
+bus.on_log_level = lambda level: note(f"level-{level}")
+signal.signal(signal.SIGTERM, lambda *_: bus.request_stop())
+grace = 0.2 if mode == "stuck" else 60.0
+with Lifeline(lifeline_fd, bus.request_stop, grace):
+    if mode != "never-ready":
+        bus.report("RUNNING", last_error="a complaint" if mode == "complains" else None)
+    sys.stderr.write(f"{name} is here\n")
+    sys.stderr.flush()
+    while not bus.stop_requested:
+        bus.wait(1)
+    note("stopping")
+    while mode == "stuck" or (mode == "in-a-step" and not (directory / f"{name}.finish").exists()):
+        time.sleep(0.01)
+    note("stopped")
+bus.close()

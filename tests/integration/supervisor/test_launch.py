@@ -1,0 +1,234 @@
+"""Starting and ending the real master with the real role processes, on a real database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from jfr_mp.bus.paths import runtime_dir
+from jfr_mp.config import ConfigManager, Project
+from jfr_mp.errors import AlreadyRunning, DatabaseUnavailable, NotRunning, StartFailed
+from jfr_mp.identity import new_lock_id
+from jfr_mp.model import utcnow
+from jfr_mp.states import Role
+from jfr_mp.supervisor import launch
+from tests.support.processes import free_port, is_alive, wait_gone
+from tests.support.projects import ProjectFactory, TestProject
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(120)
+
+ALL = dict.fromkeys(Role, 1)
+TWO = {Role.CHECKOUT: 1, Role.COMPLETE: 1}
+
+
+@pytest.fixture
+def on_disk(fresh_project: ProjectFactory) -> TestProject:
+    return fresh_project()
+
+
+@pytest.fixture
+def project(on_disk: TestProject) -> Iterator[Project]:
+    project = ConfigManager().get_project(on_disk.name)
+    yield project
+    if launch._living(project):
+        launch.kill(project)
+
+
+def pids(project: Project) -> dict[str, int]:
+    """Return the processes of the masters on this machine by name."""
+    found = launch.masters(project)
+    return {"master": found[0].pid} | {role.name: role.pid for row in found for role in row.roles if role.pid}
+
+
+def test_start_status_stop(project: Project, on_disk: TestProject) -> None:
+    # When
+    info = launch.start(project, {**ALL, Role.TRANSFER: 2}, log_level="debug", timeout=60)
+    # Then
+    (status,) = launch.masters(project)
+    assert (status.pid, status.state, status.local) == (info.pid, "RUNNING", True)
+    assert [(role.name, role.state) for role in status.roles] == [
+        (name, "RUNNING") for name in ("checkout-1", "transfer-1", "transfer-2", "queue-1", "complete-1")
+    ]
+    assert os.getsid(info.pid) != os.getsid(0)
+    assert [path.stem for path in launch.log_files(project, "transfer")] == ["transfer-1", "transfer-2"]
+    assert [path.stem for path in launch.log_files(project, "master")] == ["master"]
+    assert {path.stat().st_mode & 0o777 for path in launch.log_files(project)} == {0o600}
+    runner = on_disk.db.jf_auxiliary.find_one({"running_runner": {"$exists": True}})
+    assert runner is not None and "jfr_mp" in runner["running_runner"]
+    registered = on_disk.db.jfr_mp_processes.find_one({"kind": "master"})
+    assert registered is not None and registered["pid"] == info.pid
+    running = pids(project)
+    # When
+    stopped = launch.stop(project)
+    # Then
+    assert [master.pid for master in stopped] == [info.pid]
+    assert not any(is_alive(pid) for pid in running.values())
+    assert launch.masters(project) == []
+    assert on_disk.db.jfr_mp_processes.count_documents({}) == 0
+    runner = on_disk.db.jf_auxiliary.find_one({"running_runner": {"$exists": True}})
+    assert runner is not None and runner["running_runner"] is None
+
+
+@pytest.mark.parametrize("act", [launch.stop, launch.kill])
+def test_nothing_to_end(project: Project, act: Callable[[Project], object]) -> None:
+    with pytest.raises(NotRunning, match="no master of project main runs on this machine"):
+        act(project)
+
+
+def test_roles_can_be_shared_out_but_not_doubled(project: Project) -> None:
+    # Given
+    first = launch.start(project, TWO)
+    # When, then
+    with pytest.raises(AlreadyRunning, match=rf"pid {first.pid}, .*: complete\b"):
+        launch.start(project, {Role.COMPLETE: 1, Role.QUEUE: 1})
+    second = launch.start(project, {Role.TRANSFER: 1, Role.QUEUE: 1})
+    assert {status.pid for status in launch.masters(project)} == {first.pid, second.pid}
+    assert {master.pid for master in launch.stop(project)} == {first.pid, second.pid}
+
+
+def test_two_starts_at_once_make_one_master(project: Project) -> None:
+    # Given
+    outcomes: list[object] = []
+
+    def start() -> None:
+        try:
+            outcomes.append(launch.start(project, TWO))
+        except AlreadyRunning as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    # When
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    # Then
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["AlreadyRunning", "MasterInfo"]
+    assert len(launch.masters(project)) == 1
+
+
+def test_a_killed_role_process_is_replaced_and_its_locks_are_free(project: Project, on_disk: TestProject) -> None:
+    # Given
+    launch.start(project, TWO)
+    before = pids(project)
+    registered = on_disk.db.jfr_mp_processes.find_one({"pid": before["complete-1"]})
+    assert registered is not None
+    on_disk.db.flows.insert_one({"uuid": "f", "lock_id": new_lock_id(registered["_id"]), "lock_time": utcnow()})
+    wait_until(lambda: (launch.masters(project)[0].roles[1].uptime_s or 0) > 3, 10, "a good run")
+    # When
+    os.kill(before["complete-1"], signal.SIGKILL)
+    killed = time.monotonic()
+
+    # Then
+    def replaced() -> bool:
+        role = launch.masters(project)[0].roles[1]
+        return role.state == "RUNNING" and role.pid != before["complete-1"]
+
+    wait_until(replaced, 10, "another process")
+    print(f"replaced after {time.monotonic() - killed:.2f} s")
+    wait_until(lambda: on_disk.db.flows.count_documents({"lock_id": None}) == 1, 5, "the lock to be freed")
+    assert on_disk.db.jfr_mp_processes.find_one({"_id": registered["_id"]}) is None
+
+
+def test_after_a_killed_master_a_start_works_at_once(project: Project, on_disk: TestProject) -> None:
+    # Given
+    launch.start(project, TWO)
+    before = pids(project)
+    registered = on_disk.db.jfr_mp_processes.find_one({"pid": before["master"]})
+    assert registered is not None
+    on_disk.db.flows.insert_one({"uuid": "f", "lock_id": new_lock_id(registered["_id"]), "lock_time": utcnow()})
+    # When
+    os.kill(before["master"], signal.SIGKILL)
+    wait_until(lambda: not is_alive(before["master"]), 10, "the end of the master")
+    assert launch.masters(project) == []
+    after = launch.start(project, TWO)
+    # Then
+    wait_gone(before.values())
+    assert [path.name for path in runtime_dir(project).iterdir() if path.is_dir()] == [str(after.pid)]
+    assert on_disk.db.flows.count_documents({"lock_id": None}) == 1
+
+
+def test_kill_ends_even_a_master_that_hangs(project: Project, on_disk: TestProject) -> None:
+    # Given
+    launch.start(project, TWO)
+    running = pids(project)
+    os.kill(running["master"], signal.SIGSTOP)
+    # When
+    launch.kill(project)
+    # Then
+    assert not any(is_alive(pid) for pid in running.values())
+    assert list(on_disk.db.jfr_mp_processes.find()) == []
+    assert launch.masters(project) == []
+
+
+def test_kill_is_quick(project: Project) -> None:
+    # Given
+    launch.start(project, TWO)
+    running = pids(project)
+    begun = time.monotonic()
+    # When
+    launch.kill(project)
+    # Then
+    assert time.monotonic() - begun < 5
+    assert not any(is_alive(pid) for pid in running.values())
+
+
+def test_a_start_that_takes_too_long_leaves_nothing(project: Project) -> None:
+    with pytest.raises(StartFailed):
+        launch.start(project, TWO, timeout=0.6)
+    wait_until(lambda: launch._living(project) == [], 20, "the end of the master")
+
+
+def test_a_database_that_does_not_answer_is_said_in_time(fresh_project: ProjectFactory) -> None:
+    # Given
+    port = free_port()
+    store = {"type": "MongoStore", "host": "127.0.0.1", "port": port, "database": "x", "collection_name": "jobs"}
+    on_disk = fresh_project(queue={"store": store})
+    begun = time.monotonic()
+    # When
+    with pytest.raises(DatabaseUnavailable, match=f"127.0.0.1:{port}"):
+        launch.start(ConfigManager().get_project(on_disk.name), TWO)
+    # Then
+    assert time.monotonic() - begun < 15
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_in_the_foreground(project: Project, on_disk: TestProject, number: signal.Signals) -> None:
+    # Given
+    argv = [sys.executable, "-m", "jfr_mp.supervisor", "--foreground", "--project", project.name]
+    argv += ["--roles", "checkout=1,complete=1"]
+    with subprocess.Popen(argv, env=dict(on_disk.env), stderr=subprocess.PIPE, text=True) as master:
+
+        def ready() -> bool:
+            found = launch.masters(project)
+            return bool(found) and all(role.state == "RUNNING" for role in found[0].roles)
+
+        wait_until(ready, 60, "its role processes")
+        # When
+        master.send_signal(number)
+        _, output = master.communicate(timeout=30)
+    # Then
+    assert master.returncode == 0
+    assert "stopping because of" in output and output.rstrip().endswith("stopped")
+    assert launch.masters(project) == []
+
+
+def test_the_parent_needs_no_heavy_packages() -> None:
+    # Given
+    code = (
+        "import sys, jfr_mp.supervisor.launch, jfr_mp.supervisor.__main__;"
+        "heavy = {'jobflow', 'maggma', 'paramiko', 'qtoolkit', 'numpy', 'typer'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    # When
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    # Then
+    assert (done.returncode, done.stderr) == (0, "")

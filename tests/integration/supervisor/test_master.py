@@ -1,0 +1,337 @@
+"""A real master of small role processes, driven by signals, deaths and requests as in real life."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jfr_mp.bus.client import MasterClient
+from jfr_mp.bus.messages import MasterStatus, RoleStatus
+from jfr_mp.bus.paths import RunDir
+from jfr_mp.config import LogLevel
+from jfr_mp.errors import BusError, ExitCode
+from tests.support.processes import Processes, is_alive, wait_gone
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(60)
+
+HERE = Path(__file__).parent
+
+
+class SmallMaster:
+    """A running `small_master` and what a test wants to know of it."""
+
+    def __init__(self, directory: Path, processes: Processes) -> None:
+        self.directory = directory
+        self._processes = processes
+        self.pids: set[int] = set()
+
+    def start(self, *, mode: str = "daemon", behaviour: dict[str, str] | None = None, **roles: int) -> None:
+        for name, word in (behaviour or {}).items():
+            (self.directory / name).write_text(word)
+        argv = [sys.executable, str(HERE / "small_master.py"), str(self.directory), json.dumps(roles), mode]
+        self.process: subprocess.Popen[bytes] = self._processes.start(argv)
+
+    def status(self) -> MasterStatus | None:
+        try:
+            with MasterClient(RunDir(self.directory / "run"), timeout=1.0) as client:
+                status = client.status()
+        except BusError:
+            return None
+        self.pids.update(role.pid for role in status.roles if role.pid)
+        return status
+
+    def role(self, name: str) -> RoleStatus | None:
+        status = self.status()
+        return next((role for role in status.roles if role.name == name), None) if status else None
+
+    def wait_for(self, name: str, state: str, condition: Callable[[RoleStatus], bool] = lambda _: True) -> RoleStatus:
+        def come() -> RoleStatus | None:
+            role = self.role(name)
+            return role if role and role.state == state and condition(role) else None
+
+        found = wait_until(come, 20, f"{name} {state}\n{self.output()}")
+        assert found is not None
+        return found
+
+    def wait_all_running(self, *names: str) -> None:
+        for name in names:
+            self.wait_for(name, "RUNNING")
+
+    def ask(self, act: Callable[[MasterClient], Any]) -> None:
+        with MasterClient(RunDir(self.directory / "run")) as client:
+            act(client)
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait_end(self) -> int:
+        return self.process.wait(20)
+
+    def output(self) -> str:
+        return self._processes.output(self.process)
+
+    def log(self, name: str) -> str:
+        return (self.directory / "logs" / f"{name}.log").read_text()
+
+    def notes(self) -> list[list[str]]:
+        path = self.directory / "registry"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def noted(self, word: str) -> Path:
+        path = self.directory / word
+        wait_until(path.exists, 20, word)
+        return path
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[SmallMaster]:
+    processes = Processes(tmp_path)
+    with tempfile.TemporaryDirectory(prefix="jfr-mp-", dir="/tmp") as directory:
+        master = SmallMaster(Path(directory), processes)
+        yield master
+        processes.end_all()
+        # What a failed test left: the processes of a master that was killed.
+        for pid in filter(is_alive, master.pids):
+            os.kill(pid, signal.SIGKILL)
+        wait_gone(master.pids)
+
+
+def test_one_process_a_name_and_a_status_that_says_so(master: SmallMaster) -> None:
+    # When
+    master.start(checkout=1, transfer=2)
+    master.wait_all_running("checkout-1", "transfer-1", "transfer-2")
+    # Then
+    status = master.status()
+    assert status is not None
+    assert (status.pid, status.state) == (master.process.pid, "RUNNING")
+    assert [role.name for role in status.roles] == ["checkout-1", "transfer-1", "transfer-2"]
+    for role in status.roles:
+        assert role.restarts == 0 and role.last_error is None
+        assert role.uptime_s is not None and 0 < role.uptime_s < 60
+        assert role.rss_bytes is not None and role.rss_bytes > 2**20
+    assert len(master.pids) == 3
+    assert (master.directory / "logs" / "transfer-2.log").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        lambda master: master.signal(signal.SIGTERM),
+        lambda master: master.signal(signal.SIGINT),
+        lambda master: master.ask(lambda client: client.stop()),
+    ],
+    ids=["SIGTERM", "SIGINT", "request"],
+)
+def test_a_stop_lets_the_step_in_hand_end(master: SmallMaster, stop: Callable[[SmallMaster], None]) -> None:
+    # Given
+    master.start(behaviour={"queue-1": "in-a-step"}, queue=1, transfer=1)
+    master.wait_all_running("queue-1", "transfer-1")
+    # When
+    stop(master)
+    # Then
+    master.noted("queue-1.stopping")
+    master.wait_for("transfer-1", "STOPPED")
+    status = master.status()
+    assert status is not None and status.state == "STOPPING"
+    (master.directory / "queue-1.finish").write_text("")
+    assert master.wait_end() == ExitCode.OK
+    master.noted("queue-1.stopped")
+    assert not any(is_alive(pid) for pid in master.pids)
+    assert not (master.directory / "run").exists()
+    assert master.notes()[-1] == ["left"]
+
+
+def test_a_process_that_does_not_stop_is_killed_after_its_deadlines(master: SmallMaster) -> None:
+    # Given
+    master.start(behaviour={"queue-1": "stuck"}, queue=1)
+    master.wait_all_running("queue-1")
+    begun = time.monotonic()
+    # When
+    master.signal(signal.SIGTERM)
+    # Then: 2 s to finish the step, 0.5 s after SIGTERM
+    assert master.wait_end() == ExitCode.OK
+    assert 2.4 < time.monotonic() - begun < 10
+    assert "killed by SIGKILL" in master.output()
+
+
+@pytest.mark.parametrize(
+    "hurry",
+    [
+        lambda master: master.signal(signal.SIGINT),
+        lambda master: master.ask(lambda client: client.stop(drain=False)),
+    ],
+    ids=["second Ctrl-C", "kill"],
+)
+def test_a_stop_can_be_hurried(master: SmallMaster, hurry: Callable[[SmallMaster], None]) -> None:
+    # Given
+    master.start(behaviour={"queue-1": "stuck"}, queue=1)
+    master.wait_all_running("queue-1")
+    master.signal(signal.SIGINT)
+    master.noted("queue-1.stopping")
+    begun = time.monotonic()
+    # When
+    hurry(master)
+    # Then
+    assert master.wait_end() == ExitCode.OK
+    assert time.monotonic() - begun < 1.5
+    wait_gone(master.pids)
+
+
+def test_a_killed_process_is_replaced_at_once_and_its_locks_are_freed(master: SmallMaster) -> None:
+    # Given
+    master.start(transfer=1, queue=1)
+    master.wait_all_running("transfer-1", "queue-1")
+    first = master.wait_for("transfer-1", "RUNNING", lambda role: (role.uptime_s or 0) > 1.5)
+    other = master.role("queue-1")
+    assert first.pid is not None
+    # When
+    killed = time.monotonic()
+    os.kill(first.pid, signal.SIGKILL)
+    # Then
+    second = master.wait_for("transfer-1", "RUNNING", lambda role: role.pid != first.pid)
+    assert time.monotonic() - killed < 2
+    assert (second.restarts, second.last_error) == (1, "killed by SIGKILL")
+    wait_until(lambda: ["gone", f"here:{first.pid}:aa"] in master.notes(), 5, "the end of its locks")
+    assert other is not None and (now := master.role("queue-1")) is not None and now.pid == other.pid
+    wait_until(lambda: f"here:{second.pid}:aa" in master.notes()[-1], 5, "a heartbeat for the new process")
+
+
+@pytest.mark.parametrize(
+    ("mode", "last_error", "restarts"),
+    [
+        ("crash", "exit status 1\nno module named nothing", 1),
+        ("misconfigured", "exit status 3\nthe project file is wrong", 0),
+    ],
+)
+def test_a_process_that_cannot_live_is_given_up_and_the_others_go_on(
+    master: SmallMaster, mode: str, last_error: str, restarts: int
+) -> None:
+    # Given
+    master.start(behaviour={"queue-1": mode}, queue=1, transfer=1)
+    # When
+    dead = master.wait_for("queue-1", "FATAL")
+    # Then
+    assert (dead.last_error, dead.restarts, dead.pid, dead.uptime_s) == (last_error, restarts, None, None)
+    assert "queue-1 is given up" in master.output()
+    master.wait_all_running("transfer-1")
+    master.signal(signal.SIGTERM)
+    assert master.wait_end() == ExitCode.START_FAILED
+
+
+def test_a_process_that_recovers_is_not_given_up(master: SmallMaster) -> None:
+    # Given
+    master.start(behaviour={"queue-1": "crash"}, queue=1)
+    wait_until((master.directory / "logs" / "queue-1.log").exists, 10, "the first start")
+    # When
+    (master.directory / "queue-1").write_text("work")
+    # Then
+    found = wait_until(
+        lambda: (role := master.role("queue-1")) and role.state in ("RUNNING", "FATAL") and role, 20, "an end"
+    )
+    assert isinstance(found, RoleStatus) and found.state == "RUNNING"
+
+
+def test_what_a_process_complains_of_is_in_the_status(master: SmallMaster) -> None:
+    master.start(behaviour={"queue-1": "complains"}, queue=1)
+    assert master.wait_for("queue-1", "RUNNING").last_error == "a complaint"
+
+
+def test_a_process_that_is_never_ready_is_ended(master: SmallMaster) -> None:
+    master.start(behaviour={"queue-1": "never-ready"}, queue=1)
+    dead = master.wait_for("queue-1", "STARTING", lambda role: role.restarts == 1)
+    assert dead.last_error == "was not ready within 5 s"
+
+
+@pytest.mark.parametrize("mode", ["in-a-step", "stuck"])
+def test_a_killed_master_takes_its_processes_along(master: SmallMaster, mode: str) -> None:
+    # Given
+    master.start(behaviour={"queue-1": mode}, queue=1, transfer=1)
+    master.wait_all_running("queue-1", "transfer-1")
+    # When
+    master.signal(signal.SIGKILL)
+    master.wait_end()
+    # Then
+    master.noted("transfer-1.stopped")
+    master.noted("queue-1.stopping")
+    assert not (master.directory / "queue-1.stopped").exists()
+    (master.directory / "queue-1.finish").write_text("")
+    wait_gone(master.pids)
+    assert (master.directory / "queue-1.stopped").exists() == (mode == "in-a-step")
+    assert "the master has gone" not in master.output()
+
+
+def test_a_process_gets_nothing_of_its_master_but_the_life_line(master: SmallMaster) -> None:
+    # Given
+    master.start(queue=1)
+    master.wait_all_running("queue-1")
+    # When
+    files = json.loads((master.directory / "queue-1.fds").read_text())
+    # Then
+    log = str(master.directory / "logs" / "queue-1.log")
+    assert (files["0"], files["1"], files["2"]) == ("/dev/null", log, log)
+    others = [target for number, target in files.items() if int(number) > 2 and not target.startswith("/proc/")]
+    assert len(others) == 1 and others[0].startswith("pipe:")
+    # And it is in a session of its own, which a Ctrl-C on the terminal of the master does not reach.
+    (pid,) = master.pids
+    assert os.getsid(pid) == pid != os.getsid(master.process.pid)
+
+
+def test_the_log_level_changes_everywhere(master: SmallMaster) -> None:
+    # Given
+    master.start(queue=1, transfer=1)
+    master.wait_all_running("queue-1", "transfer-1")
+    # When
+    master.ask(lambda client: client.set_log_level(LogLevel.DEBUG))
+    # Then
+    master.noted("queue-1.level-debug")
+    master.noted("transfer-1.level-debug")
+
+
+def test_in_the_foreground_the_logs_are_on_the_terminal_too(master: SmallMaster) -> None:
+    # When
+    master.start(mode="foreground", queue=1, transfer=1)
+    master.wait_all_running("queue-1", "transfer-1")
+    # Then
+    for name in ("queue-1", "transfer-1"):
+        wait_until(lambda name=name: f"{name} | {name} is here\n" in master.output(), 10, f"the log of {name}")
+        assert f"{name} is here\n" in master.log(name)
+
+
+@pytest.mark.parametrize(("mode", "ends"), [("daemon", False), ("foreground", True)])
+def test_the_end_of_the_terminal(master: SmallMaster, mode: str, ends: bool) -> None:
+    # Given
+    master.start(mode=mode, queue=1)
+    master.wait_all_running("queue-1")
+    # When
+    master.signal(signal.SIGHUP)
+    # Then
+    if ends:
+        assert master.wait_end() == ExitCode.OK
+    else:
+        master.ask(lambda client: client.set_log_level(LogLevel.DEBUG))
+        status = master.status()
+        assert status is not None and status.state == "RUNNING"
+
+
+def test_the_master_is_small(master: SmallMaster) -> None:
+    # Given
+    master.start(queue=1)
+    master.wait_all_running("queue-1")
+    # When
+    master.signal(signal.SIGTERM)
+    master.wait_end()
+    # Then
+    modules = json.loads(master.output().splitlines()[-1])
+    assert "zmq" in modules
+    assert {"jobflow", "maggma", "paramiko", "qtoolkit", "numpy"}.isdisjoint(modules)

@@ -1,0 +1,105 @@
+"""Logs are private, rotate under the process that writes them, and give their last lines."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jfr_mp.supervisor.logfile import LogFile
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> LogFile:
+    return LogFile(tmp_path / "logs" / "queue-1.log")
+
+
+def write(log: LogFile, text: str) -> None:
+    fd = log.open()
+    os.write(fd, text.encode())
+    os.close(fd)
+
+
+def test_a_log_is_for_its_owner_only(log: LogFile) -> None:
+    # Given
+    log.path.parent.mkdir()
+    log.path.touch(0o644)
+    # When
+    write(log, "a secret\n")
+    # Then
+    assert log.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_rotation_keeps_three_and_the_process_goes_on_writing(log: LogFile) -> None:
+    # Given
+    fd = log.open()
+    # When
+    for number in range(6):
+        os.write(fd, f"line {number}\n".encode())
+        log.rotate(large=1)
+    os.write(fd, b"now\n")
+    os.close(fd)
+    log.rotate(large=100)
+    # Then
+    texts = {path.name: path.read_text() for path in log.path.parent.iterdir()}
+    assert texts == {
+        "queue-1.log": "now\n",
+        "queue-1.log.1": "line 5\n",
+        "queue-1.log.2": "line 4\n",
+        "queue-1.log.3": "line 3\n",
+    }
+    assert {path.stat().st_mode & 0o777 for path in log.path.parent.iterdir()} == {0o600}
+
+
+def test_a_log_that_does_not_exist_is_empty(log: LogFile) -> None:
+    log.rotate()
+    assert (log.size, log.last_lines(), log.new_lines()) == (0, [], [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lines"),
+    [
+        ("old\n", "", []),
+        ("old\n", "new\n\n  \nlast", ["new", "last"]),
+        ("", "".join(f"{n}\n" for n in range(20)), [str(n) for n in range(12, 20)]),
+        ("", "x" * 20000 + "\nlast\n", ["x" * 8186, "last"]),
+    ],
+)
+def test_last_lines_are_those_of_this_process(log: LogFile, before: str, after: str, lines: list[str]) -> None:
+    # Given
+    write(log, before)
+    since = log.size
+    # When
+    write(log, after)
+    # Then
+    assert log.last_lines(since) == lines
+
+
+def test_last_lines_after_a_rotation(log: LogFile) -> None:
+    # Given
+    write(log, "a long line of the process before\n")
+    since = log.size
+    log.rotate(large=1)
+    # When
+    write(log, "new\n")
+    # Then
+    assert log.last_lines(since) == ["new"]
+
+
+def test_new_lines_are_whole_and_come_once(log: LogFile) -> None:
+    write(log, "one\ntw")
+    assert log.new_lines() == ["one"]
+    assert log.new_lines() == []
+    write(log, "o\n\nthree\n")
+    assert log.new_lines() == ["two", "", "three"]
+    log.rotate(large=1)
+    write(log, "four\n")
+    assert log.new_lines() == ["four"]
+
+
+def test_what_was_there_before_is_not_new(log: LogFile) -> None:
+    write(log, "old\n")
+    later = LogFile(log.path)
+    write(log, "new\n")
+    assert later.new_lines() == ["new"]
