@@ -121,17 +121,23 @@ class Advancer:
             retry=retry_if_exception_type(TRANSIENT),
             wait=wait_exponential(multiplier=0.1, max=2),
             stop=lambda _state: self._wakeups.stop_requested,
-            sleep=self._wakeups.wait,
+            sleep=self._pause,
             before_sleep=_log_database_away,
             reraise=True,
         )
         policy = self.services.project.runner
         try:
             return patiently(commit, self.db, lock, step, outcome, policy)
-        except (LeaseLost, *TRANSIENT):
+        except TRANSIENT:
+            raise
+        except LeaseLost:
             raise
         except Exception as error:  # the outcome itself cannot be written, for instance because it is too large
             return patiently(commit, self.db, lock, step, outcome_of(error), policy)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but hear an order to stop; the wake-ups that are dropped here are found by the next probe."""
+        self._wakeups.wait(seconds)
 
 
 def _log(step: Step, document: Mapping[str, Any], outcome: Outcome) -> None:

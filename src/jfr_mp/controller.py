@@ -72,7 +72,7 @@ class JobController:
         """Make the indexes that are missing."""
         indexes.ensure_indexes(self.db)
 
-    def add_flow(
+    def add_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
         self,
         flow: Flow | Job | list[Job],
         worker: str,
@@ -95,7 +95,7 @@ class JobController:
             jobstore=jobstore,
         )
 
-    def get_jobs_info(
+    def get_jobs_info(  # noqa: PLR0913, PLR0917 - the reference's signature
         self,
         custom_query: dict[str, Any] | None = None,
         job_ids: JobId | list[JobId] | None = None,
@@ -141,7 +141,7 @@ class JobController:
         query, sort = queries.job_id_query(db_id=db_id, job_id=job_id, job_index=job_index)
         return next(iter(queries.jobs_doc(self.db, query, sort=sort, limit=1)), None)
 
-    def get_flows_info(
+    def get_flows_info(  # noqa: PLR0913, PLR0917 - the reference's signature
         self,
         job_ids: str | list[str] | None = None,
         db_ids: str | list[str] | None = None,

@@ -10,7 +10,7 @@ LOCK_PREFIX = "jfr-mp/"
 
 
 def new_owner() -> str:
-    """Return an identity for this process: ``host:pid:token``, where the token tells it from a later one of that pid."""
+    """Return an identity for this process: ``host:pid:token``; the token tells it from a later one of that pid."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 

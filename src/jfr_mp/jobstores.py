@@ -6,7 +6,9 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.jobdata.stores import additional_stores
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -54,7 +56,7 @@ class JobStores:
         try:
             yield store
         finally:
-            store.close()
+            _close(store)
 
     def warm_up(self) -> None:
         """Import jobflow and open the default JobStore before the first job needs them."""
@@ -66,12 +68,17 @@ class JobStores:
         while self._open:
             name, store = self._open.popitem()
             logger.debug("closing the JobStore %s", name or "(default)")
-            store.close()
+            _close(store)
+
+
+def _close(store: Any) -> None:
+    """Close a store; jobflow leaves the method untyped."""
+    store.close()
 
 
 def _is_served(store: JobStore) -> bool:
     """Tell whether all parts of a JobStore live on a server, so that an open connection always shows what is there."""
     from maggma.stores import MemoryStore, MongoStore
 
-    parts = [store.docs_store, *store.additional_stores.values()]
+    parts = [store.docs_store, *additional_stores(store).values()]
     return all(isinstance(part, MongoStore) and not isinstance(part, MemoryStore) for part in parts)

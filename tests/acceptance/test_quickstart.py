@@ -54,11 +54,11 @@ def test_it_ends_well_twice_and_leaves_no_process(home: Path) -> None:
 
         # Then it prints the result, where everything is, and nothing of it runs any more
         assert done.returncode == 0, done.stdout + done.stderr
-        assert re.search(r"lattice constant +3\.59\d\d Å", done.stdout)
+        assert re.search(r"lattice constant +3\.5[89]\d\d Å", done.stdout)
         assert re.search(r"bulk modulus +13\d\.\d GPa", done.stdout)
         assert (home / "equation-of-state-Cu.png").read_bytes().startswith(b"\x89PNG")
         assert str(home / "run" / "projects" / "quickstart.yaml") in done.stdout
-        assert done.stdout.count("COMPLETED") >= 2 * 10
+        assert done.stdout.count("COMPLETED") == 10
         assert left(home) == []
 
 

@@ -50,8 +50,6 @@ class RoleBus:
     ----------
     on_log_level
         Called, inside `wait`, with the new level when the user changes it.
-    on_stop
-        Called once, wherever the stop was requested, a signal handler and another thread included.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
@@ -63,7 +61,6 @@ class RoleBus:
         self._poller = zmq.Poller()
         self._stop = False
         self.on_log_level: Callable[[LogLevel], None] | None = None
-        self.on_stop: Callable[[], object] | None = None
 
     @classmethod
     def connect(cls, run_dir: Path, name: str, role: Role, owner: str, wake_on: Iterable[JobState]) -> RoleBus:
@@ -139,11 +136,7 @@ class RoleBus:
 
     def request_stop(self) -> None:
         """Have this process end after the step in hand; safe in a signal handler and in any thread."""
-        # Once only: a signal handler that interrupts `on_stop` must not enter it again, it may hold a lock.
-        if not self._stop:
-            self._stop = True
-            if self.on_stop is not None:
-                self.on_stop()
+        self._stop = True
         self.wake()
 
     def wake(self) -> None:

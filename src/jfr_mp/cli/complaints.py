@@ -18,7 +18,8 @@ def complain(error: Exception, *, with_traceback: bool) -> int:
     Parameters
     ----------
     error
-        Whatever stopped the command. Anything outside our own tree of errors is a bug, and the message says so.
+        Whatever stopped the command. One that is neither of our own tree nor of the operating system is a bug, and
+        the message says so.
     with_traceback
         Print the traceback before the message.
 
@@ -32,11 +33,12 @@ def complain(error: Exception, *, with_traceback: bool) -> int:
     if isinstance(error, JfrMpError):
         _print_error(str(error) or (type(error).__doc__ or type(error).__name__))
         return error.exit_code
-    _print_error(f"unexpected {type(error).__name__}: {error}")
+    if isinstance(error, OSError):
+        _print_error(str(error))
+    else:
+        _print_error(f"unexpected {type(error).__name__}: {error}\nThis is a bug in jfr-mp.")
     if not with_traceback:
-        typer.echo(
-            f"This is a bug in jfr-mp. Repeat with `jfr-mp -fe ...` or {FULL_EXC}=1 to see the traceback.", err=True
-        )
+        typer.echo(f"To see the traceback, repeat with `jfr-mp -fe ...` or with {FULL_EXC}=1.", err=True)
     return ExitCode.ERROR
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import PyMongoError
 
 from jfr_mp.errors import NotInitialised, SubmissionError
-from jfr_mp.store.documents import JobOptions, flow_document, job_document
+from jfr_mp.store.documents import JobOptions, flow_document, job_document, members_of
 from jfr_mp.store.faults import is_duplicate, is_too_large
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def add_flow(  # noqa: PLR0913 - the reference's parameters
 
     try:
         flow = get_flow(flow, allow_external_references=allow_external_references)
-        members: list[tuple[Job, list[str]]] = list(flow.iterflow())  # type: ignore[no-untyped-call]
+        members = members_of(flow)
     except ValueError as error:
         raise SubmissionError(f"the flow is not valid: {error}") from error
     options = JobOptions(worker, exec_config, resources, priority)

@@ -16,7 +16,7 @@ from jfr_mp.model import utcnow
 from jfr_mp.outcomes import Added
 from jfr_mp.states import JobState
 from jfr_mp.store.adding import new_db_ids
-from jfr_mp.store.documents import JobOptions, job_document
+from jfr_mp.store.documents import JobOptions, job_document, members_of
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -55,7 +55,7 @@ def read_flow(relation: Added, serialized: Mapping[str, Any]) -> NewFlow:
     """Read a serialized flow without importing what its jobs need: functions and arguments stay dictionaries."""
     flow = _partial(deepcopy(dict(serialized)))
     leaves = [uuid for uuid, degree in flow.graph.out_degree() if degree == 0]
-    return NewFlow(relation, list(flow.iterflow()), leaves)
+    return NewFlow(relation, members_of(flow), leaves)
 
 
 def _partial(serialized: Doc) -> Any:

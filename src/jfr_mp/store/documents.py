@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,20 @@ class JobOptions:
     def of_job(cls, document: Mapping[str, Any]) -> JobOptions:
         """Take those of an existing job, for the jobs that it returned."""
         return cls(document["worker"], document.get("exec_config"), document.get("resources"), document["priority"])
+
+
+def members_of(flow: Flow) -> list[tuple[Job, list[str]]]:
+    """Return the jobs of a flow, nested ones included, with the uuids of their parents; parents before children.
+
+    Raises
+    ------
+    ValueError
+        When jobs depend on each other in a circle.
+    """
+    with warnings.catch_warnings():
+        # Independent jobs in one flow are what a user may want, and their order means nothing here.
+        warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
+        return list(flow.iterflow())  # type: ignore[no-untyped-call]
 
 
 def job_document(job: Job, parents: Sequence[str] | None, db_id: str, options: JobOptions) -> Doc:

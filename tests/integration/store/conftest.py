@@ -125,7 +125,12 @@ def queue(open_queue: Callable[..., Queue]) -> Queue:
     return open_queue()
 
 
-@pytest.fixture(params=["mongod_replica", "mongod_standalone"])
-def any_queue(request: pytest.FixtureRequest, open_queue: Callable[..., Queue]) -> Queue:
+@pytest.fixture(params=["transactions", "standalone"])
+def any_queue(
+    request: pytest.FixtureRequest,
+    mongod_replica: Mongod,
+    mongod_standalone: Mongod,
+    open_queue: Callable[..., Queue],
+) -> Queue:
     """A queue database with transactions, then one without."""
-    return open_queue(request.getfixturevalue(request.param))
+    return open_queue(mongod_replica if request.param == "transactions" else mongod_standalone)

@@ -160,19 +160,20 @@ def test_a_job_over_the_limit_of_mongodb_is_refused(any_queue: Any) -> None:
 
 
 def test_references_to_unknown_jobs_are_refused_unless_allowed(queue: Any) -> None:
-    # Given a job that refers to one outside of its flow
+    # Given jobs that refer to one outside of their flows
     outside = returns_megabytes(0)
-    job = add(outside.output)
+    refused, job = add(outside.output), add(outside.output)
 
-    # When it is submitted, then only with leave
+    # When they are submitted, then only with leave
     with pytest.raises(SubmissionError, match=outside.uuid):
-        queue.add(job)
+        queue.add(refused)
     queue.add(job, allow_external_references=True)
     assert queue.job(job)["state"] == "READY"
 
 
 def test_a_database_that_was_never_prepared_says_so(fresh_project: Any) -> None:
-    db = QueueDatabase.connect(ConfigManager().get_project(fresh_project().name))
+    project = fresh_project()
+    db = QueueDatabase.connect(ConfigManager().get_project(project.name))
     try:
         with pytest.raises(NotInitialised, match="never prepared"):
             add_flow(db, add(1), worker="local")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
 from jfr_mp.states import Role
 from jfr_mp.supervisor import launch
-from tests.support.processes import free_port, is_alive, wait_gone
+from tests.support.processes import free_port, is_alive, pids_with, wait_gone
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.waiting import wait_until
 
@@ -40,6 +41,8 @@ def project(on_disk: TestProject) -> Iterator[Project]:
     yield project
     if launch._living(project):
         launch.kill(project)
+    # Below /tmp, because the temporary directories of pytest are too long for sockets.
+    shutil.rmtree(runtime_dir(project))
 
 
 def pids(project: Project) -> dict[str, int]:
@@ -187,17 +190,42 @@ def test_a_start_that_takes_too_long_leaves_nothing(project: Project) -> None:
     wait_until(lambda: launch._living(project) == [], 20, "the end of the master")
 
 
+@pytest.mark.parametrize("moment", ["the directory of the master", "a role process"])
+def test_an_interrupted_start_leaves_nothing(project: Project, on_disk: TestProject, moment: str) -> None:
+    # Given
+    code = (
+        "import sys; from jfr_mp.config import ConfigManager; from jfr_mp.states import Role;"
+        "from jfr_mp.supervisor import launch;"
+        "launch.start(ConfigManager().get_project(sys.argv[1]), {Role.CHECKOUT: 1, Role.COMPLETE: 1})"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, project.name], env=dict(on_disk.env), stderr=subprocess.PIPE
+    ) as starting:
+        if moment == "a role process":
+            wait_until(lambda: [row for row in launch.masters(project) if row.roles[0].pid], 30, moment)
+        else:
+            wait_until(lambda: launch._living(project), 30, moment)
+        # When
+        starting.send_signal(signal.SIGINT)
+        starting.communicate(timeout=30)
+    # Then
+    wait_until(lambda: pids_with("JFREMOTE_PROJECTS_FOLDER", on_disk.env["JFREMOTE_PROJECTS_FOLDER"]) == [], 20, "end")
+    assert launch.masters(project) == []
+
+
 def test_a_database_that_does_not_answer_is_said_in_time(fresh_project: ProjectFactory) -> None:
     # Given
     port = free_port()
     store = {"type": "MongoStore", "host": "127.0.0.1", "port": port, "database": "x", "collection_name": "jobs"}
-    on_disk = fresh_project(queue={"store": store})
+    name = fresh_project(queue={"store": store}).name
+    project = ConfigManager().get_project(name)
     begun = time.monotonic()
     # When
     with pytest.raises(DatabaseUnavailable, match=f"127.0.0.1:{port}"):
-        launch.start(ConfigManager().get_project(on_disk.name), TWO)
+        launch.start(project, TWO)
     # Then
     assert time.monotonic() - begun < 15
+    shutil.rmtree(runtime_dir(project))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

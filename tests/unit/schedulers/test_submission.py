@@ -61,7 +61,7 @@ def test_the_job_has_a_session_of_its_own_and_its_id_is_in_the_run_directory(run
     assert (run_directory.path / PROCESS_ID_FILENAME).read_text().strip() == process_id
     assert os.getsid(int(process_id)) == os.getpgid(int(process_id)) == int(process_id)
     assert wait_until(run_directory.runs, 10, "the start of the script") == [process_id]
-    # And no signal is blocked or ignored in it but what every background job ignores
+    # And nothing is left of the shells that led to it
     assert psutil.Process(int(process_id)).cmdline() == ["bash", "submit.sh"]
 
 

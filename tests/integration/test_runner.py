@@ -1,0 +1,169 @@
+"""The Runner in this process: real database, real worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jobflow import Flow
+
+from jfr_mp import Runner, submit_flow
+from jfr_mp.errors import ConfigError
+from jfr_mp.states import JobState
+from tests.support import jobs
+from tests.support.projects import ProjectFactory, TestProject
+
+S = JobState
+
+
+@pytest.fixture
+def project(fresh_project: ProjectFactory) -> TestProject:
+    return fresh_project()
+
+
+@pytest.fixture
+def runner(project: TestProject) -> Iterator[Runner]:
+    runner = Runner()
+    yield runner
+    runner.cleanup()
+
+
+def state_of(project: TestProject, db_id: str) -> str:
+    document = project.db.jobs.find_one({"db_id": db_id}, {"state": 1})
+    assert document is not None
+    return str(document["state"])
+
+
+def document_of(project: TestProject, db_id: str) -> dict[str, Any]:
+    document = project.db.jobs.find_one({"db_id": db_id})
+    assert document is not None
+    return document
+
+
+def test_all_jobs_run_once_in_order(project: TestProject, runner: Runner, tmp_path: Path) -> None:
+    # Given a chain whose links sign a ledger
+    ledger = tmp_path / "ledger"
+    db_ids = submit_flow(jobs.chain(3, ledger))
+
+    # When the runner has run all there is
+    runner.run_all_jobs(max_seconds=60)
+
+    # Then each link ran once, after the one before
+    assert ledger.read_text().split() == ["link-0", "link-1", "link-2"]
+    assert [state_of(project, db_id) for db_id in db_ids] == ["COMPLETED"] * 3
+    assert runner.job_controller.get_job_output(db_id=db_ids[-1]) == 2
+    flow = project.db.flows.find_one()
+    assert flow is not None
+    assert flow["state"] == "COMPLETED"
+    assert not list(project.db.jobs.find({"lock_id": {"$ne": None}}))
+
+
+def test_one_job_leaves_the_others_alone(project: TestProject, runner: Runner) -> None:
+    first, second = submit_flow(Flow([jobs.add(1), jobs.add(2)]))
+    assert runner.run_one_job(db_id=second, max_seconds=60)
+    assert [state_of(project, first), state_of(project, second)] == ["READY", "COMPLETED"]
+
+
+def test_one_job_where_none_is_ready(runner: Runner) -> None:
+    assert not runner.run_one_job()
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_one_job_that_takes_too_long(runner: Runner, raises: bool) -> None:
+    (db_id,) = submit_flow(jobs.sleeps(5))
+    if raises:
+        with pytest.raises(RuntimeError, match="did not end within 1 s"):
+            runner.run_one_job(db_id=db_id, max_seconds=1)
+    else:
+        assert not runner.run_one_job(db_id=db_id, max_seconds=1, raise_at_timeout=False)
+
+
+def test_the_steps_one_by_one(project: TestProject, runner: Runner) -> None:
+    (db_id,) = submit_flow(jobs.add(1))
+    seen = [state_of(project, db_id)]
+
+    # When each method of the reference is called in its turn
+    runner.checkout()
+    seen.append(state_of(project, db_id))
+    for state in ("CHECKED_OUT", "UPLOADED"):
+        runner.advance_state([state])
+        seen.append(state_of(project, db_id))
+    while seen[-1] in ("SUBMITTED", "RUNNING"):
+        runner.check_run_status()
+        seen.append(state_of(project, db_id))
+    runner.advance_state(["TERMINATED", "DOWNLOADED"])
+    seen.append(state_of(project, db_id))
+
+    # Then the job has taken every state of its life
+    assert list(dict.fromkeys(state for state in seen if state != "RUNNING")) == [
+        *("READY", "CHECKED_OUT", "UPLOADED", "SUBMITTED", "DOWNLOADED", "COMPLETED")
+    ]
+
+
+def test_a_step_on_a_lock_of_the_caller(project: TestProject, runner: Runner) -> None:
+    (db_id,) = submit_flow(jobs.add(1))
+    runner.checkout()
+    with runner.job_controller.lock_job(filter={"db_id": db_id}) as lock:
+        runner.upload(lock)
+    document = document_of(project, db_id)
+    assert document["state"] == "UPLOADED"
+    assert document["lock_id"] is None
+    assert Path(document["run_dir"], "jfremote_in.json").exists()
+
+
+def test_no_more_jobs_than_a_worker_may_hold(fresh_project: ProjectFactory) -> None:
+    # Given a worker that may hold two jobs, and four that are uploaded
+    project = fresh_project(worker={"max_jobs": 2})
+    runner = Runner()
+    submit_flow(Flow([jobs.sleeps(1) for _ in range(4)]))
+    runner.checkout()
+    runner.advance_state(["CHECKED_OUT"])
+
+    # When they are submitted
+    runner.advance_state(["UPLOADED"])
+
+    # Then two wait, and run when there is room
+    assert project.db.jobs.count_documents({"state": "UPLOADED"}) == 2
+    runner.run_all_jobs(max_seconds=60)
+    assert project.db.jobs.count_documents({"state": "COMPLETED"}) == 4
+    runner.cleanup()
+
+
+def test_ticks_end_the_run(project: TestProject, runner: Runner) -> None:
+    (db_id,) = submit_flow(jobs.add(1))
+    runner.run(checkout=True, transfer=False, queue=False, complete=False, ticks=1)
+    assert state_of(project, db_id) == "CHECKED_OUT"
+    assert not list(project.db.jfr_mp_processes.find())
+
+
+def test_reset_step_attempts_after_a_failure_that_passed(project: TestProject, runner: Runner) -> None:
+    # Given a job whose work_dir cannot be made
+    (db_id,) = submit_flow(jobs.add(1))
+    runner.checkout()
+    work_dir = project.work_dir
+    work_dir.rmdir()
+    work_dir.write_text("in the way")
+
+    # When the upload fails
+    runner.advance_state(["CHECKED_OUT"])
+
+    # Then the job says why, and a person can repair it
+    document = document_of(project, db_id)
+    assert document["state"] == "REMOTE_ERROR"
+    assert document["previous_state"] == "CHECKED_OUT"
+    assert str(work_dir) in document["remote"]["error"]
+
+
+def test_unknown_worker(runner: Runner) -> None:
+    with pytest.raises(ConfigError, match="no worker 'cluster'.*local"):
+        runner.get_worker("cluster")
+
+
+def test_workers_of_one_host_share_it(fresh_project: ProjectFactory, tmp_path: Path) -> None:
+    fresh_project(workers={"other": {"type": "local", "scheduler_type": "shell", "work_dir": str(tmp_path / "other")}})
+    runner = Runner()
+    assert runner.get_host("local") is runner.get_host("other")
+    assert runner.get_queue_manager("local").host is runner.get_host("local")
+    runner.cleanup()
