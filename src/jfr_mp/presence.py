@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from contextlib import suppress
@@ -14,6 +15,8 @@ from jfr_mp.states import Role
 from jfr_mp.store import processes
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.faults import TRANSIENT
+
+logger = logging.getLogger(__name__)
 
 
 class Presence:
@@ -72,4 +75,7 @@ class Presence:
         return Task("heartbeat", interval, self._beat)
 
     def _beat(self) -> None:
-        processes.heartbeat(self._db, self._owner, {})
+        if not processes.heartbeat(self._db, self._owner):
+            # Somebody took us for dead, for instance while the machine slept. What we held then is fenced off.
+            logger.warning("this process was missing in the registry, and enters it again")
+            self.enter()

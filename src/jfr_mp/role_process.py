@@ -11,7 +11,7 @@ from jfr_mp import logs
 from jfr_mp.advance import Advancer
 from jfr_mp.bus.client import RoleBus
 from jfr_mp.config import ConfigManager, LogLevel, Project
-from jfr_mp.errors import DatabaseUnavailable, ExitCode
+from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.identity import new_owner
 from jfr_mp.loop import Loop
 from jfr_mp.presence import Presence
@@ -23,7 +23,8 @@ from jfr_mp.store.queries import flow_store_name
 from jfr_mp.supervisor.lifeline import Lifeline
 from jfr_mp.tasks import Tasks
 
-logger = logging.getLogger(__name__)
+#: Not __name__, which is __main__ in the process of a role.
+logger = logging.getLogger("jfr_mp.role_process")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +33,15 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     options = _parse(arguments)
     logs.configure(LogLevel(options.log_level).to_logging(), options.name)
+    try:
+        _run(options)
+    except JfrMpError as error:
+        logger.error("%s", error)
+        return error.exit_code
+    return ExitCode.OK
+
+
+def _run(options: argparse.Namespace) -> None:
     project = ConfigManager().get_project(options.project)
     owner = new_owner()
     role = Role(options.role)
@@ -41,7 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
     with Lifeline(options.lifeline_fd, bus.request_stop, grace=project.jfr_mp.stop_timeout):
         play(role, project, owner, bus, options.name)
     bus.close()
-    return ExitCode.OK
 
 
 def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from jobflow import Flow, Job, Response, job
 
+from tests.support.waiting import wait_until
+
 
 @job
 def add(a: float, b: float = 1) -> float:
@@ -80,6 +82,15 @@ def sleeps(seconds: float) -> float:
     """Take some time."""
     time.sleep(seconds)
     return seconds
+
+
+@job
+def waits_for(gate: str, value: float = 0, ledger: str | None = None) -> float:
+    """Return the value once a file exists: the test decides when this job ends."""
+    if ledger is not None:
+        sign(ledger, str(value))
+    wait_until(Path(gate).exists, 100, f"the file {gate}")
+    return value
 
 
 @job

@@ -1,0 +1,64 @@
+"""Runs in the environment of jobflow-remote: ``peer_tool.py FUNCTION [ARGUMENT...]``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+
+from jobflow_remote import ConfigManager, JobController
+from jobflow_remote import submit_flow as peer_submit_flow
+from jobflow_remote.config.base import LogLevel
+from jobflow_remote.jobs.runner import Runner
+from jobflow_remote.utils.db import MongoLock
+
+from tests.interop.flows import FLOWS, submit_all
+
+
+def prepare() -> None:
+    """Set up the database of the project, as `jf admin reset` does."""
+    JobController.from_project_name().reset(max_limit=0)
+
+
+def submit(*names: str) -> None:
+    """Submit these flows, or all."""
+    submit_all(peer_submit_flow, names or FLOWS)
+
+
+def run_all() -> None:
+    """Run until no job is left that could move."""
+    runner = Runner(log_level=LogLevel.WARN)
+    runner.run_all_jobs(max_seconds=100)
+    runner.cleanup()
+
+
+def upload(*projects: str) -> None:
+    """Check out and upload the jobs of projects."""
+    for project in projects:
+        runner = Runner(project, log_level=LogLevel.WARN)
+        runner.checkout()
+        runner.advance_state(["CHECKED_OUT"])
+        runner.cleanup()
+
+
+def advance(state: str, *projects: str) -> None:
+    """Take the jobs of projects that are in a state through their next step."""
+    for project in projects:
+        runner = Runner(project, log_level=LogLevel.WARN)
+        runner.advance_state([state])
+        runner.cleanup()
+
+
+def hold(collection: str, *uuids: str) -> None:
+    """Lock documents, say so, and unlock them at the end of the input."""
+    controller = ConfigManager().get_project().get_job_controller()
+    with ExitStack() as stack:
+        for uuid in uuids:
+            lock = stack.enter_context(MongoLock(getattr(controller, collection), {"uuid": uuid}))
+            assert lock.locked_document, f"{uuid} cannot be locked"
+        print("held", flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    name, *arguments = sys.argv[1:]
+    globals()[name](*arguments)
