@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -39,24 +40,24 @@ class JobStores:
         self._project = project
         self._store_name_of_flow = lru_cache(maxsize=_REMEMBERED_FLOWS)(store_name_of_flow)
         self._open: dict[str | None, JobStore] = {}
+        self._opening = threading.Lock()
 
     @contextmanager
     def of_flow(self, flow_uuid: str) -> Iterator[JobStore]:
         """Lend the connected JobStore that keeps the outputs of a flow."""
         name = self._store_name_of_flow(flow_uuid) if self._project.optional_jobstores else None
-        if name in self._open:
-            yield self._open[name]
-            return
-        store = self._project.get_jobstore(name)
-        store.connect()
-        if _is_served(store):
-            self._open[name] = store
-            yield store
-            return
+        with self._opening:
+            store = self._open.get(name)
+            if store is None:
+                store = self._project.get_jobstore(name)
+                store.connect()
+                if _is_served(store):
+                    self._open[name] = store
         try:
             yield store
         finally:
-            _close(store)
+            if name not in self._open:
+                _close(store)
 
     def warm_up(self) -> None:
         """Import jobflow and open the default JobStore before the first job needs them."""

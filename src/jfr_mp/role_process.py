@@ -8,12 +8,11 @@ import signal
 from pathlib import Path
 
 from jfr_mp import logs
-from jfr_mp.advance import Advancer
 from jfr_mp.bus.client import RoleBus
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.identity import new_owner
-from jfr_mp.loop import Loop
+from jfr_mp.lanes import Lanes
 from jfr_mp.presence import Presence
 from jfr_mp.roles import wake_states
 from jfr_mp.services import Services
@@ -21,7 +20,7 @@ from jfr_mp.states import Role
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.queries import flow_store_name
 from jfr_mp.supervisor.lifeline import Lifeline
-from jfr_mp.tasks import Tasks
+from jfr_mp.traffic import open_lanes
 
 #: Not __name__, which is __main__ in the process of a role.
 logger = logging.getLogger("jfr_mp.role_process")
@@ -59,15 +58,16 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
     if db is None:
         return
     services = Services(project, lambda flow_uuid: flow_store_name(db, flow_uuid))
-    advancer = Advancer(db, services, owner, bus)
     presence = Presence(db, owner, name, (role,))
     presence.enter()
     if role in (Role.TRANSFER, Role.COMPLETE):
         services.jobstores.warm_up()
-    tasks = [*Tasks(advancer, bus).of_roles((role,)), presence.heartbeat(project.jfr_mp.heartbeat_interval)]
+    lanes = Lanes(bus)
+    lanes.open("heartbeat", lambda _wakeups: [presence.heartbeat(project.jfr_mp.heartbeat_interval)])
+    open_lanes(lanes, (role,), db, services, owner)
     bus.report("RUNNING")
     logger.info("ready")
-    Loop(tasks, bus).run()
+    lanes.run()
     logger.info("stopping")
     services.close()
     presence.leave()

@@ -16,6 +16,7 @@ from jfr_mp.config.workers import WorkerBase
 from jfr_mp.controller import JobController
 from jfr_mp.hosts import BaseHost
 from jfr_mp.identity import new_owner
+from jfr_mp.lanes import Lanes
 from jfr_mp.loop import Loop, Task
 from jfr_mp.presence import Presence
 from jfr_mp.schedulers import QueueManager
@@ -23,6 +24,7 @@ from jfr_mp.services import Services
 from jfr_mp.states import FINAL_STATES, JobState, Role, Step
 from jfr_mp.store.locks import MongoLock
 from jfr_mp.tasks import Tasks
+from jfr_mp.traffic import open_lanes
 from jfr_mp.wakeups import LocalWakeups
 
 logger = logging.getLogger(__name__)
@@ -126,12 +128,14 @@ class Runner:
         wanted = {Role.CHECKOUT: checkout, Role.TRANSFER: transfer, Role.QUEUE: queue, Role.COMPLETE: complete}
         roles = tuple(role for role, chosen in wanted.items() if chosen)
         presence = Presence(self._db, self.runner_id, "runner", roles)
-        tasks = [*self._tasks.of_roles(roles), presence.heartbeat(self.project.jfr_mp.heartbeat_interval)]
+        lanes = Lanes(self._wakeups)
+        lanes.open("heartbeat", lambda _wakeups: [presence.heartbeat(self.project.jfr_mp.heartbeat_interval)])
+        open_lanes(lanes, roles, self._db, self._services, self.runner_id)
         until = float("inf") if ticks is None else time.monotonic() + ticks * TICK
         presence.enter()
         logger.info("running the roles %s", ", ".join(roles))
         with self._stopped_by_signals():
-            Loop(tasks, self._wakeups).run(until)
+            lanes.run(until)
         presence.leave()
 
     @contextmanager

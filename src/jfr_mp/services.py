@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -37,6 +38,8 @@ class Services:
         self.project = project
         self.jobstores = JobStores(project, store_name_of_flow)
         self._hosts = HostPool(project.workers)
+        # Lanes of several threads share hosts and what is built on them.
+        self._making = threading.RLock()
         self._queue_managers: dict[str, QueueManager] = {}
         self._journals: dict[str, JournalReader] = {}
 
@@ -51,19 +54,23 @@ class Services:
 
     def queue_manager(self, worker_name: str) -> QueueManager:
         """Return the scheduler of a worker, joined to its host."""
-        if worker_name not in self._queue_managers:
-            from jfr_mp.schedulers import QueueManager
+        host = self.host(worker_name)
+        with self._making:
+            if worker_name not in self._queue_managers:
+                from jfr_mp.schedulers import QueueManager
 
-            self._queue_managers[worker_name] = QueueManager.of_worker(self.worker(worker_name), self.host(worker_name))
-        return self._queue_managers[worker_name]
+                self._queue_managers[worker_name] = QueueManager.of_worker(self.worker(worker_name), host)
+            return self._queue_managers[worker_name]
 
     def journal(self, worker_name: str) -> JournalReader:
         """Return the journal of a worker, read from where it was when it was first asked for."""
-        if worker_name not in self._journals:
-            from jfr_mp.schedulers.journal import JournalReader
+        host = self.host(worker_name)
+        with self._making:
+            if worker_name not in self._journals:
+                from jfr_mp.schedulers.journal import JournalReader
 
-            self._journals[worker_name] = JournalReader(self.host(worker_name), self.worker(worker_name).work_dir)
-        return self._journals[worker_name]
+                self._journals[worker_name] = JournalReader(host, self.worker(worker_name).work_dir)
+            return self._journals[worker_name]
 
     def jobstore(self, job: JobDoc) -> AbstractContextManager[JobStore]:
         """Lend the connected JobStore that keeps the output of a job."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from jfr_mp import states
 from jfr_mp.advance import Advanced, Advancer
@@ -27,9 +28,12 @@ class Tasks:
         Moves the jobs.
     wakeups
         Where the news of each move goes.
+    query
+        Which jobs these tasks are for; None for all.
     """
 
-    def __init__(self, advancer: Advancer, wakeups: Wakeups) -> None:
+    def __init__(self, advancer: Advancer, wakeups: Wakeups, query: Mapping[str, Any] | None = None) -> None:
+        self._query = dict(query or {})
         self._advancer = advancer
         self._wakeups = wakeups
         self._project = advancer.services.project
@@ -53,7 +57,7 @@ class Tasks:
 
     def _advance(self, step: Step) -> float | None:
         """Move one job; 0 while there was one, because the next may be waiting."""
-        advanced = self._advancer.advance(step)
+        advanced = self._advancer.advance(step, query=self._query)
         if advanced is None:
             return None
         self._announce(advanced)
@@ -62,7 +66,8 @@ class Tasks:
     def _submit(self) -> float | None:
         """Submit one job of a worker that may have more."""
         self.limits.refresh()
-        advanced = self._advancer.advance(states.SUBMIT, exclude_workers=self.limits.full_workers())
+        full = self.limits.full_workers()
+        advanced = self._advancer.advance(states.SUBMIT, query=self._query, exclude_workers=full)
         if advanced is None:
             return None
         self.polling.submitted(advanced.worker)
@@ -70,7 +75,7 @@ class Tasks:
         return 0.0
 
     def _ask_schedulers(self) -> float | None:
-        return _DOUBT if self.polling.ask_schedulers() else None
+        return _DOUBT if self.polling.ask_schedulers(self._query) else None
 
     def _follow_journals(self) -> float | None:
         if not self.polling.anything_submitted:

@@ -1,7 +1,8 @@
-"""How the loop of a process learns that there is work: what every bus offers, and the one without a master."""
+"""How a loop learns that there is work: what every bus offers, and the one inside a process."""
 
 from __future__ import annotations
 
+import queue
 import threading
 from typing import Protocol
 
@@ -18,6 +19,9 @@ class Wakeups(Protocol):
     def wait(self, timeout: float) -> set[JobState]:
         """Block until there is news or `timeout` seconds have passed; return the states that have new jobs."""
 
+    def wake(self) -> None:
+        """End the `wait` of now, or the next one; the only method that any thread may call."""
+
     def publish(self, state: JobState, worker: str, db_id: str) -> None:
         """Tell everybody that a job is now in `state`."""
 
@@ -26,10 +30,10 @@ class Wakeups(Protocol):
 
 
 class LocalWakeups:
-    """Wake-ups inside one process, for a runner that no master supervises."""
+    """Wake-ups inside one process: for a runner that no master supervises, and for each lane."""
 
     def __init__(self) -> None:
-        self._news: set[JobState] = set()
+        self._news: queue.SimpleQueue[JobState] = queue.SimpleQueue()
         self._event = threading.Event()
         self._stop = False
 
@@ -45,16 +49,24 @@ class LocalWakeups:
 
     def wait(self, timeout: float) -> set[JobState]:
         """Return the states published since the last call, at once if there are any."""
-        if not self._news and timeout > 0:
+        if timeout > 0:
             self._event.wait(timeout)
+        # Cleared before the reading: what is published in between ends the next wait at once.
         if not self._stop:
             self._event.clear()
-        news, self._news = self._news, set()
+        news = set()
+        while not self._news.empty():
+            news.add(self._news.get())
         return news
 
+    def wake(self) -> None:
+        """End the `wait` of now, or the next one."""
+        self._event.set()
+
     def publish(self, state: JobState, worker: str, db_id: str) -> None:
-        """Remember the state for the next `wait`."""
-        self._news.add(state)
+        """Remember the state for the next `wait`, and end the one of now."""
+        self._news.put(state)
+        self._event.set()
 
     def report(self, state: str, doing: str | None = None, last_error: str | None = None) -> None:
         """Do nothing: there is no master to tell."""

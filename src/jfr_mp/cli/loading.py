@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,6 +40,11 @@ class Target(NamedTuple):
         """Whether `source` is a file."""
         return self.source.endswith(".py")
 
+    @property
+    def home(self) -> Path:
+        """The directory from which its imports are meant to work: the file's, or the current one for a module."""
+        return Path(self.source).resolve().parent if self.is_file else Path.cwd()
+
 
 def parse_target(text: str) -> Target:
     """Read ``FILE.py``, ``FILE.py:NAME``, ``module`` or ``module:NAME``."""
@@ -63,8 +67,7 @@ def load_flow(target: Target) -> Flow | Job | list[Job]:
     """
     from jobflow import Flow, Job
 
-    home = Path(target.source).resolve().parent if target.is_file else Path.cwd()
-    with redirect_stdout(sys.stderr), _on_path(home):
+    with redirect_stdout(sys.stderr), _on_path(target.home):
         with _explained(target.source):
             module = _import_file(Path(target.source)) if target.is_file else _import_module(target.source)
         value = _look_up(module, target)
@@ -81,18 +84,15 @@ def load_flow(target: Target) -> Flow | Job | list[Job]:
     )
 
 
-def functions_out_of_reach(flow: Flow | Job | list[Job], target: Target) -> list[str]:
-    """Return the names of the functions that a worker cannot import because the submitted file defines them.
+def functions_out_of_reach(flow: Flow | Job | list[Job]) -> list[str]:
+    """Return the functions of jobs that a worker most likely cannot import, as ``module.function``.
 
-    A worker imports the function of a job by the name of its module. A file in some directory is no module to it,
-    unless that directory is on the path of its Python, for which our own path has to stand here.
+    A worker imports the function of a job by the name of its module. A module that is found only because it lies beside
+    the submitted file, or in the current directory, is not found there.
     """
-    # The first entry of the path is the directory of the script, or the current one: a worker has neither.
-    if not target.is_file or PathFinder.find_spec(Path(target.source).stem, sys.path[1:]):
-        return []
-    stem = Path(target.source).stem
-    functions = [job.function for job in _jobs(flow)]
-    return sorted({function.__name__ for function in functions if getattr(function, "__module__", None) == stem})
+    functions = {f"{function.__module__}.{function.__name__}" for function in (job.function for job in _jobs(flow))}
+    with _without_script_directory():
+        return sorted(name for name in functions if not _is_importable(name.partition(".")[0]))
 
 
 def _jobs(flow: Any) -> Iterator[Job]:
@@ -151,6 +151,21 @@ def _on_path(directory: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(directory))
+
+
+@contextmanager
+def _without_script_directory() -> Iterator[None]:
+    """Take away the first entry of the path: the directory of the program, or the current one."""
+    first = sys.path.pop(0)
+    try:
+        yield
+    finally:
+        sys.path.insert(0, first)
+
+
+def _is_importable(package: str) -> bool:
+    """Tell whether an import would find a package that is not imported yet, editable installations included."""
+    return any(finder.find_spec(package, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
 
 
 @contextmanager

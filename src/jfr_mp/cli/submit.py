@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -56,8 +55,11 @@ def submit(  # noqa: PLR0913 (one parameter for each option)
         from jfr_mp.submit import submit_flow
 
         flow = load_flow(where)
-    if unreachable := functions_out_of_reach(flow, where):
-        warn(_unreachable(unreachable, Path(where.source)))
+    if unreachable := functions_out_of_reach(flow):
+        warn(
+            f"a worker may be unable to import {', '.join(unreachable)}: put {where.home} on its PYTHONPATH "
+            "(`export PYTHONPATH=...` in the worker's pre_run), or install the module there"
+        )
     with doing("submitting"), database_errors(chosen):
         db_ids = submit_flow(
             flow,
@@ -71,10 +73,3 @@ def submit(  # noqa: PLR0913 (one parameter for each option)
         print_json({"project": chosen.name, "db_ids": db_ids})
     else:
         typer.echo(f"Submitted {len(db_ids)} job{'s' if len(db_ids) > 1 else ''} to {chosen.name}: {' '.join(db_ids)}")
-
-
-def _unreachable(functions: list[str], path: Path) -> str:
-    return (
-        f"{', '.join(functions)}: defined in {path}, which a worker can import only if {path.resolve().parent} is on "
-        f"its PYTHONPATH (`export PYTHONPATH=...` in the worker's pre_run) or {path.stem} is an installed module"
-    )

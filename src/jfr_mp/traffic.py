@@ -1,0 +1,66 @@
+"""Which lanes a process opens: a lane of its own for each host, where a role works with hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from jfr_mp.advance import Advancer
+from jfr_mp.config import Project
+from jfr_mp.lanes import Lanes
+from jfr_mp.loop import Task
+from jfr_mp.services import Services
+from jfr_mp.states import Role
+from jfr_mp.store.connection import QueueDatabase
+from jfr_mp.tasks import Tasks
+from jfr_mp.wakeups import Wakeups
+
+#: The roles that work with hosts.
+_ROLES_WITH_HOSTS = (Role.TRANSFER, Role.QUEUE)
+
+
+def open_lanes(lanes: Lanes, roles: Iterable[Role], db: QueueDatabase, services: Services, owner: str) -> None:
+    """Open the lanes of a process.
+
+    Parameters
+    ----------
+    lanes
+        Where they are opened.
+    roles
+        The roles that the process plays.
+    db, services, owner
+        What the lanes work with; the owner is the one that their locks name.
+    """
+
+    def tasks(role: Role, query: Mapping[str, Any], wakeups: Wakeups) -> list[Task]:
+        return Tasks(Advancer(db, services, owner, wakeups), wakeups, query).of_roles((role,))
+
+    for role in roles:
+        queries = queries_by_host(services.project) if role in _ROLES_WITH_HOSTS else {role.value: {}}
+        for name, query in queries.items():
+            lanes.open(f"{role}: {name}", partial(tasks, role, query))
+
+
+def queries_by_host(project: Project) -> dict[str, dict[str, Any]]:
+    """Return the query for the jobs of each host of a project.
+
+    Each job is in one of them, and only one: the first also has those whose worker is not in the project any more, so
+    that somebody says so on the job.
+
+    Returns
+    -------
+    dict of str to dict
+        By the names of the host's workers.
+    """
+    groups: dict[Hashable, list[str]] = {}
+    for name, worker in project.workers.items():
+        groups.setdefault(worker.host_key, []).append(name)
+    if len(groups) <= 1:
+        return {", ".join(project.workers): {}}
+    first, *others = groups.values()
+    elsewhere = sorted(name for group in others for name in group)
+    return {
+        ", ".join(first): {"worker": {"$nin": elsewhere}},
+        **{", ".join(group): {"worker": {"$in": group}} for group in others},
+    }
