@@ -110,6 +110,21 @@ class HostError(JfrMpError):
         self.permanent = permanent
 
 
+class HostUnreachable(HostError):
+    """The host itself cannot be worked with now: not found, not answering, connection lost, login refused.
+
+    No job is to blame: its jobs wait without spending attempts until the host answers again.
+    """
+
+
+class LoginNeeded(HostUnreachable):
+    """The host wants a person to log in first (`jfr-mp connect`)."""
+
+
+class SiteLimit(HostError):
+    """The site accepts no more jobs of this user now; waiting helps, and no attempt is spent."""
+
+
 class CommandTimeout(HostError):
     """A command on a host did not end in time."""
 

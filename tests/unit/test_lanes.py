@@ -41,10 +41,11 @@ def test_a_lane_that_hangs_holds_up_no_other() -> None:
 
     def count() -> float | None:
         turns.append(1)
-        if len(turns) == 10:
-            bus.request_stop()
-            hangs.set()
-        return 0.0
+        if len(turns) < 10:
+            return 0.0
+        bus.request_stop()
+        hangs.set()
+        return None
 
     def hang() -> float | None:
         assert hangs.wait(10)
