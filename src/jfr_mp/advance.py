@@ -27,10 +27,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Advanced:
-    """What one advance did: the job, and the states in which there now is new work."""
+    """What one advance did: the job, what came of the step, and the states in which there now is new work."""
 
     db_id: str
     worker: str
+    outcome: Outcome
     states: tuple[JobState, ...]
 
 
@@ -85,27 +86,24 @@ class Advancer:
             document = lock.locked_document
             if document is None:
                 return None
-            news = self.finish(lock, step, outcome)
-            return Advanced(document["db_id"], document["worker"], news)
+            return self.finish(lock, step, outcome)
 
-    def finish(self, lock: MongoLock, step: Step, outcome: Outcome | None = None) -> tuple[JobState, ...]:
+    def finish(self, lock: MongoLock, step: Step, outcome: Outcome | None = None) -> Advanced:
         """Run a step for a job that is locked, write its outcome and release the lock.
 
-        Returns
-        -------
-        tuple of JobState
-            The states in which there now is new work; nothing where the lock was lost meanwhile.
+        Where the lock was lost meanwhile nothing is written, and there is no new work.
         """
         document = lock.locked_document
         if document is None:
             raise ValueError("the lock holds no job")
         result = outcome or self._run(step, document)
         _log(step, document, result)
+        news: tuple[JobState, ...] = ()
         try:
-            return self._commit(lock, step, result)
+            news = self._commit(lock, step, result)
         except LeaseLost as error:
             logger.warning("%s of job %s abandoned: %s", step.name, document["db_id"], error)
-            return ()
+        return Advanced(document["db_id"], document["worker"], result, news)
 
     def _run(self, step: Step, document: dict[str, Any]) -> Outcome:
         logger.debug("%s of job %s begins", step.name, document["db_id"])

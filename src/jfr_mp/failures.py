@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 
-from jfr_mp.errors import ConfigError, HostError, JfrMpError
-from jfr_mp.outcomes import Fail, Outcome, Retry
+from jfr_mp.errors import ConfigError, HostError, HostUnreachable, JfrMpError, SiteLimit
+from jfr_mp.outcomes import Blame, Fail, Outcome, Retry
 from jfr_mp.store.faults import TRANSIENT, is_too_large
 
-#: Seconds before a job whose store did not answer is tried again; the job is not to blame and spends no attempt.
-_STORE_AWAY_DELAY = 5.0
+#: Seconds before a job whose store did not answer is tried again, and one whose site takes no more jobs now.
+_STORE_AWAY_DELAY, _SITE_LIMIT_DELAY = 5.0, 60.0
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -19,25 +20,27 @@ def outcome_of(error: Exception) -> Outcome:
     ----------
     error
         The exception, with its traceback.
-
-    Returns
-    -------
-    Outcome
-        A `Retry` that spends no attempt where a store is away, a `Fail` where repeating cannot help, a `Retry` else.
     """
-    if isinstance(error, TRANSIENT):
-        return Retry(f"a store did not answer: {_one_line(error)}", delay=_STORE_AWAY_DELAY, spend_attempt=False)
-    if is_too_large(error):
-        return Fail(
-            "the output is larger than the 16 MB that MongoDB allows a document: keep large data in an additional "
-            f"store (see @job(data=...) in jobflow), or return less ({_one_line(error)})"
-        )
-    if isinstance(error, HostError):
-        return Fail(str(error)) if error.permanent else Retry(str(error))
-    if isinstance(error, ConfigError):
-        return Fail(str(error))
-    if isinstance(error, JfrMpError):
-        return Retry(str(error))
+    return next(outcome(error) for applies, outcome in _RULES if applies(error))
+
+
+def _is(*kinds: type[Exception]) -> Callable[[Exception], bool]:
+    return lambda error: isinstance(error, kinds)
+
+
+def _store_away(error: Exception) -> Outcome:
+    why = f"a store did not answer: {_one_line(error)}"
+    return Retry(why, delay=_STORE_AWAY_DELAY, blame=Blame.CIRCUMSTANCES)
+
+
+def _too_large(error: Exception) -> Outcome:
+    return Fail(
+        "the output is larger than the 16 MB that MongoDB allows a document: keep large data in an additional store "
+        f"(see @job(data=...) in jobflow), or return less ({_one_line(error)})"
+    )
+
+
+def _bug(error: Exception) -> Outcome:
     return Retry(_one_line(error), detail="".join(traceback.format_exception(error)))
 
 
@@ -45,3 +48,16 @@ def _one_line(error: Exception) -> str:
     """Return the kind of an error and the first line of its text."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:500]}" if lines else type(error).__name__
+
+
+#: The first rule that applies decides; the last one always does.
+_RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]], ...] = (
+    (_is(*TRANSIENT), _store_away),
+    (is_too_large, _too_large),
+    (_is(HostUnreachable), lambda error: Retry(str(error), delay=0, blame=Blame.HOST)),
+    (_is(SiteLimit), lambda error: Retry(str(error), delay=_SITE_LIMIT_DELAY, blame=Blame.CIRCUMSTANCES)),
+    (lambda error: isinstance(error, HostError) and error.permanent, lambda error: Fail(str(error))),
+    (_is(ConfigError), lambda error: Fail(str(error))),
+    (_is(JfrMpError), lambda error: Retry(str(error))),
+    (_is(Exception), _bug),
+)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from jfr_mp.loop import Loop, Task
+from jfr_mp.model import Outage
 from jfr_mp.states import JobState
 from jfr_mp.wakeups import LocalWakeups, Wakeups
 
@@ -60,9 +61,15 @@ class Lane(LocalWakeups):
         """Tell everybody that a job is now in `state`."""
         self._say(lambda bus: bus.publish(state, worker, db_id))
 
-    def report(self, state: str, doing: str | None = None, last_error: str | None = None) -> None:
-        """Tell the master how this process is."""
-        self._say(lambda bus: bus.report(state, doing, last_error))
+    def report(
+        self,
+        state: str,
+        doing: str | None = None,
+        last_error: str | None = None,
+        outages: Sequence[Outage] | None = None,
+    ) -> None:
+        """Tell the master how this process is; None is no news."""
+        self._say(lambda bus: bus.report(state, doing, last_error, outages))
 
 
 class Lanes:

@@ -144,6 +144,27 @@ JOB_INFO_PROJECTION = [
 ]
 
 
+class Outage(BaseModel):
+    """A host that cannot be worked with now.
+
+    Parameters
+    ----------
+    host
+        Its workers, separated by commas.
+    since
+        When it was first found away.
+    why
+        What was found last.
+    next_try
+        When it is tried again.
+    """
+
+    host: str
+    since: datetime
+    why: str
+    next_try: datetime
+
+
 class FlowDoc(Document):
     """A document of the flows collection.
 

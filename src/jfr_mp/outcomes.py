@@ -33,6 +33,16 @@ class Advance:
     next_step_delay: float | None = None
 
 
+class Blame(StrEnum):
+    """Whose fault a failure is."""
+
+    JOB = "job"
+    #: Its host cannot be worked with: no job of it can go on.
+    HOST = "host"
+    #: Something that passes: a locked flow, a limit of the site, a store that is away.
+    CIRCUMSTANCES = "circumstances"
+
+
 @dataclass(frozen=True)
 class Retry:
     """The step failed for a reason that may pass.
@@ -43,17 +53,21 @@ class Retry:
         One line for the user, stored on the job.
     delay
         Seconds to wait; None takes the project's ``delta_retry``.
-    spend_attempt
-        False when it is not the job's fault (a locked flow, a host that is away): the job then waits without coming
-        nearer to REMOTE_ERROR.
+    blame
+        Whose fault it is. Only a job that is to blame itself comes nearer to REMOTE_ERROR.
     detail
         More text for the user, such as a traceback.
     """
 
     why: str
     delay: float | None = None
-    spend_attempt: bool = True
+    blame: Blame = Blame.JOB
     detail: str = ""
+
+    @property
+    def spend_attempt(self) -> bool:
+        """Whether this counts as one of the job's attempts."""
+        return self.blame is Blame.JOB
 
 
 @dataclass(frozen=True)

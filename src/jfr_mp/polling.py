@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from jfr_mp.advance import Advanced, Advancer
-from jfr_mp.errors import HostError
+from jfr_mp.errors import HostError, HostUnreachable
 from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo, JobRecord
 from jfr_mp.outcomes import Outcome
 from jfr_mp.states import POLL
@@ -48,6 +48,11 @@ class Polling:
         -------
         bool
             Whether a scheduler should be asked again soon, because a job was missing in its answer.
+
+        Raises
+        ------
+        HostUnreachable
+            A host is away; the workers after it have not been asked.
         """
         by_worker: dict[str, list[JobRecord]] = {}
         for job in self._submitted(query or {}):
@@ -60,6 +65,8 @@ class Polling:
                 for record, outcome in watch.ask(jobs):
                     self._write(record, outcome)
                 doubts |= watch.has_doubts
+            except HostUnreachable:
+                raise
             except HostError as error:
                 # No answer says nothing about any job: none changes its state, none spends an attempt.
                 logger.warning("worker %s cannot be asked for its jobs: %s", worker_name, error)

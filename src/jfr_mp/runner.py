@@ -157,7 +157,7 @@ class Runner:
             Jobs are left after `max_seconds`.
         """
         moving = {"state": {"$nin": sorted(_AT_REST)}}
-        tasks = self._tasks.of_roles(tuple(Role))
+        tasks = [task for role in Role for task in self._tasks.of_role(role)]
         if not self._run_until(tasks, lambda: not self._db.jobs.find_one(moving, projection=["_id"]), max_seconds):
             raise RuntimeError(f"not all jobs ended within {max_seconds} s")
 

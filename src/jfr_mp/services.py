@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jfr_mp.health import HostHealth
 from jfr_mp.hosts import HostPool
 from jfr_mp.jobdata.files import job_path
 from jfr_mp.jobstores import JobStores
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from jfr_mp.config import Project
     from jfr_mp.config.workers import ExecutionConfig, WorkerBase
     from jfr_mp.hosts import BaseHost
-    from jfr_mp.model import JobDoc
+    from jfr_mp.model import JobDoc, Outage
     from jfr_mp.schedulers import QueueManager
     from jfr_mp.schedulers.journal import JournalReader
 
@@ -38,6 +39,7 @@ class Services:
         self.project = project
         self.jobstores = JobStores(project, store_name_of_flow)
         self._hosts = HostPool(project.workers)
+        self._healths: dict[str, HostHealth] = {}
         # Lanes of several threads share hosts and what is built on them.
         self._making = threading.RLock()
         self._queue_managers: dict[str, QueueManager] = {}
@@ -51,6 +53,16 @@ class Services:
         """Return the connected host of a worker; workers on the same host share it."""
         self.worker(worker_name)
         return self._hosts.connected(worker_name)
+
+    def health(self, host_name: str) -> HostHealth:
+        """Return the circuit breaker of a host, by the name that status shows."""
+        with self._making:
+            return self._healths.setdefault(host_name, HostHealth(host_name))
+
+    def outages(self) -> list[Outage]:
+        """Return the hosts that cannot be worked with now."""
+        with self._making:
+            return [health.outage for health in self._healths.values() if health.outage]
 
     def queue_manager(self, worker_name: str) -> QueueManager:
         """Return the scheduler of a worker, joined to its host."""

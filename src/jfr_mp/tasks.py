@@ -1,26 +1,32 @@
-"""The tasks of a process: what the loop does for the roles that it plays."""
+"""The tasks of a lane: what its loop does for a role, and for the jobs of one host."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from jfr_mp import states
 from jfr_mp.advance import Advanced, Advancer
+from jfr_mp.errors import HostUnreachable
+from jfr_mp.health import HostHealth
 from jfr_mp.limits import WorkerLimits
 from jfr_mp.loop import Task
+from jfr_mp.outcomes import Blame, Retry
 from jfr_mp.polling import Polling
 from jfr_mp.roles import interval
 from jfr_mp.states import JobState, Role, Step, steps_of
 from jfr_mp.wakeups import Wakeups
+
+logger = logging.getLogger(__name__)
 
 #: Seconds before a scheduler is asked again in whose answer a job was missing.
 _DOUBT = 1.0
 
 
 class Tasks:
-    """Makes the tasks of roles.
+    """Makes tasks.
 
     Parameters
     ----------
@@ -30,19 +36,28 @@ class Tasks:
         Where the news of each move goes.
     query
         Which jobs these tasks are for; None for all.
+    health
+        The breaker of the host of these jobs; None where the tasks concern no host.
     """
 
-    def __init__(self, advancer: Advancer, wakeups: Wakeups, query: Mapping[str, Any] | None = None) -> None:
-        self._query = dict(query or {})
+    def __init__(
+        self,
+        advancer: Advancer,
+        wakeups: Wakeups,
+        query: Mapping[str, Any] | None = None,
+        health: HostHealth | None = None,
+    ) -> None:
         self._advancer = advancer
         self._wakeups = wakeups
+        self._query = dict(query or {})
+        self._health = health
         self._project = advancer.services.project
         self.polling = Polling(advancer, self._announce)
         self.limits = WorkerLimits(self._project, advancer.db)
 
-    def of_roles(self, roles: Iterable[Role]) -> list[Task]:
-        """Return the tasks of these roles, in the order in which a job meets them."""
-        return [task for role in roles for step in steps_of(role) for task in self._of_step(step)]
+    def of_role(self, role: Role) -> list[Task]:
+        """Return the tasks of a role, in the order in which a job meets them."""
+        return [task for step in steps_of(role) for task in self._of_step(step)]
 
     def _of_step(self, step: Step) -> list[Task]:
         every = interval(step, self._project)
@@ -57,31 +72,48 @@ class Tasks:
 
     def _advance(self, step: Step) -> float | None:
         """Move one job; 0 while there was one, because the next may be waiting."""
+        if pause := self._pause():
+            return pause
         advanced = self._advancer.advance(step, query=self._query)
-        if advanced is None:
-            return None
-        self._announce(advanced)
-        return 0.0
+        return None if advanced is None else self._moved(advanced)
 
     def _submit(self) -> float | None:
         """Submit one job of a worker that may have more."""
+        if pause := self._pause():
+            return pause
         self.limits.refresh()
         full = self.limits.full_workers()
         advanced = self._advancer.advance(states.SUBMIT, query=self._query, exclude_workers=full)
         if advanced is None:
             return None
         self.polling.submitted(advanced.worker)
-        self._announce(advanced)
-        return 0.0
+        return self._moved(advanced)
 
     def _ask_schedulers(self) -> float | None:
-        return _DOUBT if self.polling.ask_schedulers(self._query) else None
+        if pause := self._pause():
+            return pause
+        try:
+            doubts = self.polling.ask_schedulers(self._query)
+        except HostUnreachable as error:
+            return self._host_failed(str(error))
+        if self.polling.anything_submitted:
+            self._host_worked()
+        return _DOUBT if doubts else None
 
     def _follow_journals(self) -> float | None:
-        if not self.polling.anything_submitted:
+        if not self.polling.anything_submitted or (self._health and self._health.outage):
             return None
         self.polling.follow_journals()
         return self._project.jfr_mp.journal_interval
+
+    def _moved(self, advanced: Advanced) -> float:
+        self._announce(advanced)
+        if isinstance(advanced.outcome, Retry):
+            if advanced.outcome.blame is Blame.HOST:
+                return self._host_failed(advanced.outcome.why)
+        else:
+            self._host_worked()
+        return 0.0
 
     def _announce(self, advanced: Advanced) -> None:
         for state in advanced.states:
@@ -89,3 +121,21 @@ class Tasks:
         if self.limits and JobState.RUNNING not in advanced.states:
             # A job that left the scheduler makes room for one that waits.
             self._wakeups.publish(JobState.UPLOADED, advanced.worker, advanced.db_id)
+
+    def _pause(self) -> float:
+        """Return the seconds for which the host is to be left alone."""
+        return self._health.pause() if self._health else 0.0
+
+    def _host_failed(self, why: str) -> float:
+        """Leave the host alone for a while; return for how long."""
+        if self._health is None:
+            return 0.0
+        if self._health.failed(why):
+            logger.warning("the host of %s is away, its jobs wait: %s", self._health.host, why)
+        self._wakeups.report("RUNNING", outages=self._advancer.services.outages())
+        return self._health.pause()
+
+    def _host_worked(self) -> None:
+        if self._health and self._health.worked():
+            logger.info("the host of %s is back", self._health.host)
+            self._wakeups.report("RUNNING", outages=self._advancer.services.outages())

@@ -8,6 +8,7 @@ from typing import Any
 
 from jfr_mp.advance import Advancer
 from jfr_mp.config import Project
+from jfr_mp.health import HostHealth
 from jfr_mp.lanes import Lanes
 from jfr_mp.loop import Task
 from jfr_mp.services import Services
@@ -33,13 +34,15 @@ def open_lanes(lanes: Lanes, roles: Iterable[Role], db: QueueDatabase, services:
         What the lanes work with; the owner is the one that their locks name.
     """
 
-    def tasks(role: Role, query: Mapping[str, Any], wakeups: Wakeups) -> list[Task]:
-        return Tasks(Advancer(db, services, owner, wakeups), wakeups, query).of_roles((role,))
+    def tasks(role: Role, query: Mapping[str, Any], health: HostHealth | None, wakeups: Wakeups) -> list[Task]:
+        return Tasks(Advancer(db, services, owner, wakeups), wakeups, query, health).of_role(role)
 
     for role in roles:
-        queries = queries_by_host(services.project) if role in _ROLES_WITH_HOSTS else {role.value: {}}
-        for name, query in queries.items():
-            lanes.open(f"{role}: {name}", partial(tasks, role, query))
+        if role in _ROLES_WITH_HOSTS:
+            for host, query in queries_by_host(services.project).items():
+                lanes.open(f"{role}: {host}", partial(tasks, role, query, services.health(host)))
+        else:
+            lanes.open(role.value, partial(tasks, role, {}, None))
 
 
 def queries_by_host(project: Project) -> dict[str, dict[str, Any]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Sequence
 from typing import Protocol
 
+from jfr_mp.model import Outage
 from jfr_mp.states import JobState
 
 
@@ -25,8 +27,14 @@ class Wakeups(Protocol):
     def publish(self, state: JobState, worker: str, db_id: str) -> None:
         """Tell everybody that a job is now in `state`."""
 
-    def report(self, state: str, doing: str | None = None, last_error: str | None = None) -> None:
-        """Tell the master how this process is."""
+    def report(
+        self,
+        state: str,
+        doing: str | None = None,
+        last_error: str | None = None,
+        outages: Sequence[Outage] | None = None,
+    ) -> None:
+        """Tell the master how this process is; None is no news."""
 
 
 class LocalWakeups:
@@ -68,5 +76,11 @@ class LocalWakeups:
         self._news.put(state)
         self._event.set()
 
-    def report(self, state: str, doing: str | None = None, last_error: str | None = None) -> None:
+    def report(
+        self,
+        state: str,
+        doing: str | None = None,
+        last_error: str | None = None,
+        outages: Sequence[Outage] | None = None,
+    ) -> None:
         """Do nothing: there is no master to tell."""

@@ -59,12 +59,6 @@ def detours(value: float) -> Response[Any]:
 
 
 @job
-def adds(value: float) -> Response[Any]:
-    """Return the value, and let a job run beside the children of this job."""
-    return Response(output=value, addition=Flow([named("added", add(value))], name="addition"))
-
-
-@job
 def does_all(value: float) -> Response[Any]:
     """Return all at once: an output, stored data, a detour and an addition."""
     return Response(
@@ -77,11 +71,10 @@ def does_all(value: float) -> Response[Any]:
 
 @job
 def nests(value: float) -> Response[Any]:
-    """Replace itself with a flow in a flow, of which one job takes a detour and another replaces itself."""
-    way = named("way", detours(value))
-    split = named("inner split", splits([way.output, 7]))
-    last = named("after the inner split", add(split.output))
-    return Response(replace=Flow([Flow([way, split], name="inner"), last], output=last.output, name="outer"))
+    """Replace itself with a flow in a flow, of which one job replaces itself again."""
+    split = named("inner split", splits([value]))
+    after = named("after the inner split", add(split.output))
+    return Response(replace=Flow([Flow([split], name="inner"), after], output=after.output, name="outer"))
 
 
 @job
@@ -128,16 +121,20 @@ def chain(length: int = 2) -> Flow:
     return Flow(jobs, name="chain")
 
 
-def followed(parent: Job, *others: Job) -> Flow:
-    """Return a flow of a job, one that depends on it, and one that depends on that."""
-    child = named("child", add(parent.output))
-    return Flow([parent, child, named("grandchild", add(child.output)), *others])
+def followed(parent: Job) -> Flow:
+    """Return a flow of a job and one that depends on it."""
+    return Flow([parent, named("child", add(parent.output))])
 
 
 def _nested() -> Flow:
-    first = named("first", add(1))
-    nest = named("nest", nests(first.output))
-    return Flow([Flow([first], name="begin"), Flow([nest, named("last", add(nest.output))], name="end")])
+    nest = named("nest", nests(1))
+    return Flow([Flow([nest], name="begin"), Flow([named("last", add(nest.output))], name="end")])
+
+
+def _stopping(**what: bool) -> Flow:
+    parent = named("stops", stops(**what))
+    child = named("child", add(parent.output))
+    return Flow([parent, child, named("grandchild", add(child.output))])
 
 
 def _failing() -> Flow:
@@ -153,13 +150,12 @@ def _stored() -> Flow:
 #: The flows by name; everything that jobflow lets a job return occurs.
 FLOWS: Mapping[str, Callable[[], Flow]] = {
     "replace": lambda: followed(named("split", splits([1, 2]))),
-    "replace by a job": lambda: followed(named("count", counts_down(2))),
+    "replace by a job": lambda: followed(named("count", counts_down(1))),
     "detour": lambda: followed(named("detours", detours(1))),
-    "addition": lambda: followed(named("adds", adds(1))),
     "all at once": lambda: followed(named("all", does_all(3))),
     "nested": _nested,
-    "stop children": lambda: followed(named("stops", stops(children=True)), named("other", add(1))),
-    "stop jobflow": lambda: followed(named("stops", stops(jobflow=True))),
+    "stop children": lambda: _stopping(children=True),
+    "stop jobflow": lambda: _stopping(jobflow=True),
     "replace and stop": lambda: followed(named("stops", replaces_and_stops())),
     "failure": _failing,
     "additional store": _stored,

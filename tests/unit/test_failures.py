@@ -5,14 +5,37 @@ from __future__ import annotations
 import pytest
 from pymongo.errors import AutoReconnect, DocumentTooLarge, ServerSelectionTimeoutError
 
-from jfr_mp.errors import CommandTimeout, ConfigError, FlowLockedError, HostError, SchedulerError
+from jfr_mp.errors import (
+    CommandTimeout,
+    ConfigError,
+    FlowLockedError,
+    HostError,
+    HostUnreachable,
+    LoginNeeded,
+    SchedulerError,
+    SiteLimit,
+)
 from jfr_mp.failures import outcome_of
-from jfr_mp.outcomes import Fail, Retry
+from jfr_mp.outcomes import Blame, Fail, Retry
 
 
 @pytest.mark.parametrize("error", [AutoReconnect("closed"), ServerSelectionTimeoutError("no primary")])
 def test_a_store_that_is_away_spends_no_attempt(error: Exception) -> None:
     outcome = outcome_of(error)
+    assert isinstance(outcome, Retry)
+    assert not outcome.spend_attempt
+    assert outcome.delay
+
+
+@pytest.mark.parametrize("error", [HostUnreachable("connection lost"), LoginNeeded("wants a password")], ids=repr)
+def test_a_host_that_is_away_is_to_blame_itself(error: HostUnreachable) -> None:
+    outcome = outcome_of(error)
+    assert isinstance(outcome, Retry)
+    assert outcome.blame is Blame.HOST
+
+
+def test_a_full_site_is_waited_for() -> None:
+    outcome = outcome_of(SiteLimit("QOSMaxSubmitJobPerUserLimit"))
     assert isinstance(outcome, Retry)
     assert not outcome.spend_attempt
     assert outcome.delay

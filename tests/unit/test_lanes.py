@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from jfr_mp.lanes import Lanes
 from jfr_mp.loop import Task
+from jfr_mp.model import Outage
 from jfr_mp.states import JobState
 from jfr_mp.wakeups import LocalWakeups, Wakeups
 
@@ -26,7 +27,13 @@ class Bus(LocalWakeups):
         self.speakers.add(threading.current_thread().name)
         super().publish(state, worker, db_id)
 
-    def report(self, state: str, doing: str | None = None, last_error: str | None = None) -> None:
+    def report(
+        self,
+        state: str,
+        doing: str | None = None,
+        last_error: str | None = None,
+        outages: Sequence[Outage] | None = None,
+    ) -> None:
         self.speakers.add(threading.current_thread().name)
         self.reports.append(last_error)
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
+from jfr_mp.model import Outage
 from jfr_mp.states import JobState, Role
 
 #: Raised by one whenever a message changes in a way that the other side would not understand.
@@ -39,6 +40,8 @@ class Heartbeat(BusMessage):
     state: str
     doing: str | None = None
     last_error: str | None = None
+    #: None is no news.
+    outages: list[Outage] | None = None
 
 
 class Goodbye(BusMessage):
@@ -123,6 +126,8 @@ class MasterStatus(BaseModel):
         RUNNING, STOPPING, or UNRESPONSIVE where it lives but does not answer.
     roles
         Its role processes, running or not.
+    outages
+        The hosts that one of them found away.
     local
         Whether it was asked on this machine; the others were found in the database.
     """
@@ -131,11 +136,12 @@ class MasterStatus(BaseModel):
     pid: int
     state: str
     roles: list[RoleStatus]
+    outages: list[Outage] = Field(default_factory=list)
     local: bool = Field(default=False, exclude=True)
 
     def row(self) -> dict[str, Any]:
-        """Return it as ``jfr-mp status --json`` shows it."""
-        return self.model_dump(mode="json")
+        """Return it as ``jfr-mp status --json`` shows it; the outages of all masters stand beside their rows there."""
+        return self.model_dump(mode="json", exclude={"outages"})
 
 
 class StatusReply(BusMessage):

@@ -13,6 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from jfr_mp.cli.rows import Cell, Sheet
+from jfr_mp.cli.session import DATABASE_TIMEOUT
 from jfr_mp.errors import ConfigError, HostError, JfrMpError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def check_queue(project: Project) -> Check:
     def connect() -> str:
         from jfr_mp.store.connection import QueueDatabase
 
-        database = QueueDatabase.connect(project)
+        database = QueueDatabase.connect(project, timeout=DATABASE_TIMEOUT)
         try:
             kind = "with" if database.supports_transactions else "a single server without"
             return f"{database.address}, {kind} transactions"
@@ -117,7 +118,7 @@ def check_jobstore(project: Project, name: str | None = None) -> Check:
             store.connect()
             store.query_one({}, properties=["uuid"])
 
-        _within(STORE_TIMEOUT, read_one)
+        within(STORE_TIMEOUT, read_one)
         return str(store.name)
 
     field = f"optional_jobstores.{name}" if name else "jobstore"
@@ -195,7 +196,7 @@ def _attempt(what: str, cure: str, body: Callable[[], str]) -> Check:
         return Check(what, Verdict.FAILED, f"{type(error).__name__}: {error}", cure)
 
 
-def _within(seconds: float, body: Callable[[], object]) -> None:
+def within(seconds: float, body: Callable[[], object]) -> None:
     """Run something that may hang; the thread of a body that does is left behind, and dies with the process."""
     done: Future[object] = Future()
 

@@ -81,7 +81,7 @@ def list_flows(  # noqa: PLR0913 (one parameter for each option)
             start_date=beginning,
             limit=max_results,
             sort=[(sort.value, 1 if reverse else -1)],
-            with_jobs_info=verbosity > 0,
+            with_jobs_info=as_json or verbosity > 0,
         )
     if as_json:
         print_json([info.model_dump() for info in flows])

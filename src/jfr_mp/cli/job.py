@@ -28,10 +28,11 @@ from jfr_mp.cli.options import (
     job_id,
     since,
 )
-from jfr_mp.cli.output import print_details, print_json, print_sheet
+from jfr_mp.cli.output import print_details, print_json, print_sheet, suggest
 from jfr_mp.cli.rows import details, job_sheet
 from jfr_mp.cli.session import job_controller, load_project
 from jfr_mp.errors import JfrMpError
+from jfr_mp.states import JobState
 
 app = typer.Typer(no_args_is_help=True, help="Look at jobs.")
 
@@ -90,6 +91,8 @@ def list_jobs(  # noqa: PLR0913 (one parameter for each option)
     print_sheet(job_sheet(jobs, verbosity))
     if max_results and len(jobs) == max_results:
         warn(f"there may be more jobs than these {max_results}; -m 0 shows all")
+    if any(info.state in (JobState.FAILED, JobState.REMOTE_ERROR) for info in jobs):
+        suggest("`jfr-mp job info ID` tells what went wrong with a job.")
 
 
 @app.command()

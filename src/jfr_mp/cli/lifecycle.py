@@ -18,7 +18,7 @@ from jfr_mp.cli.options import (
     TransferOption,
     wanted_roles,
 )
-from jfr_mp.cli.output import doing
+from jfr_mp.cli.output import doing, suggest
 from jfr_mp.cli.session import load_project
 from jfr_mp.states import Role
 
@@ -151,7 +151,7 @@ def _start(
         master = launch.start(project, roles, log_level=level)
     names = ", ".join(f"{number} {role}" for role, number in roles.items())
     typer.echo(f"Started project {project.name} (master pid {master.pid}): {names}.")
-    typer.echo("`jfr-mp status` shows how they are, `jfr-mp logs -f` what they do, `jfr-mp stop` ends them.")
+    suggest("`jfr-mp status` shows how they are, `jfr-mp logs -f` what they do, `jfr-mp stop` ends them.")
 
 
 def _chosen(checkout: bool, transfer: bool, queue: bool, complete: bool) -> set[Role]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -67,7 +67,7 @@ def last_lines(paths: Iterable[Path], number: int) -> Iterator[tuple[str, str]]:
                 yield path.stem, line.rstrip("\n")
 
 
-def follow_lines(find: Callable[[], Iterable[Path]], number: int) -> Iterator[tuple[str, str]]:
+def follow_lines(find: Callable[[], Iterable[Path]], number: int) -> Generator[tuple[str, str]]:
     """Return the last lines of each log, then every new one, for ever.
 
     Parameters
@@ -78,18 +78,16 @@ def follow_lines(find: Callable[[], Iterable[Path]], number: int) -> Iterator[tu
         How many lines to begin with.
     """
     followed: dict[Path, FollowedLog] = {}
-    while True:
-        for path in find():
-            if path not in followed:
-                with suppress(FileNotFoundError):
-                    followed[path] = FollowedLog(path, number)
-        seen = False
-        for log in followed.values():
-            for line in log.new_lines():
-                seen = True
-                yield log.name, line
-        if not seen:
-            time.sleep(_GLANCE)
+    with ExitStack() as open_logs:
+        while True:
+            for path in find():
+                if path not in followed:
+                    with suppress(FileNotFoundError):
+                        followed[path] = open_logs.enter_context(closing(FollowedLog(path, number)))
+            lines = [(log.name, line) for log in followed.values() for line in log.new_lines()]
+            yield from lines
+            if not lines:
+                time.sleep(_GLANCE)
 
 
 class FollowedLog:
@@ -123,6 +121,10 @@ class FollowedLog:
         text = self._partial + "".join(lines)
         *complete, self._partial = text.split("\n")
         return complete
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()
 
     def _open(self) -> TextIO:
         return self._path.open(errors="replace")

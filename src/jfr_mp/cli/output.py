@@ -46,6 +46,14 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=_jsonable))
 
 
+def suggest(text: str) -> None:
+    """Print what the user may want to do next, unless the settings want no suggestions (`cli_suggestions`)."""
+    from jfr_mp.config import get_settings
+
+    if get_settings().cli_suggestions:
+        typer.secho(text, dim=True, err=True)
+
+
 @contextmanager
 def doing(what: str) -> Iterator[None]:
     """Show on a terminal that something takes its time."""

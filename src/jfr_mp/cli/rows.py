@@ -148,12 +148,12 @@ def counts_text(counts: Mapping[str, int]) -> str:
 
 
 def details(fields: Mapping[str, Any], *, show_none: bool = False) -> list[tuple[str, str]]:
-    """Return a nested document as (dotted field, text) in its own order; text of several lines keeps them."""
+    """Return a nested document as (dotted field, text) in its own order, without empty fields unless asked for."""
     lines: list[tuple[str, str]] = []
     for name, value in fields.items():
         if isinstance(value, Mapping) and value:
             lines += [(f"{name}.{inner}", text) for inner, text in details(value, show_none=show_none)]
-        elif value is not None or show_none:
+        elif show_none or value not in (None, [], {}):
             lines.append((name, _plain(value)))
     return lines
 

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from jfr_mp.controller import JobController
 
 
+#: Seconds that a person at a terminal waits for a database that does not answer.
+DATABASE_TIMEOUT = 5.0
+
+
 def load_project(name: str | None) -> Project:
     """Return the project of that name, or the only one there is.
 
@@ -36,9 +40,10 @@ def job_controller(project: Project) -> Iterator[JobController]:
         The database does not answer, or refuses, before or during the use.
     """
     from jfr_mp.controller import JobController
+    from jfr_mp.store.connection import QueueDatabase
 
     with database_errors(project):
-        controller = JobController.from_project(project)
+        controller = JobController(QueueDatabase.connect(project, timeout=DATABASE_TIMEOUT))
         try:
             yield controller
         finally:

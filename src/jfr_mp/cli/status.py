@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -37,12 +38,15 @@ def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> Non
     from jfr_mp.supervisor import launch
 
     chosen = load_project(project)
-    masters = [master.model_dump(mode="json") for master in launch.masters(chosen)]
     counts: dict[str, int] | None = None
-    try:
-        counts = count_jobs(chosen)
-    except DatabaseError as error:
-        warn(f"the jobs cannot be counted, and masters of other machines are not seen: {error}")
+    # Side by side, because each of the two waits for a database that is down.
+    with ThreadPoolExecutor(1) as pool:
+        counting = pool.submit(count_jobs, chosen)
+        masters = [master.model_dump(mode="json") for master in launch.masters(chosen)]
+        try:
+            counts = counting.result()
+        except DatabaseError as error:
+            warn(f"the jobs cannot be counted, and masters of other machines are not seen: {error}")
     if as_json:
         print_json({"project": chosen.name, "masters": masters, "jobs": counts})
     else:

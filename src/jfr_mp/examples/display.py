@@ -91,7 +91,7 @@ def times_table(jobs: Sequence[JobTimeline]) -> RenderableType:
     return _titled("Seconds in each state", table)
 
 
-def result_table(fitted: Mapping[str, Any]) -> RenderableType:
+def result_text(fitted: Mapping[str, Any]) -> Text:
     """Return the fitted values of `jfr_mp.examples.eos.fit_curve` with their units."""
     rows = (
         ("lattice constant", f"{fitted['lattice_constant']:.4f} Å"),
@@ -101,19 +101,15 @@ def result_table(fitted: Mapping[str, Any]) -> RenderableType:
     return _pairs(f"Equation of state of fcc {fitted['metal']} (EMT, third-order Birch-Murnaghan)", rows)
 
 
-def places_table(places: Iterable[tuple[str, Path]]) -> RenderableType:
-    """Return where everything is, one path a line."""
-    return _pairs("Where everything is", ((what, str(path)) for what, path in places))
+def places_text(places: Iterable[tuple[str, Path]]) -> Text:
+    """Return where everything is, one path a line; print it with ``soft_wrap``: a path that is cut cannot be copied."""
+    return _pairs("Where everything is", [(what, str(path)) for what, path in places])
 
 
-def _pairs(title: str, rows: Iterable[tuple[str, str]]) -> RenderableType:
-    table = Table(box=None, show_header=False, padding=(0, 3, 0, 0))
-    table.add_column()
-    # A path that is cut cannot be copied.
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        table.add_row(f"  {name}", Text(value, "bold"))
-    return _titled(title, table)
+def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> Text:
+    width = max(len(name) for name, _ in rows)
+    lines = [Text.assemble(f"  {name:{width}}   ", (value, "bold")) for name, value in rows]
+    return Text("\n").join([Text(f"\n{title}", "bold cyan"), *lines])
 
 
 def _titled(title: str, table: Table) -> RenderableType:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import psutil
 
 from jfr_mp.errors import JfrMpError, NotRunning
-from jfr_mp.examples.display import Progress, make_console, places_table, result_table, times_table
+from jfr_mp.examples.display import Progress, make_console, places_text, result_text, times_table
 from jfr_mp.examples.sandbox import Sandbox
 from jfr_mp.examples.timeline import PIPELINE, Timelines
 from jfr_mp.states import FlowState, JobState, Role
@@ -213,7 +213,7 @@ class Quickstart:
         plot = self._sandbox.home / f"equation-of-state-{METAL}.png"
         shutil.copyfile(fitted["plot"], plot)
         self._places.append(("plot", plot))
-        self._console.print(result_table(fitted))
+        self._console.print(result_text(fitted))
 
     def _show_errors(self, state: FlowState, database: QueueDatabase) -> None:
         self._console.print(f"the flow is {state.value}", style="bold red")
@@ -230,7 +230,7 @@ class Quickstart:
             ("logs", Path(project.log_dir) / "jfr_mp"),
             ("run directories of the jobs", run / "jobs"),
         ]
-        self._console.print(places_table(self._places))
+        self._console.print(places_text(self._places), soft_wrap=True)
 
 
 def _is_alive(process: psutil.Process) -> bool:

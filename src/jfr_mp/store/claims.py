@@ -13,7 +13,7 @@ from pymongo import ASCENDING, DESCENDING
 from jfr_mp.errors import FlowLockedError, LeaseLost
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
-from jfr_mp.outcomes import Advance, Completion, Fail, Outcome, Retry
+from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Outcome, Retry
 from jfr_mp.states import UPLOAD, FlowState, JobState, Step
 from jfr_mp.store.completion import complete
 from jfr_mp.store.locks import UNLOCKED, MongoLock
@@ -130,7 +130,7 @@ def commit(
         try:
             return _completed(db, lock, outcome)
         except FlowLockedError as locked:
-            outcome = Retry(str(locked), delay=FLOW_LOCKED_DELAY, spend_attempt=False)
+            outcome = Retry(str(locked), delay=FLOW_LOCKED_DELAY, blame=Blame.CIRCUMSTANCES)
     if isinstance(outcome, Advance) and outcome.state not in step.targets:
         raise ValueError(f"the step {step.name} does not lead to {outcome.state.value}")
     job = _job_of(lock)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import DatabaseError, FlowLockedError, LeaseLost
+from jfr_mp.identity import owner_of_lock
 from jfr_mp.model import utcnow
 from jfr_mp.outcomes import Completion
 from jfr_mp.states import JobState
@@ -21,6 +22,7 @@ from jfr_mp.store.appending import NewFlow, append, read_flow
 from jfr_mp.store.children import Ended, ready_children, stop_children, stop_jobflow
 from jfr_mp.store.flow_state import update_flow_state
 from jfr_mp.store.locks import UNLOCKED, MongoLock
+from jfr_mp.store.processes import announce_session
 
 if TYPE_CHECKING:
     from pymongo.client_session import ClientSession
@@ -78,6 +80,9 @@ def _write(
     new_flows: Sequence[NewFlow],
     session: ClientSession | None,
 ) -> bool:
+    owner = owner_of_lock(lock.lock_id)
+    if session is not None and owner is not None:
+        announce_session(db, owner, session)
     job = _locked(lock)
     flow_uuid = job["job"]["hosts"][-1]
     stops = completion.stop_children or completion.stop_jobflow

@@ -59,6 +59,8 @@ class QueueDatabase:
         self.auxiliary: Collection[Doc] = self.db[project.queue.auxiliary_collection]
         self.batches: Collection[Doc] = self.db[project.queue.batches_collection]
         self.processes: Collection[Doc] = self.db[PROCESSES_COLLECTION]
+        #: The ids of the sessions that the registry has for this process.
+        self.announced_sessions: set[bytes] = set()
 
     @classmethod
     def connect(cls, project: Project, *, timeout: float = 10.0) -> Self:

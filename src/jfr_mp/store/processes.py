@@ -5,19 +5,25 @@ A process is alive while its heartbeat is fresh by the server's clock; no client
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
+from pymongo.errors import OperationFailure
 
 from jfr_mp.identity import LOCK_PREFIX
-from jfr_mp.model import Document, utcnow
+from jfr_mp.model import Document, Outage, utcnow
 from jfr_mp.store.locks import UNLOCKED
 
 if TYPE_CHECKING:
+    from pymongo.client_session import ClientSession
+
     from jfr_mp.store.connection import Doc, QueueDatabase
+
+logger = logging.getLogger(__name__)
 
 #: The server's clock, in an aggregation expression.
 _NOW = "$$NOW"
@@ -43,8 +49,8 @@ class ProcessRecord(Document):
         Of a role process: the owner of its master.
     started_on, heartbeat
         By the server's clock.
-    rows
-        Of a master: the status of its role processes.
+    rows, outages
+        Of a master: the status of its role processes, and the hosts that they found away.
     """
 
     id: str
@@ -61,6 +67,7 @@ class ProcessRecord(Document):
     heartbeat: datetime = Field(default_factory=utcnow)
     state: str = "STARTING"
     rows: list[dict[str, Any]] = Field(default_factory=list)
+    outages: list[Outage] = Field(default_factory=list)
 
 
 def register(db: QueueDatabase, record: ProcessRecord) -> None:
@@ -95,6 +102,18 @@ def expired(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
     return _select(db, {"$lt": ["$heartbeat", _ago(lease_ttl)]})
 
 
+def announce_session(db: QueueDatabase, owner: str, session: ClientSession) -> None:
+    """Note the session of a process's transactions, once for each.
+
+    The server keeps a transaction whose client was killed for a minute, with all the documents it has written; whoever
+    frees the locks of the dead ends it by this note.
+    """
+    session_id = session.session_id["id"]
+    if session_id not in db.announced_sessions:
+        db.processes.update_one({"_id": owner}, {"$addToSet": {"sessions": session_id}})
+        db.announced_sessions.add(session_id)
+
+
 def free_locks(db: QueueDatabase, owner: str) -> int:
     """Release all locks of a process that is dead, or that holds none to its own knowledge.
 
@@ -103,9 +122,22 @@ def free_locks(db: QueueDatabase, owner: str) -> int:
     int
         The number of documents that were locked.
     """
+    _end_transactions(db, owner)
     query = {"lock_id": {"$type": "string", "$regex": f"^{re.escape(f'{LOCK_PREFIX}{owner}/')}"}}
     collections = (db.jobs, db.flows, db.auxiliary)
     return sum(collection.update_many(query, {"$set": dict(UNLOCKED)}).modified_count for collection in collections)
+
+
+def _end_transactions(db: QueueDatabase, owner: str) -> None:
+    record = db.processes.find_one({"_id": owner}, {"sessions": 1}) or {}
+    # A process that frees its own locks would end the very command by which it does.
+    sessions = [{"id": id_} for id_ in record.get("sessions", ()) if id_ not in db.announced_sessions]
+    if not sessions:
+        return
+    try:
+        db.client.admin.command("killSessions", sessions)
+    except OperationFailure as error:
+        logger.warning("the transactions of %s, which is dead, end by themselves in a minute: %s", owner, error)
 
 
 def _set(db: QueueDatabase, owner: str, fields: Doc, *, upsert: bool = False) -> bool:

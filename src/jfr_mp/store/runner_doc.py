@@ -138,7 +138,7 @@ def _runner_in(lock: MongoLock) -> Doc | None:
         raise NotInitialised("the database was never prepared: it has no document of the running runner")
     raise RunnerLockedError(
         f"the document of the running runner is locked by {lock.unavailable_document['lock_id']} since "
-        f"{lock.unavailable_document['lock_time']} UTC; if its owner is dead: jf admin unlock-runner"
+        f"{lock.unavailable_document.get('lock_time')} UTC; if its owner is dead: jf admin unlock-runner"
     )
 
 

@@ -15,6 +15,7 @@ import psutil
 
 from jfr_mp.bus.messages import RoleStatus
 from jfr_mp.config import LogLevel
+from jfr_mp.model import Outage
 from jfr_mp.states import Role
 from jfr_mp.supervisor.lifecycle import ChildState, Died
 from jfr_mp.supervisor.logfile import LogFile
@@ -93,6 +94,8 @@ class Child:
         The identity that its locks name, once it has introduced itself: it takes none before.
     complaint
         The last thing that it reported to be wrong.
+    outages
+        The hosts that it reported to be away.
     """
 
     def __init__(self, spec: ChildSpec, log: LogFile) -> None:
@@ -101,6 +104,7 @@ class Child:
         self.life = ChildState()
         self.owner: str | None = None
         self.complaint: str | None = None
+        self.outages: list[Outage] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._spawned = 0.0
         self._log_start = 0

@@ -152,6 +152,7 @@ class Master:
             pid=os.getpid(),
             state="STOPPING" if self._stopping else "RUNNING",
             roles=[child.status(now) for child in self._children],
+            outages=[outage for child in self._children for outage in child.outages],
         )
 
     # What comes in
@@ -193,6 +194,7 @@ class Master:
         match message:
             case Heartbeat() if child:
                 child.complaint = message.last_error or child.complaint
+                child.outages = child.outages if message.outages is None else message.outages
                 self._tell(child, Ready() if message.state == State.RUNNING else NotYet())
             case Goodbye(reason=reason) if child:
                 logger.debug("%s says goodbye: %s", child.spec.name, reason)
@@ -212,6 +214,7 @@ class Master:
                 logging.INFO if expected else logging.WARNING, "%s (pid %s) ended: %s", child.spec.name, pid, death.why
             )
             child.owner = child.complaint = None
+            child.outages = []
             self._tell(child, death)
 
     # What is done

@@ -80,7 +80,9 @@ class DatabaseRegistry:
         and would lose the lock of its job.
         """
         row, now = status.row(), time.monotonic()
-        if not processes.heartbeat(self._db, self._owner, {"state": row["state"], "rows": row["roles"]}):
+        outages = [outage.model_dump() for outage in status.outages]
+        fields = {"state": row["state"], "rows": row["roles"], "outages": outages}
+        if not processes.heartbeat(self._db, self._owner, fields):
             processes.register(self._db, self._record)
         for owner in owners:
             processes.heartbeat(self._db, owner)
@@ -134,7 +136,13 @@ def masters_elsewhere(project: Project) -> list[MasterStatus]:
     try:
         return [
             MasterStatus.model_validate(
-                {"host": record.host, "pid": record.pid, "state": record.state, "roles": record.rows}
+                {
+                    "host": record.host,
+                    "pid": record.pid,
+                    "state": record.state,
+                    "roles": record.rows,
+                    "outages": record.outages,
+                }
             )
             for record in processes.living(db, project.jfr_mp.lease_ttl)
             if record.kind == "master" and record.host != socket.gethostname()

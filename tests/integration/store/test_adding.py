@@ -64,7 +64,16 @@ def test_the_layout_is_that_of_jobflow_remote(queue: Any) -> None:
         "resources": {"nodes": 2},
         "stored_data": None,
     }
-    assert set(job) >= {"@module", "@class", "@version", "function", "function_args", "function_kwargs", "uuid", "index"}
+    assert set(job) >= {
+        "@module",
+        "@class",
+        "@version",
+        "function",
+        "function_args",
+        "function_kwargs",
+        "uuid",
+        "index",
+    }
     assert job["config"]["on_missing_references"] == "none"
     assert (job["name"], job["metadata"], job["hosts"]) == ("total", {"kind": "sum"}, [flow.uuid])
     stored = queue.flow(last)

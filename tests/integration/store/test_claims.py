@@ -12,7 +12,7 @@ from jobflow import Flow
 from jfr_mp.errors import LeaseLost
 from jfr_mp.identity import owner_of_lock
 from jfr_mp.model import utcnow
-from jfr_mp.outcomes import Advance, Completion, Fail, Retry
+from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Retry
 from jfr_mp.states import CHECKOUT, COMPLETE, POLL, SUBMIT, UPLOAD, JobState
 from jfr_mp.store.claims import claim, claim_query, commit, release
 from jfr_mp.store.completion import complete
@@ -169,7 +169,7 @@ def test_trouble_that_is_not_the_jobs_spends_no_attempt(queue: Any) -> None:
     job = add(1)
     queue.add(job)
     queue.put(job, JobState.UPLOADED, **{"remote.step_attempts": 2})
-    queue.finish(job, SUBMIT, Retry("host away", delay=1, spend_attempt=False))
+    queue.finish(job, SUBMIT, Retry("host away", delay=1, blame=Blame.CIRCUMSTANCES))
     document = queue.job(job)
     assert (document["state"], document["remote"]["step_attempts"]) == ("UPLOADED", 2)
     assert document["remote"]["error"] == "host away"

@@ -119,7 +119,9 @@ def test_a_replacement_takes_the_place_of_the_job(any_queue: Any, run_job: Any) 
     last = any_queue.job(middle, index=2)
     [summed] = last["parents"]
     parts = [any_queue.job(uuid) for uuid in any_queue.job(summed)["parents"]]
-    assert [(part["state"], part["parents"], part["worker"]) for part in parts] == [("READY", [first.uuid], "local")] * 2
+    assert [(part["state"], part["parents"], part["worker"]) for part in parts] == [
+        ("READY", [first.uuid], "local")
+    ] * 2
     assert (last["state"], last["job"]["hosts"][-1]) == ("WAITING", flow.uuid)
     stored = any_queue.flow(first)
     new = {summed, *(part["uuid"] for part in parts)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,17 @@ import pytest
 
 from jfr_mp.errors import AlreadyRunning, RunnerLockedError
 from jfr_mp.model import utcnow
+from jfr_mp.states import JobState
 from jfr_mp.store import processes, runner_doc
+from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.processes import ProcessRecord
 from tests.support.jobs import add
 from tests.support.processes import wait_gone
 from tests.support.waiting import wait_until
+
+
+#: The process in whose name `queue` claims.
+OWNER = "host:1:aaaa"
 
 
 def _record(owner: str, kind: Any = "master", project: str = "main") -> ProcessRecord:
@@ -73,6 +80,46 @@ def test_only_the_locks_of_the_dead_are_freed(queue: Any) -> None:
     for collection in (queue.db.jobs, queue.db.flows):
         assert [document["lock_id"] for document in collection.find().sort("_id")] == [None, *holders[1:]]
     assert queue.db.jobs.find_one(sort=[("_id", 1)])["lock_time"] is None
+
+
+def test_the_transaction_of_a_killed_process_ends_with_its_locks(queue: Any) -> None:
+    # Given a process that was killed in the middle of a transaction: the server goes on with it
+    job, owner = add(1), "host:1:dead"
+    queue.add(job)
+    queue.put(job, JobState.DOWNLOADED, lock_id=f"jfr-mp/{owner}/1")
+    processes.register(queue.db, _record(owner, kind="role"))
+    dead = QueueDatabase.connect(queue.db.project)
+    session = dead.client.start_session()
+    session.start_transaction()
+    processes.announce_session(dead, owner, session)
+    dead.jobs.update_one({"uuid": job.uuid}, {"$set": {"state": "COMPLETED"}}, session=session)
+    dead.flows.update_one({"jobs": job.uuid}, {"$set": {"lock_id": "jfr-mp/host:1:dead/1"}}, session=session)
+
+    # When its locks are freed
+    began = time.monotonic()
+    assert processes.free_locks(queue.db, owner) == 1
+
+    # Then another process completes the job at once
+    queue.complete(job)
+    assert time.monotonic() - began < 20
+    assert queue.flow(job)["state"] == "COMPLETED"
+    session.end_session()
+    dead.close()
+
+
+def test_a_process_that_frees_its_own_locks_goes_on(queue: Any) -> None:
+    # Given a registered process that has completed a job
+    job, other = add(1), add(2)
+    for one in (job, other):
+        queue.add(one)
+    processes.register(queue.db, _record(OWNER, kind="role"))
+    queue.complete(job)
+    assert len(queue.db.processes.find_one({"_id": OWNER})["sessions"]) == 1
+
+    # When it frees its locks, then it can complete another
+    assert processes.free_locks(queue.db, OWNER) == 0
+    queue.complete(other)
+    assert queue.job(other)["state"] == "COMPLETED"
 
 
 def test_our_masters_share_the_document_and_the_last_one_clears_it(queue: Any) -> None:

@@ -34,7 +34,9 @@ def test_preparing_twice_and_by_many_at_once_is_preparing_once(queue: Any) -> No
 
 def test_preparing_keeps_what_is_there(queue: Any) -> None:
     queue.add(chain(3))
-    queue.db.auxiliary.update_one({"jobflow_remote_version": {"$exists": True}}, {"$set": {"full_environment": {"a": "1"}}})
+    queue.db.auxiliary.update_one(
+        {"jobflow_remote_version": {"$exists": True}}, {"$set": {"full_environment": {"a": "1"}}}
+    )
     before = list(queue.db.auxiliary.find())
     ensure_initialised(queue.db)
     assert list(queue.db.auxiliary.find()) == before

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console, RenderableType
 
-from jfr_mp.examples.display import PLAIN_WIDTH, Progress, progress_table, result_table, times_table
+from jfr_mp.examples.display import PLAIN_WIDTH, Progress, progress_table, result_text, times_table
 from jfr_mp.examples.timeline import JobTimeline
 from jfr_mp.states import JobState
 
@@ -48,7 +48,7 @@ def test_a_name_is_text_and_never_markup() -> None:
 def test_results_have_units() -> None:
     fitted = {"metal": "Cu", "lattice_constant": 3.58986, "bulk_modulus": 134.207, "bulk_modulus_derivative": 4.147}
 
-    text = printed(result_table(fitted))
+    text = printed(result_text(fitted))
 
     assert "3.5899 Å" in text
     assert "134.2 GPa" in text

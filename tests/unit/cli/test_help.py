@@ -1,0 +1,71 @@
+"""What the help and the docs teach must be true."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+
+from jfr_mp.cli.app import app
+from tests.support.processes import ROOT
+
+ROOT_COMMAND: Any = typer.main.get_command(app)
+
+
+def commands(command: Any = ROOT_COMMAND, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Walk over all commands, the hidden ones included."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
+
+
+COMMANDS = dict(commands())
+EXAMPLES = sorted(
+    {
+        re.split(r"\s{2,}", line.strip())[0]
+        for command in [ROOT_COMMAND, *COMMANDS.values()]
+        for line in (command.help or "").splitlines()
+        if line.startswith("  jfr-mp ")
+    }
+)
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) > 20
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_parses(example: str) -> None:
+    # Given an example of the help
+    words = shlex.split(example)[1:]
+
+    # When the command that it names parses the rest
+    command = ROOT_COMMAND
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+
+    # Then it takes every word of it
+    with command.make_context(example, words) as context:
+        assert context.args == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_explains_itself(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.help
+    assert all(getattr(parameter, "help", None) for parameter in command.params)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if not name.startswith("execution")])
+def test_a_command_is_in_the_reference(name: str) -> None:
+    assert f"`jfr-mp {name}" in (ROOT / "docs" / "reference" / "cli.md").read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name.endswith(("list", "info", "status", "check"))])
+def test_every_table_has_its_json(name: str) -> None:
+    assert "--json" in {option for parameter in COMMANDS[name].params for option in parameter.opts}

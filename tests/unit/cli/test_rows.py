@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from jfr_mp.cli.rows import Cell, counts_text, details, duration, flow_sheet, job_sheet, megabytes, role_sheet
+from jfr_mp.model import FlowInfo, JobInfo, RemoteInfo
+from jfr_mp.states import FlowState, JobState
+
+NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
+
+
+def job(**fields: Any) -> JobInfo:
+    given = {
+        "uuid": "u",
+        "index": 1,
+        "db_id": "7",
+        "worker": "w",
+        "state": JobState.READY,
+        "name": "relax",
+        "updated_on": NOW,
+    }
+    return JobInfo(**(given | fields))
+
+
+def row_of(info: JobInfo, verbosity: int = 0) -> dict[str, Cell]:
+    sheet = job_sheet([info], verbosity)
+    return dict(zip(sheet.columns, sheet.rows[0], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (0, "0:00:00"), (59.9, "0:00:59"), (3661, "1:01:01"), (90061, "1d 1:01:01"), (172800, "2d 0:00:00")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_sizes() -> None:
+    assert (megabytes(None), megabytes(74_900_000)) == ("", "75 MB")
+
+
+def test_a_job_is_one_row() -> None:
+    row = row_of(job(state=JobState.COMPLETED))
+
+    assert {title: cell.text for title, cell in row.items()} == {
+        "DB id": "7",
+        "Name": "relax",
+        "State": "COMPLETED",
+        "Job id  (Index)": "u  (1)",
+        "Worker": "w",
+        "Last updated": NOW.astimezone().strftime("%Y-%m-%d %H:%M"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "waits_for_retry", "style"),
+    [
+        (JobState.COMPLETED, False, "green"),
+        (JobState.FAILED, False, "bold red"),
+        (JobState.REMOTE_ERROR, True, "bold red"),
+        (JobState.CHECKED_OUT, True, "yellow"),
+        (JobState.CHECKED_OUT, False, ""),
+    ],
+)
+def test_the_style_of_a_state_says_whether_it_is_well(state: JobState, waits_for_retry: bool, style: str) -> None:
+    remote = RemoteInfo(retry_time_limit=NOW if waits_for_retry else None)
+
+    assert row_of(job(state=state, remote=remote))["State"] == Cell(state.name, style)
+
+
+def test_more_verbosity_shows_more() -> None:
+    # Given a job that ran for 61 s and is locked
+    info = job(start_time=NOW, end_time=NOW + timedelta(seconds=61), lock_id="jfr-mp/x", lock_time=NOW)
+
+    # Then its columns grow with the verbosity
+    assert len(row_of(info)) < len(row_of(info, 1)) < len(row_of(info, 2))
+    row = row_of(info, 2)
+    assert (row["Run time"].text, row["Locked"].text, row["Lock id"].text) == ("0:01:01", "*", "jfr-mp/x")
+
+
+def test_a_flow_goes_by_its_smallest_number() -> None:
+    flow = FlowInfo(
+        db_ids=["10", "9"],
+        job_ids=["a", "b"],
+        job_indexes=[1, 1],
+        flow_id="f",
+        state=FlowState.RUNNING,
+        name="[red]",
+        created_on=NOW,
+        updated_on=NOW,
+        workers=["w", "w"],
+        job_states=[JobState.WAITING, JobState.COMPLETED],
+    )
+
+    sheet = flow_sheet([flow], 1)
+    row = dict(zip(sheet.columns, (cell.text for cell in sheet.rows[0]), strict=True))
+
+    assert (row["DB id"], row["Name"], row["Num jobs"]) == ("9", "[red]", "2")
+    assert (row["Workers"], row["Job states"]) == ("w", "W-C")
+
+
+def test_a_role_that_is_down_has_empty_cells() -> None:
+    role = {
+        "role": "queue",
+        "name": "queue-1",
+        "pid": None,
+        "state": "FATAL",
+        "uptime_s": None,
+        "restarts": 5,
+        "rss_bytes": None,
+        "last_error": "boom",
+    }
+
+    assert role_sheet([role]).rows == (
+        (Cell("queue-1"), Cell(""), Cell("FATAL", "bold red"), Cell(""), Cell("5", "yellow"), Cell(""), Cell("boom")),
+    )
+
+
+def test_counts_are_one_line() -> None:
+    assert counts_text({"READY": 2, "COMPLETED": 1}) == "2 READY, 1 COMPLETED"
+    assert counts_text({}) == "no jobs"
+
+
+def test_details_are_flat_and_leave_out_what_is_not_there() -> None:
+    document = {
+        "state": JobState.READY,
+        "error": None,
+        "remote": {"process_id": "4", "error": None},
+        "hosts": ["a", "b"],
+    }
+
+    assert details(document) == [("state", "READY"), ("remote.process_id", "4"), ("hosts", "a, b")]
+    assert ("remote.error", "None") in details(document, show_none=True)
