@@ -90,6 +90,11 @@ class Lanes:
         """Add a lane; it begins with `run`."""
         self._lanes.append(Lane(name, make_tasks, self._say))
 
+    def deliver(self, news: set[JobState]) -> None:
+        """Wake the tasks of this process that wait for one of these states; any thread may call it."""
+        for lane in self._lanes:
+            lane.deliver(news)
+
     def run(self, until: float = float("inf")) -> None:
         """Run all lanes until a stop is requested or the monotonic time `until`; return when each has done its step."""
         for lane in self._lanes:
@@ -97,8 +102,7 @@ class Lanes:
         while not self._bus.stop_requested and (now := time.monotonic()) < until:
             news = self._bus.wait(min(_GLANCE, until - now))
             self._pass_on()
-            for lane in self._lanes:
-                lane.deliver(news)
+            self.deliver(news)
         for lane in self._lanes:
             lane.request_stop()
         for lane in self._lanes:

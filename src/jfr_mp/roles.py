@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -62,6 +63,6 @@ def interval(step: Step, project: Project) -> float:
     return delay if step is states.POLL else min(delay, project.jfr_mp.probe_interval)
 
 
-def wake_states(roles: tuple[Role, ...]) -> frozenset[JobState]:
+def wake_states(roles: Iterable[Role]) -> frozenset[JobState]:
     """Return the states whose arrival is news for any of these roles."""
     return frozenset(state for role in roles for step in steps_of(role) for state in step.sources)

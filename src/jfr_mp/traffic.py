@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,10 @@ from jfr_mp.config import Project
 from jfr_mp.health import HostHealth
 from jfr_mp.lanes import Lanes
 from jfr_mp.loop import Task
+from jfr_mp.roles import wake_states
 from jfr_mp.services import Services
 from jfr_mp.states import Role
+from jfr_mp.store.changes import StateChanges
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.tasks import Tasks
 from jfr_mp.wakeups import Wakeups
@@ -20,8 +22,11 @@ from jfr_mp.wakeups import Wakeups
 #: The roles that work with hosts.
 _ROLES_WITH_HOSTS = (Role.TRANSFER, Role.QUEUE)
 
+#: Seconds that the server holds an answer back while there is no news; a stop waits for it.
+_NEWS_WAIT = 0.5
 
-def open_lanes(lanes: Lanes, roles: Iterable[Role], db: QueueDatabase, services: Services, owner: str) -> None:
+
+def open_lanes(lanes: Lanes, roles: Sequence[Role], db: QueueDatabase, services: Services, owner: str) -> None:
     """Open the lanes of a process.
 
     Parameters
@@ -37,12 +42,27 @@ def open_lanes(lanes: Lanes, roles: Iterable[Role], db: QueueDatabase, services:
     def tasks(role: Role, query: Mapping[str, Any], health: HostHealth | None, wakeups: Wakeups) -> list[Task]:
         return Tasks(Advancer(db, services, owner, wakeups), wakeups, query, health).of_role(role)
 
+    if db.supports_transactions:
+        # News from elsewhere: of a submission, of another machine's roles, of jobflow-remote.
+        lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)])
     for role in roles:
         if role in _ROLES_WITH_HOSTS:
             for host, query in queries_by_host(services.project).items():
                 lanes.open(f"{role}: {host}", partial(tasks, role, query, services.health(host)))
         else:
             lanes.open(role.value, partial(tasks, role, {}, None))
+
+
+def _news(changes: StateChanges, lanes: Lanes) -> Task:
+    """Return the task that turns changes in the database into wake-ups."""
+
+    def run() -> float:
+        state = changes.wait(_NEWS_WAIT)
+        if state is not None:
+            lanes.deliver({state})
+        return 0.0
+
+    return Task("news", _NEWS_WAIT, run)
 
 
 def queries_by_host(project: Project) -> dict[str, dict[str, Any]]:

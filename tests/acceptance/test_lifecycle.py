@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import psutil
@@ -14,21 +13,24 @@ import pytest
 from jfr_mp.errors import ExitCode
 from tests.acceptance.conftest import NewUser
 from tests.support.jobs import ledger_lines
-from tests.support.processes import Processes, is_alive, pids_with, wait_gone
-from tests.support.user import User, all_pids
+from tests.support.processes import JFR_MP, Processes, is_alive, pids_with, wait_gone
+from tests.support.user import Doc, User, all_pids
 from tests.support.waiting import wait_until
-
-JFR_MP = str(Path(sys.executable).with_name("jfr-mp"))
-
 
 def living(user: User) -> list[int]:
     """Return all processes of the user's project, whoever their parent is."""
     return pids_with("JFREMOTE_PROJECTS_FOLDER", user.project.env["JFREMOTE_PROJECTS_FOLDER"])
 
 
-def run_dirs(user: User) -> list[Path]:
-    """Return the directories that masters of this machine have made."""
-    return [path for path in user.project.base_dir.glob("daemon/jfr_mp/*/*") if path.is_dir()]
+def run_dir_of(master: Doc) -> Path:
+    """Return the directory of a master, which its role processes are told."""
+    argv = psutil.Process(master["roles"][0]["pid"]).cmdline()
+    return Path(argv[argv.index("--run-dir") + 1])
+
+
+def run_dirs(beside: Path) -> list[Path]:
+    """Return the directories of all masters of the project, of which this is one."""
+    return [path for path in beside.parent.iterdir() if path.is_dir()]
 
 
 def test_what_was_stopped_goes_on_with_the_next_start(user: User, tmp_path: Path) -> None:
@@ -41,7 +43,8 @@ def test_what_was_stopped_goes_on_with_the_next_start(user: User, tmp_path: Path
     ]
     flow = user.submit("Flow([a, link(a.output)])", setup=f"a = waits_for({str(gate)!r}, 5, {str(ledger)!r})")
     job = flow.wait_for_job("RUNNING")
-    wait_until(ledger.exists, 20, "the job's own beginning")
+    wait_until(ledger.exists, 30, "the job's own beginning")
+    run_dir = run_dir_of(master)
 
     # When everything is stopped
     user.ok("stop")
@@ -49,7 +52,7 @@ def test_what_was_stopped_goes_on_with_the_next_start(user: User, tmp_path: Path
     # Then no process is left but the job, and nothing in the database says otherwise
     wait_gone(all_pids([master]), timeout=1)
     assert is_alive(int(job["remote"]["process_id"]))
-    assert run_dirs(user) == []
+    assert run_dirs(run_dir) == []
     assert user.project.db.jfr_mp_processes.count_documents({}) == 0
     assert user.project.db.jf_auxiliary.find_one({"running_runner": {"$exists": True}})["running_runner"] is None
     assert user.project.db.jobs.count_documents({"lock_id": {"$ne": None}}) == 0
@@ -142,7 +145,7 @@ def test_a_closed_terminal_does_not_end_a_daemon(user: User) -> None:
 
 def test_run_does_everything_in_one_process_for_some_ticks(user: User) -> None:
     flow = user.submit("add(1, 2)")
-    done = user.types("run", "--ticks", "12")
+    done = user.types("run", "--ticks", "15")
     assert done.returncode == 0, done.stderr
     assert flow.wait_for("COMPLETED", timeout=1).outputs == [3]
     assert living(user) == []
@@ -161,8 +164,8 @@ FORMATS = {
     "msgspec_json": ({"store": "msgspec_json"}, "remote_job_data.json"),
     "msgpack, zipped": ({"store": "msgpack", "zip": True}, "remote_job_data.msgpack.gz"),
     "a serialized store": (
-        {"store": {"@module": "maggma.stores.mongolike", "@class": "JSONStore", "paths": []}, "extension": "json"},
-        "remote_job_data.json",
+        {"store": {"@module": "jobflow_remote.remote.data", "@class": "MinimalORJSONStore"}, "extension": "dat"},
+        "remote_job_data.dat",
     ),
 }
 
@@ -194,7 +197,7 @@ def test_every_format_carries_the_output(new_user: NewUser, processes: Processes
 def test_what_a_dead_master_left_is_cleaned_up(user: User, pid_of: str) -> None:
     # Given the directory of a master that died with its machine; its pid is free, or another program has it by now
     master = user.start("--queue")
-    (directory,) = run_dirs(user)
+    directory = run_dir_of(master)
     content = json.loads((directory / "master.json").read_text())
     for process in psutil.Process(master["pid"]).children():
         process.kill()
@@ -211,14 +214,14 @@ def test_what_a_dead_master_left_is_cleaned_up(user: User, pid_of: str) -> None:
     again = user.start("--queue")
 
     # Then it works at once, and what was left is gone; whoever has the pid was not touched
-    assert [path.name for path in run_dirs(user)] == [str(again["pid"])]
+    assert [path.name for path in run_dirs(directory)] == [str(again["pid"])]
     assert user.project.db.jfr_mp_processes.count_documents({}) == 2
 
 
 def test_rubbish_in_the_place_of_a_master_is_cleaned_up(user: User) -> None:
     # Given a pid file that was cut off, and sockets that are none
     master = user.start("--queue")
-    (directory,) = run_dirs(user)
+    directory = run_dir_of(master)
     user.ok("stop")
     directory.mkdir()
     (directory / "master.json").write_text('{"pid": ' + str(master["pid"]))
@@ -227,4 +230,4 @@ def test_rubbish_in_the_place_of_a_master_is_cleaned_up(user: User) -> None:
     # Then a start works
     assert user.json("status", code=ExitCode.NOT_RUNNING)["masters"] == []
     again = user.start("--queue")
-    assert [path.name for path in run_dirs(user)] == [str(again["pid"])]
+    assert [path.name for path in run_dirs(directory)] == [str(again["pid"])]

@@ -17,6 +17,8 @@ from tests.support.waiting import wait_until
 
 #: The directory of the checkout; on PYTHONPATH, workers can import `tests.support.jobs`.
 ROOT = Path(__file__).resolve().parents[2]
+#: The command of the environment that runs the tests.
+JFR_MP = str(Path(sys.executable).with_name("jfr-mp"))
 
 
 def free_port() -> int:
@@ -76,7 +78,7 @@ def run_cli(
     *argv: str, env: Mapping[str, str], timeout: float = 60.0, cwd: Path | None = None, stdin: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run ``jfr-mp ARGV`` as a user would and return what it printed, whatever its exit code."""
-    return run([str(Path(sys.executable).with_name("jfr-mp")), *argv], env=env, timeout=timeout, cwd=cwd, stdin=stdin)
+    return run([JFR_MP, *argv], env=env, timeout=timeout, cwd=cwd, stdin=stdin)
 
 
 def run(

@@ -60,7 +60,7 @@ def wants_traceback() -> bool:
     try:
         return get_settings().cli_full_exc
     except JfrMpError:
-        return bool(os.environ.get(FULL_EXC))
+        return os.environ.get(FULL_EXC) == "1"
 
 
 def _print_error(text: str) -> None:

@@ -55,8 +55,10 @@ def logs(
     if not paths:
         whose = f"of {role} " if role else ""
         raise JfrMpError(f"project {chosen.name} has no log {whose}in {chosen.log_dir} yet; `jfr-mp start` writes them")
-    many = len(paths) > 1 or (follow and role is None)
-    _print(last_lines(paths, lines) if not follow else follow_lines(find, lines), with_names=many)
+    if follow:
+        _print(follow_lines(find, lines), with_names=True)
+    else:
+        _print(last_lines(paths, lines), with_names=len(paths) > 1)
 
 
 def last_lines(paths: Iterable[Path], number: int) -> Iterator[tuple[str, str]]:

@@ -153,7 +153,7 @@ def details(fields: Mapping[str, Any], *, show_none: bool = False) -> list[tuple
     for name, value in fields.items():
         if isinstance(value, Mapping) and value:
             lines += [(f"{name}.{inner}", text) for inner, text in details(value, show_none=show_none)]
-        elif show_none or value not in (None, [], {}):
+        elif show_none or value not in (None, "", [], {}):
             lines.append((name, _plain(value)))
     return lines
 

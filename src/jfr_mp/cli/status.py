@@ -42,7 +42,7 @@ def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> Non
     # Side by side, because each of the two waits for a database that is down.
     with ThreadPoolExecutor(1) as pool:
         counting = pool.submit(count_jobs, chosen)
-        masters = [master.model_dump(mode="json") for master in launch.masters(chosen)]
+        masters = [master.row() for master in launch.masters(chosen)]
         try:
             counts = counting.result()
         except DatabaseError as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,6 @@ _PATIENCE = 5.0
 
 #: As many pings as the peer keeps.
 _KEPT_PINGS = 50
-
-#: The daemon of the peer is supervisord; this file in its daemon_dir has the pid.
-_PID_FILE = "supervisord.pid"
 
 
 def runner_info(project: Project) -> Doc:
@@ -163,29 +161,23 @@ def _where(runner: Mapping[str, Any]) -> str:
 
 
 def is_provably_dead(runner: Mapping[str, Any]) -> bool:
-    """Tell whether the peer's daemon of a document is certainly gone: this host, and none of its processes exist."""
-    folder = Path(str(runner["daemon_dir"]))
-    if runner["hostname"] != socket.gethostname() or not folder.is_dir():
-        return False
-    pids = [info.get("pid") for info in (runner.get("processes_info") or {}).values()]
-    try:
-        pids.append(int((folder / _PID_FILE).read_text()))
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError):
-        return False
-    return not any(_is_supervised(pid) for pid in pids if pid)
+    """Tell whether the peer's daemon of a document is certainly gone: it was ours to see, and there is nothing of it.
+
+    Its pids would not do: supervisord restarts its processes under new ones, and they outlive it when it is killed.
+    """
+    visible = runner["hostname"] == socket.gethostname() and runner["user"] == getpass.getuser()
+    return visible and Path(str(runner["daemon_dir"])).is_dir() and not any(map(_belongs_to(runner), _commands()))
 
 
-def _is_supervised(pid: int) -> bool:
-    """Tell whether a pid belongs to a process of the peer and not, after a restart, to another program."""
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        command = " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:
-        return True
-    return "supervisord" in command or "runner" in command
+def _belongs_to(runner: Mapping[str, Any]) -> Callable[[Sequence[str]], bool]:
+    """Return a test for the command lines of a daemon of the peer: its supervisord's and its processes'."""
+    config = str(Path(str(runner["daemon_dir"])) / "supervisord.conf")
+    process = {"-p", runner["project_name"], "runner", "run"}
+    return lambda command: config in command or process <= set(command)
+
+
+def _commands() -> Iterator[list[str]]:
+    """Yield the command lines of the processes of this machine; what has ended since, or is another's, has none."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            yield process.cmdline()

@@ -14,8 +14,9 @@ from jfr_mp.identity import owner_of_lock
 from jfr_mp.model import utcnow
 from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Retry
 from jfr_mp.states import CHECKOUT, COMPLETE, POLL, SUBMIT, UPLOAD, JobState
-from jfr_mp.store.claims import claim, claim_query, commit, release
+from jfr_mp.store.claims import claim, commit, release
 from jfr_mp.store.completion import complete
+from jfr_mp.store.faults import is_too_large
 from tests.support.jobs import add, chain
 
 CHECKED_OUT = Advance(JobState.CHECKED_OUT)
@@ -253,23 +254,16 @@ def test_a_flow_locked_by_the_peer_costs_a_completion_no_attempt(any_queue: Any)
 
 
 def test_a_job_over_the_limit_is_recognised(any_queue: Any) -> None:
-    from jfr_mp.store.faults import is_too_large
-
     # Given a job that wants to store too much
     job = add(1)
     any_queue.add(job)
     any_queue.put(job, JobState.DOWNLOADED)
 
     # When it is completed
-    with pytest.raises(Exception) as caught, claim(any_queue.db, COMPLETE, "host:1:aaaa") as lock:  # noqa: PT011
+    with pytest.raises(Exception) as caught, claim(any_queue.db, COMPLETE, "host:1:aaaa") as lock:
         complete(any_queue.db, lock, Completion(JobState.COMPLETED, stored_data={"x": "x" * 17_000_000}))
 
     # Then the fault says so, and nothing is locked
     assert is_too_large(caught.value)
     assert (any_queue.job(job)["state"], any_queue.job(job)["lock_id"]) == ("DOWNLOADED", None)
     assert any_queue.flow(job)["lock_id"] is None
-
-
-def test_the_query_of_a_claim_takes_the_states_from_the_step() -> None:
-    assert claim_query(CHECKOUT)["state"] == "READY"
-    assert claim_query(POLL)["state"] == {"$in": ["SUBMITTED", "RUNNING"]}

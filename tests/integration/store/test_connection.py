@@ -113,5 +113,5 @@ def test_the_administration_of_a_mongod_can_be_repeated(own_mongod: Mongod) -> N
     admin.clean_shutdown(own_mongod.uri)
     with pytest.raises(DatabaseUnavailable, match="here does not answer"):
         admin.ping(own_mongod.uri, "here", timeout=0.3)
-    with pytest.raises(DatabaseUnavailable, match="took no writes for 0.2 s"):
+    with pytest.raises(DatabaseUnavailable, match="took no writes"):
         admin.wait_writable(own_mongod.port, 0.2)

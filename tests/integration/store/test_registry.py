@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import socket
 import subprocess
 import sys
@@ -9,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from jfr_mp.errors import AlreadyRunning, RunnerLockedError
@@ -20,8 +20,6 @@ from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.processes import ProcessRecord
 from tests.support.jobs import add
 from tests.support.processes import wait_gone
-from tests.support.waiting import wait_until
-
 
 #: The process in whose name `queue` claims.
 OWNER = "host:1:aaaa"
@@ -166,7 +164,7 @@ def _peer_runs(queue: Any, **fields: Any) -> None:
         "processes_info": None,
         "hostname": socket.gethostname(),
         "mac_address": None,
-        "user": "me",
+        "user": getpass.getuser(),
         "daemon_dir": str(daemon_dir),
         "project_name": queue.db.project.name,
         "start_time": utcnow(),
@@ -177,26 +175,27 @@ def _peer_runs(queue: Any, **fields: Any) -> None:
     queue.db.auxiliary.update_one({"running_runner": {"$exists": True}}, {"$set": {"running_runner": runner}})
 
 
-@pytest.mark.parametrize("fields", [{"hostname": "elsewhere"}, {"daemon_dir": "/does/not/exist"}])
+@pytest.mark.parametrize("fields", [{"hostname": "elsewhere"}, {"user": "other"}, {"daemon_dir": "/not/here"}])
 def test_a_peer_that_may_live_is_respected(queue: Any, fields: dict[str, Any]) -> None:
     _peer_runs(queue, **fields)
-    with pytest.raises(AlreadyRunning, match=r"user me, since .* clear its entry"):
+    with pytest.raises(AlreadyRunning, match=r"host .*, user .*, since .* clear its entry"):
         runner_doc.acquire(queue.db, _record("host:1:aaaa"))
     assert queue.db.auxiliary.find_one({"running_runner": {"$exists": True}})["lock_id"] is None
     assert not runner_doc.is_ours(runner_doc.read(queue.db) or {})
 
 
-@pytest.mark.parametrize("place", ["pid file", "document"])
-def test_a_living_peer_here_is_respected_and_a_dead_one_is_not(queue: Any, place: str) -> None:
-    # Given a process of the peer on this machine
+@pytest.mark.parametrize("part", ["supervisord", "process"])
+def test_a_living_peer_here_is_respected_and_a_dead_one_is_not(queue: Any, part: str) -> None:
+    # Given a daemon of the peer on this machine, or what is left of it when its supervisord was killed
+    project = queue.db.project
+    _peer_runs(queue)
+    argv = {
+        "supervisord": ["-c", str(Path(project.daemon_dir, "supervisord.conf"))],
+        "process": ["-p", project.name, "runner", "run", "--queue"],
+    }
     code = "import sys; print('up', flush=True); sys.stdin.read()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "supervisord"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    process = subprocess.Popen([sys.executable, "-c", code, *argv[part]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin and process.stdout and process.stdout.readline() == b"up\n"
-    _peer_runs(queue, processes_info={"runner": {"pid": process.pid}} if place == "document" else None)
-    if place == "pid file":
-        Path(queue.db.project.daemon_dir, "supervisord.pid").write_text(f"{process.pid}\n")
     try:
         with pytest.raises(AlreadyRunning, match="jf runner stop"):
             runner_doc.acquire(queue.db, _record("host:1:aaaa"))
@@ -209,21 +208,6 @@ def test_a_living_peer_here_is_respected_and_a_dead_one_is_not(queue: Any, place
     wait_gone([process.pid])
     runner_doc.acquire(queue.db, _record("host:1:aaaa"))
     assert runner_doc.is_ours(runner_doc.read(queue.db) or {})
-
-
-def test_the_pid_of_another_program_is_not_the_peer(queue: Any) -> None:
-    # Given a pid file whose pid was given to another program since
-    _peer_runs(queue)
-    sleeper = subprocess.Popen(["sleep", "60"])
-    try:
-        wait_until(lambda: psutil.Process(sleeper.pid).cmdline() == ["sleep", "60"], 10, "the sleeping program")
-        Path(queue.db.project.daemon_dir, "supervisord.pid").write_text(str(sleeper.pid))
-
-        # Then the peer is dead
-        runner_doc.acquire(queue.db, _record("host:1:aaaa"))
-    finally:
-        sleeper.kill()
-        sleeper.wait()
 
 
 def test_a_locked_document_says_who_holds_it(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
