@@ -11,6 +11,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 
 from jfr_mp.errors import LeaseLost
 from jfr_mp.failures import outcome_of
+from jfr_mp.faultpoints import reach
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Completion, Fail, Outcome, Retry
 from jfr_mp.services import Services
@@ -80,7 +81,7 @@ class Advancer:
         Returns
         -------
         Advanced or None
-            None where no job is waiting for this step.
+            None where no job is waiting for this step, or where the lock of one was lost on the way.
         """
         with claim(self.db, step, self._owner, query=query, exclude_workers=exclude_workers) as lock:
             document = lock.locked_document
@@ -88,21 +89,27 @@ class Advancer:
                 return None
             return self.finish(lock, step, outcome)
 
-    def finish(self, lock: MongoLock, step: Step, outcome: Outcome | None = None) -> Advanced:
+    def finish(self, lock: MongoLock, step: Step, outcome: Outcome | None = None) -> Advanced | None:
         """Run a step for a job that is locked, write its outcome and release the lock.
 
-        Where the lock was lost meanwhile nothing is written, and there is no new work.
+        Returns
+        -------
+        Advanced or None
+            None where the lock was lost meanwhile: nothing was written.
         """
         document = lock.locked_document
         if document is None:
             raise ValueError("the lock holds no job")
+        reach(f"{step.name}.after_claim")
         result = outcome or self._run(step, document)
         _log(step, document, result)
-        news: tuple[JobState, ...] = ()
+        reach(f"{step.name}.before_commit")
         try:
             news = self._commit(lock, step, result)
         except LeaseLost as error:
             logger.warning("%s of job %s abandoned: %s", step.name, document["db_id"], error)
+            return None
+        reach(f"{step.name}.after_commit")
         return Advanced(document["db_id"], document["worker"], result, news)
 
     def _run(self, step: Step, document: dict[str, Any]) -> Outcome:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 from contextlib import suppress
+from typing import Self
 
 import psutil
 
-from jfr_mp.loop import Task
-from jfr_mp.model import utcnow
+from jfr_mp.loop import Loop, Task
 from jfr_mp.states import Role
 from jfr_mp.store import processes
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.faults import TRANSIENT
+from jfr_mp.store.sweep import Sweeper
+from jfr_mp.wakeups import LocalWakeups
 
 logger = logging.getLogger(__name__)
 
 
 class Presence:
-    """Keeps the registry entry of this process.
+    """A context manager: within it this process is in the registry, and its heart beats.
+
+    A thread of its own sees to that, whatever the rest of the process does, to the end of the last step. It also looks
+    whether others have died. A process that is stopped has no heartbeat, and loses its locks when its lease runs out.
 
     Parameters
     ----------
@@ -47,35 +53,28 @@ class Presence:
             pid=os.getpid(),
             create_time=psutil.Process().create_time(),
             project=db.project.name,
-            started_on=utcnow(),
             state="RUNNING",
         )
+        self._sweeper = Sweeper(db)
+        self._wakeups = LocalWakeups()
+        beating = Task("heartbeat", db.project.jfr_mp.heartbeat_interval, self._beat)
+        self._thread = threading.Thread(target=Loop([beating], self._wakeups).run, name="heartbeat", daemon=True)
 
-    def enter(self) -> None:
-        """Register this process."""
+    def __enter__(self) -> Self:
         processes.register(self._db, self._record)
+        self._thread.start()
+        return self
 
-    def leave(self) -> None:
-        """Unregister this process, and free whatever it still holds.
-
-        Where the database is away, the next master finds the entry of a dead process and does the same.
-        """
+    def __exit__(self, *_: object) -> None:
+        self._wakeups.request_stop()
+        self._thread.join()
+        # Where the database is away, others find the entry of a dead process and do the same.
         with suppress(*TRANSIENT):
-            processes.free_locks(self._db, self._owner)
-            processes.unregister(self._db, self._owner)
-
-    def heartbeat(self, interval: float) -> Task:
-        """Return the task that keeps the entry alive.
-
-        Parameters
-        ----------
-        interval
-            Seconds between two heartbeats.
-        """
-        return Task("heartbeat", interval, self._beat)
+            processes.bury(self._db, self._owner, "it has ended")
 
     def _beat(self) -> None:
         if not processes.heartbeat(self._db, self._owner):
             # Somebody took us for dead, for instance while the machine slept. What we held then is fenced off.
             logger.warning("this process was missing in the registry, and enters it again")
-            self.enter()
+            processes.register(self._db, self._record)
+        self._sweeper.sweep()

@@ -58,19 +58,16 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
     if db is None:
         return
     services = Services(project, lambda flow_uuid: flow_store_name(db, flow_uuid))
-    presence = Presence(db, owner, name, (role,))
-    presence.enter()
-    if role in (Role.TRANSFER, Role.COMPLETE):
-        services.jobstores.warm_up()
-    lanes = Lanes(bus)
-    lanes.open("heartbeat", lambda _wakeups: [presence.heartbeat(project.jfr_mp.heartbeat_interval)])
-    open_lanes(lanes, (role,), db, services, owner)
-    bus.report("RUNNING")
-    logger.info("ready")
-    lanes.run()
-    logger.info("stopping")
-    services.close()
-    presence.leave()
+    with Presence(db, owner, name, (role,)):
+        if role in (Role.TRANSFER, Role.COMPLETE):
+            services.jobstores.warm_up()
+        lanes = Lanes(bus)
+        open_lanes(lanes, (role,), db, services, owner)
+        bus.report("RUNNING")
+        logger.info("ready")
+        lanes.run()
+        logger.info("stopping")
+        services.close()
     db.close()
 
 

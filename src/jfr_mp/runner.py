@@ -127,16 +127,16 @@ class Runner:
         """
         wanted = {Role.CHECKOUT: checkout, Role.TRANSFER: transfer, Role.QUEUE: queue, Role.COMPLETE: complete}
         roles = tuple(role for role, chosen in wanted.items() if chosen)
-        presence = Presence(self._db, self.runner_id, "runner", roles)
         lanes = Lanes(self._wakeups)
-        lanes.open("heartbeat", lambda _wakeups: [presence.heartbeat(self.project.jfr_mp.heartbeat_interval)])
         open_lanes(lanes, roles, self._db, self._services, self.runner_id)
         until = float("inf") if ticks is None else time.monotonic() + ticks * TICK
-        presence.enter()
         logger.info("running the roles %s", ", ".join(roles))
-        with self._stopped_by_signals():
+        with self._present(roles), self._stopped_by_signals():
             lanes.run(until)
-        presence.leave()
+
+    def _present(self, roles: tuple[Role, ...] = tuple(Role)) -> Presence:
+        """Return the context in which the locks of this runner are those of a living process."""
+        return Presence(self._db, self.runner_id, "runner", roles)
 
     @contextmanager
     def _stopped_by_signals(self) -> Iterator[None]:
@@ -213,10 +213,11 @@ class Runner:
         """Run tasks until `done` says so, or for `max_seconds`; tell whether it did."""
         wakeups = self._wakeups
         until = float("inf") if max_seconds is None else time.monotonic() + max_seconds
-        while not done():
-            if time.monotonic() >= until or wakeups.stop_requested:
-                return False
-            Loop(tasks, wakeups).run(min(until, time.monotonic() + _GLANCE))
+        with self._present():
+            while not done():
+                if time.monotonic() >= until or wakeups.stop_requested:
+                    return False
+                Loop(tasks, wakeups).run(min(until, time.monotonic() + _GLANCE))
         return True
 
     def checkout(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from jfr_mp.outcomes import Blame, Retry
 from jfr_mp.polling import Polling
 from jfr_mp.roles import interval
 from jfr_mp.states import JobState, Role, Step, steps_of
+from jfr_mp.store.leases import Lease
 from jfr_mp.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Tasks:
         Which jobs these tasks are for; None for all.
     health
         The breaker of the host of these jobs; None where the tasks concern no host.
+    lease
+        Without it the tasks rest; None where any number of processes may do the same.
     """
 
     def __init__(
@@ -46,18 +50,26 @@ class Tasks:
         wakeups: Wakeups,
         query: Mapping[str, Any] | None = None,
         health: HostHealth | None = None,
+        lease: Lease | None = None,
     ) -> None:
         self._advancer = advancer
         self._wakeups = wakeups
         self._query = dict(query or {})
         self._health = health
+        self._lease = lease
         self._project = advancer.services.project
         self.polling = Polling(advancer, self._announce)
         self.limits = WorkerLimits(self._project, advancer.db)
 
     def of_role(self, role: Role) -> list[Task]:
         """Return the tasks of a role, in the order in which a job meets them."""
-        return [task for step in steps_of(role) for task in self._of_step(step)]
+        tasks = [task for step in steps_of(role) for task in self._of_step(step)]
+        return [replace(task, run=partial(self._with_lease, task.run)) for task in tasks]
+
+    def _with_lease(self, run: Callable[[], float | None]) -> float | None:
+        if self._lease is None or self._lease.held():
+            return run()
+        return self._project.jfr_mp.probe_interval
 
     def _of_step(self, step: Step) -> list[Task]:
         every = interval(step, self._project)

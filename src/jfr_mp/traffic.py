@@ -16,6 +16,8 @@ from jfr_mp.services import Services
 from jfr_mp.states import Role
 from jfr_mp.store.changes import StateChanges
 from jfr_mp.store.connection import QueueDatabase
+from jfr_mp.store.leases import Lease
+from jfr_mp.store.reconcile import Reconciler
 from jfr_mp.tasks import Tasks
 from jfr_mp.wakeups import Wakeups
 
@@ -24,6 +26,9 @@ _ROLES_WITH_HOSTS = (Role.TRANSFER, Role.QUEUE)
 
 #: Seconds that the server holds an answer back while there is no news; a stop waits for it.
 _NEWS_WAIT = 0.5
+
+#: Seconds between two looks at all flows for repairs, and until another process takes that over.
+_RECONCILE_EVERY, _RECONCILE_WITHIN = 300.0, 10.0
 
 
 def open_lanes(lanes: Lanes, roles: Sequence[Role], db: QueueDatabase, services: Services, owner: str) -> None:
@@ -39,8 +44,10 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], db: QueueDatabase, services:
         What the lanes work with; the owner is the one that their locks name.
     """
 
-    def tasks(role: Role, query: Mapping[str, Any], health: HostHealth | None, wakeups: Wakeups) -> list[Task]:
-        return Tasks(Advancer(db, services, owner, wakeups), wakeups, query, health).of_role(role)
+    def tasks(
+        role: Role, query: Mapping[str, Any], health: HostHealth | None, lease: Lease | None, wakeups: Wakeups
+    ) -> list[Task]:
+        return Tasks(Advancer(db, services, owner, wakeups), wakeups, query, health, lease).of_role(role)
 
     if db.supports_transactions:
         # News from elsewhere: of a submission, of another machine's roles, of jobflow-remote.
@@ -48,9 +55,14 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], db: QueueDatabase, services:
     for role in roles:
         if role in _ROLES_WITH_HOSTS:
             for host, query in queries_by_host(services.project).items():
-                lanes.open(f"{role}: {host}", partial(tasks, role, query, services.health(host)))
+                name = f"{role}: {host}"
+                # One process in the whole deployment asks a scheduler and counts what it holds.
+                lease = Lease(db, name, owner) if role is Role.QUEUE else None
+                lanes.open(name, partial(tasks, role, query, services.health(host), lease))
         else:
-            lanes.open(role.value, partial(tasks, role, {}, None))
+            lanes.open(role.value, partial(tasks, role, {}, None, None))
+    if Role.COMPLETE in roles:
+        lanes.open("reconcile", lambda _wakeups: [_reconciliation(db, owner)])
 
 
 def _news(changes: StateChanges, lanes: Lanes) -> Task:
@@ -63,6 +75,24 @@ def _news(changes: StateChanges, lanes: Lanes) -> Task:
         return 0.0
 
     return Task("news", _NEWS_WAIT, run)
+
+
+def _reconciliation(db: QueueDatabase, owner: str) -> Task:
+    """Return the task that repairs flows that were left half done: one flow a turn, all of them now and then."""
+    reconciler, lease = Reconciler(db, owner), Lease(db, "reconcile", owner)
+    flows: list[str] = []
+
+    def run() -> float | None:
+        if not lease.held():
+            flows.clear()
+            return _RECONCILE_WITHIN
+        if not flows:
+            flows.extend(reconciler.flows())
+        if flows:
+            reconciler.examine(flows.pop())
+        return 0.0 if flows else None
+
+    return Task("reconcile", _RECONCILE_EVERY, run)
 
 
 def queries_by_host(project: Project) -> dict[str, dict[str, Any]]:

@@ -156,7 +156,7 @@ def test_a_job_whose_whole_process_group_is_killed(busy: User, tmp_path: Path) -
 
 NAMES = [
     "relax (1); touch x",
-    "it's \"quoted\" `touch x`",
+    'it\'s "quoted" `touch x`',
     "$(touch x) ${HOME} && touch x",
     "two\nlines; touch x\n",
     "-n --help | touch x",
@@ -178,7 +178,7 @@ def test_a_name_is_a_name_and_nothing_else_happens(busy: User) -> None:
     assert listed == set(NAMES)
     busy.ok("job", "list", "--flow-id", flow.db_ids[0])
     everything = busy.project.project_file.parent.parent
-    assert [path for path in everything.rglob("x")] == []
+    assert list(everything.rglob("x")) == []
 
     # And the script of the first prints its very name
     assert NAMES[0] in Path(flow.job()["run_dir"], "queue.out").read_text()

@@ -52,9 +52,7 @@ CASES = {
         [None, 4, 1, 2, 3, ANY],
         setup="r = replace_with([1, 2])",
     ),
-    "a detour, for which the children wait": Case(
-        "Flow([d, add(d.output, 1)])", [5, 6, 15], setup="d = detour(5)"
-    ),
+    "a detour, for which the children wait": Case("Flow([d, add(d.output, 1)])", [5, 6, 15], setup="d = detour(5)"),
     "an addition": Case("Flow([a, add(a.output, 1)])", [5, 6, 105], setup="a = addition(5)"),
     "a job that stops its children": Case(
         "Flow([s, child, add(child.output), add(3, 4)])",
@@ -102,7 +100,10 @@ def test_jobs_end_in_the_right_states_with_the_right_outputs(submitted: dict[str
 def test_stop_jobflow_stops_what_is_not_in_the_queue_yet(busy: User, tmp_path: Path) -> None:
     # Given a flow with a job that runs until we say so, a child of it, and a job that stops the whole flow
     gate = tmp_path / "gate"
-    flow = busy.submit("Flow([slow, child, s])", setup=f"slow = waits_for({str(gate)!r}, 1); child = add(slow.output); s = stops_jobflow(2)")
+    flow = busy.submit(
+        "Flow([slow, child, s])",
+        setup=f"slow = waits_for({str(gate)!r}, 1); child = add(slow.output); s = stops_jobflow(2)",
+    )
 
     # When the last one has ended, and then the first
     flow.wait_for_job(COMPLETED, number=2)
@@ -134,7 +135,7 @@ def test_outputs_go_to_the_chosen_jobstore_and_its_additional_store(busy: User, 
     large, *small = flow.jobs
     assert [flow.output(job, store) for job in small] == [2, 3]
     assert flow.output(large, store)["blob"]["store"] == "data"
-    blobs = [blob for blob in busy.project.db[f"{store}_data"].find({"job_uuid": large["uuid"]})]
+    blobs = busy.project.db[f"{store}_data"].find({"job_uuid": large["uuid"]})
     assert [blob["data"] for blob in blobs] == ["x" * 100_000]
     assert [flow.output(job, other) for job in flow.jobs] == [None] * 3
 

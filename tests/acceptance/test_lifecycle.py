@@ -17,6 +17,7 @@ from tests.support.processes import JFR_MP, Processes, is_alive, pids_with, wait
 from tests.support.user import Doc, User, all_pids
 from tests.support.waiting import wait_until
 
+
 def living(user: User) -> list[int]:
     """Return all processes of the user's project, whoever their parent is."""
     return pids_with("JFREMOTE_PROJECTS_FOLDER", user.project.env["JFREMOTE_PROJECTS_FOLDER"])

@@ -3,26 +3,83 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
+from jfr_mp.config.workers import LocalWorker, RemoteWorker, SeparatedTransferWorker, WorkerBase
 from jfr_mp.errors import CommandTimeout, HostError
-from jfr_mp.hosts import BaseHost, CommandResult
-from jfr_mp.hosts.local import LocalHost
+from jfr_mp.hosts import BaseHost, CommandResult, host_of
+from tests.support.sshd import Gateway, Namespace, Sshd, running
+from tests.support.waiting import wait_until
 
-HOSTS = [LocalHost]
+HOSTS = ["local", "ssh", "gateway", "separated"]
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    yield from running(Sshd(tmp_path_factory.mktemp("sshd") / "login"))
+
+
+@pytest.fixture(scope="session")
+def transfer_sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """A server that offers files and no commands, as transfer nodes do."""
+    server = Sshd(tmp_path_factory.mktemp("sshd") / "transfer")
+    with (server.directory / "sshd_config").open("a") as config:
+        config.write("ForceCommand internal-sftp\n")
+    yield from running(server)
+
+
+@pytest.fixture(scope="session")
+def behind_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Sshd]]:
+    directory = tmp_path_factory.mktemp("sshd")
+    namespace = Namespace()
+    gateway, inner = Gateway(directory / "gateway", namespace), Sshd(directory / "inner", prefix=namespace.enter)
+    try:
+        gateway.start()
+        inner.start()
+        yield gateway, inner
+    finally:
+        inner.stop()
+        gateway.stop()
+        namespace.close()
 
 
 @pytest.fixture(params=HOSTS)
-def host(request: pytest.FixtureRequest) -> Iterator[BaseHost]:
-    host: BaseHost = request.param()
+def worker(request: pytest.FixtureRequest, tmp_path: Path) -> WorkerBase:
+    """A worker on a host of each kind."""
+    if request.param == "local":
+        return LocalWorker(scheduler_type="shell", work_dir=tmp_path)
+    if request.param == "gateway":
+        gateway, inner = request.getfixturevalue("behind_gateway")
+        return RemoteWorker.model_validate(inner.worker(tmp_path, gateway=login(gateway)))
+    fields = request.getfixturevalue("sshd").worker(tmp_path)
+    if request.param == "ssh":
+        return RemoteWorker.model_validate(fields)
+    transfer = login(request.getfixturevalue("transfer_sshd"))
+    return SeparatedTransferWorker.model_validate({**fields, "type": "separated_transfer", "transfer": transfer})
+
+
+@pytest.fixture
+def host(worker: WorkerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BaseHost]:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    host = host_of(worker, tmp_path / "project")
     host.connect()
     assert host.is_connected
     yield host
     host.close()
+
+
+def login(server: Sshd) -> dict[str, Any]:
+    """Return what a gateway or a transfer host of a project file says."""
+    worker = server.worker(Path("/"))
+    return {field: worker[field] for field in ("host", "port", "user", "key_filename")}
 
 
 @pytest.fixture
@@ -67,6 +124,94 @@ def test_a_command_that_hangs_is_given_up(host: BaseHost) -> None:
         host.run_script("sleep 60 & sleep 60", timeout=0.2)
     # Then nobody waits for them
     assert time.monotonic() - began < 10
+
+
+def test_what_took_too_long_is_ended(host: BaseHost, tmp_path: Path) -> None:
+    # Given a command that says which process it is
+    script = f"echo $$ > '{tmp_path}/pid'; sleep 60 & wait"
+    # When it takes too long
+    with pytest.raises(CommandTimeout):
+        host.run_script(script, timeout=1)
+    # Then it is gone
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not psutil.pid_exists(pid), 10, "the end of the command")
+
+
+def test_a_killed_command_is_a_result(host: BaseHost) -> None:
+    assert host.run_script("kill -9 $$").returncode < 0
+
+
+def test_much_input_and_output_pass_at_the_same_time(host: BaseHost) -> None:
+    text = "0123456789abcde\n" * 2**17
+    assert host.run(["cat"], stdin=text) == CommandResult(text, "", 0)
+
+
+def test_threads_share_a_host(host: BaseHost, directory: Path) -> None:
+    # When many threads work with one host at the same time
+    results: dict[int, object] = {}
+
+    def work(number: int) -> None:
+        host.write(directory / str(number), b"%d" % number)
+        results[number] = (host.run(["echo", str(number)]).stdout, host.read(directory / str(number)))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Then each gets what it asked for
+    assert results == {number: (f"{number}\n", b"%d" % number) for number in range(12)}
+
+
+def test_a_file_is_delivered_where_there_was_no_directory(host: BaseHost, directory: Path) -> None:
+    # Given a directory with what an earlier run left
+    run_dir = directory / "a b" / "run"
+    run_dir.mkdir(parents=True)
+    (run_dir / "out'put").touch()
+    # When a file is delivered there, and to a directory that does not exist
+    host.deliver(run_dir / "in", b"new\0", instead_of=["out'put", "nothing"])
+    host.deliver(directory / "c" / "-f", b"")
+    # Then the files are there, and nothing of the earlier run
+    assert (run_dir / "in").read_bytes() == b"new\0"
+    assert not (run_dir / "out'put").exists()
+    assert (directory / "c" / "-f").read_bytes() == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, 2**18, 3 * 2**20 + 7])
+def test_files_are_copied_there_and_back(host: BaseHost, directory: Path, tmp_path: Path, size: int) -> None:
+    # Given a file of this machine
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    (tmp_path / "source").write_bytes(content)
+    # When it is copied to the host and back
+    reports: list[tuple[int, int]] = []
+    host.put(tmp_path / "source", directory / "copy", progress=lambda *report: reports.append(report))
+    host.get(directory / "copy", tmp_path / "back", progress=lambda *report: reports.append(report))
+    host.deliver(directory / "new" / "copy", content)
+    missing = host.fetch(directory, ["copy", "nothing"], tmp_path / "into")
+    # Then it is what it was, everywhere
+    assert missing == ["nothing"]
+    for path in (directory / "copy", tmp_path / "back", directory / "new" / "copy", tmp_path / "into" / "copy"):
+        assert path.read_bytes() == content
+    assert host.read(directory / "copy") == content
+    assert size == 0 or reports[-1] == (size, size)
+
+
+def test_several_files_are_fetched(host: BaseHost, directory: Path, tmp_path: Path) -> None:
+    # Given small files, a large one and one that is gone since the last time
+    contents = {"a b": b"1\n.\n-\n", "-n": b"", "large": b"y" * 2**19, "é": b"\xff"}
+    for name, content in contents.items():
+        (directory / name).write_bytes(content)
+    into = tmp_path / "in to"
+    into.mkdir()
+    (into / "gone").touch()
+    # When they are fetched
+    assert host.fetch(directory, ["gone", *contents, "none"], into) == ["gone", "none"]
+    # Then they are here
+    assert {path.name: path.read_bytes() for path in into.iterdir()} == contents
+
+
+def test_nothing_can_be_fetched_from_nowhere(host: BaseHost, tmp_path: Path) -> None:
+    assert host.fetch(tmp_path / "nowhere", ["a", "b"], tmp_path / "into") == ["a", "b"]
 
 
 def test_files_are_written_read_and_removed(host: BaseHost, directory: Path) -> None:

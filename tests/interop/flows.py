@@ -5,6 +5,7 @@ All jobs of a flow have names of their own, by which the runs of one flow can be
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,16 @@ def fails(message: str = "this job fails") -> None:
 @job
 def needs_file(path: str) -> str:
     """Return the text of a file, or fail."""
+    return Path(path).read_text()
+
+
+@job
+def waits_for_file(path: str, ledger: str) -> str:
+    """Sign a ledger, then return the text of a file as soon as there is one."""
+    with Path(ledger).open("a") as file:
+        file.write("started\n")
+    while not Path(path).exists():
+        time.sleep(0.05)
     return Path(path).read_text()
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from jfr_mp import Runner, submit_flow
 from tests.interop.documents import is_at_rest
-from tests.interop.flows import FLOWS, add, fails, named, needs_file
+from tests.interop.flows import FLOWS, add, fails, named, needs_file, waits_for_file
 from tests.support.peer import Peer
+from tests.support.processes import end
 from tests.support.projects import TestProject
 from tests.support.waiting import wait_until
 
@@ -27,11 +28,11 @@ def test_it_shows_what_we_ran(project: TestProject, peer: Peer, started: Callabl
     assert len(jobs) == 7
 
     # When the peer is asked for jobs and flows, then it shows each of them
-    rows = [line.split() for line in peer.check("job", "list").splitlines()]
-    for job in jobs:
-        row = next(row for row in rows if job["db_id"] in row)
-        assert {job["state"], "local"} <= set(row)
-        assert job["uuid"][:8] in " ".join(row) or job["uuid"] in " ".join(row)
+    rows = [[" ".join(cell.split()) for cell in line.split("│")] for line in peer.check("job", "list").splitlines()]
+    shown = {row[1]: row[2:6] for row in rows if len(row) > 6}
+    assert shown == {
+        job["db_id"]: [job["job"]["name"], job["state"], f"{job['uuid']} ({job['index']})", "local"] for job in jobs
+    }
     flows = peer.check("flow", "list")
     assert "replaced flow" in flows
     assert {"COMPLETED", "FAILED"} <= set(flows.split())
@@ -72,6 +73,34 @@ def test_a_failed_job_that_it_reruns_is_run_by_us(
     assert [doc["state"] for doc in project.db.jobs.find()] == ["COMPLETED"] * 2
     assert project.db.flows.find_one()["state"] == "COMPLETED"
     assert project.db.outputs.find_one({"name": "child"})["output"] == "here!"
+
+
+def test_a_running_job_that_it_reruns_is_run_anew_by_us(
+    project: TestProject, peer: Peer, runner: Runner, tmp_path: Path
+) -> None:
+    # Given a job that runs with us
+    file, ledger = tmp_path / "wanted", tmp_path / "ledger"
+    (db_id,) = submit_flow(waits_for_file(str(file), str(ledger)))
+    runner.checkout()
+    runner.advance_state(["CHECKED_OUT", "UPLOADED"])
+    wait_until(ledger.exists, 30, "the start of the job")
+    submitted = project.db.jobs.find_one()
+    assert submitted["state"] == "SUBMITTED"
+
+    # When the peer reruns it, and we go on
+    peer.check("job", "rerun", db_id)
+    # (It means to end the process, and does not find its id; so the end comes from here.)
+    end(int(submitted["remote"]["process_id"]))
+    runner.checkout()
+    runner.advance_state(["CHECKED_OUT", "UPLOADED"])
+    wait_until(lambda: len(ledger.read_text().splitlines()) == 2, 30, "the second start of the job")
+    # Then what we knew of the first run is not taken for news of the second
+    runner.check_run_status()
+    assert project.db.jobs.find_one()["state"] == "RUNNING"
+    file.write_text("here")
+    runner.run_all_jobs(max_seconds=60)
+    assert project.db.jobs.find_one()["state"] == "COMPLETED"
+    assert project.db.outputs.find_one()["output"] == "here"
 
 
 def test_a_job_in_remote_error_that_it_retries_is_run_by_us(

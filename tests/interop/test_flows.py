@@ -6,8 +6,10 @@ a run in which only jobflow-remote took part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ DYNAMIC = ("all at once", "nested")
 
 #: Seconds in which all flows are done, on two cores.
 PATIENCE = 150.0
+
+#: A way of running all flows, or some.
+Way = Callable[[Peer, Processes], None]
 
 
 def only_peer(peer: Peer, processes: Processes) -> None:
@@ -68,31 +73,8 @@ def _run(peer: Peer, processes: Processes, ours: tuple[str, ...], theirs: tuple[
         wait_until(lambda: is_at_rest(peer.project), PATIENCE, "the end of all flows")
 
 
-@pytest.fixture(scope="module")
-def run_history(
-    make_history: Callable[[], TestProject], peer_python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[Callable[[Peer, Processes], None]], Mapping[str, Any]]:
-    """Runs all flows in one way and returns their documents."""
-
-    def run_it(way: Callable[[Peer, Processes], None]) -> Mapping[str, Any]:
-        project = make_history()
-        processes = Processes(tmp_path_factory.mktemp("processes"))
-        try:
-            way(Peer(peer_python, project), processes)
-        finally:
-            processes.end_all()
-        return flows_of(project)
-
-    return run_it
-
-
-@pytest.fixture(scope="module")
-def reference(run_history: Callable[..., Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What the peer alone makes of the flows."""
-    return run_history(only_peer)
-
-
-WAYS = {
+#: The ways in which both packages have a part, and the flows that are run in each.
+WAYS: Mapping[Way, Iterable[str]] = {
     peer_submits_we_run: FLOWS,
     we_submit_peer_runs: FLOWS,
     both_run_we_begin: DYNAMIC,
@@ -101,21 +83,43 @@ WAYS = {
 
 
 @pytest.fixture(scope="module")
-def crossed(request: pytest.FixtureRequest, run_history: Callable[..., Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What becomes of the flows where both packages have a part."""
-    return run_history(request.param)
+def run_by(
+    make_history: Callable[[], TestProject], peer_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Way], Mapping[str, Any]]:
+    """Runs all flows in one way, the first time that it is asked, and returns their documents."""
+
+    @cache
+    def history(way: Way) -> Future[Mapping[str, Any]]:
+        outcome: Future[Mapping[str, Any]] = Future()
+        project = make_history()
+        processes = Processes(tmp_path_factory.mktemp("processes"))
+        try:
+            way(Peer(peer_python, project), processes)
+            outcome.set_result(flows_of(project))
+        except Exception as error:  # the same for all tests that want these documents
+            outcome.set_exception(error)
+        finally:
+            processes.end_all()
+        return outcome
+
+    return lambda way: history(way).result()
+
+
+@pytest.fixture
+def reference(run_by: Callable[[Way], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What the peer alone makes of the flows."""
+    return run_by(only_peer)
 
 
 @pytest.mark.parametrize(
-    ("crossed", "name"),
+    ("way", "name"),
     [pytest.param(way, name, id=f"{way.__name__}-{name}") for way, names in WAYS.items() for name in names],
-    indirect=["crossed"],
 )
 def test_documents_are_those_of_a_run_by_the_peer_alone(
-    crossed: Mapping[str, Any], name: str, reference: Mapping[str, Any]
+    way: Way, name: str, run_by: Callable[[Way], Mapping[str, Any]], reference: Mapping[str, Any]
 ) -> None:
     # Given the documents of a flow that both packages worked on, and of the same flow run by the peer alone
-    ours, theirs = crossed[name], reference[name]
+    ours, theirs = run_by(way)[name], reference[name]
     # Then the same jobs ended in the same states
     assert _states(ours) == _states(theirs)
     # And every field of the flow, its jobs and their outputs is the same

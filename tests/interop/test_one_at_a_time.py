@@ -38,9 +38,12 @@ def test_its_daemon_refuses_while_ours_runs(project: TestProject, peer: Peer, st
     # Then it refuses, and says who runs
     assert refused.returncode != 0
     text = refused.stdout + refused.stderr
-    assert "jfr_mp" in text
-    assert "daemon_dir" in text
+    assert "may be already running" in text
+    assert str(project.base_dir / "daemon" / "jfr_mp") in text
     assert not (project.base_dir / "daemon" / "supervisord.pid").exists()
+    info = peer.check("runner", "info")
+    for known in (socket.gethostname(), getpass.getuser(), "jfr_mp"):
+        assert known in info
     # And ours are as they were, until they are stopped: then it starts
     assert run_cli("status", env=project.env).returncode == 0
     assert run_cli("stop", env=project.env).returncode == 0

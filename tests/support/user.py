@@ -181,7 +181,9 @@ class Submitted:
 def summary(jobs: Iterable[Doc]) -> str:
     """Return what to look at when jobs are not what they should be."""
     return "\n".join(
-        f"{job['db_id']} {job['job']['name']}: {job['state']} {job['error'] or job['remote']['error'] or ''}" for job in jobs
+        f"{job['db_id']} {job['job']['name']}: {job['state']}, lock {job['lock_id']}, retry at "
+        f"{job['remote']['retry_time_limit']}; {job['error'] or job['remote']['error'] or 'no error'}"
+        for job in jobs
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jfr_mp.cli import db, execution, flow, init, job, lifecycle, logs, project, status, submit
+from jfr_mp.cli import admin, db, execution, flow, init, job, lifecycle, logs, project, status, submit
 from jfr_mp.cli.complaints import show_tracebacks
 from jfr_mp.cli.help_text import with_list
 from jfr_mp.cli.options import ProjectOption
@@ -44,6 +44,7 @@ app.add_typer(job.app, name="job", rich_help_panel=_JOBS)
 app.add_typer(flow.app, name="flow", rich_help_panel=_JOBS)
 app.add_typer(project.app, name="project", rich_help_panel=_SETUP)
 app.add_typer(db.app, name="db", rich_help_panel=_SETUP)
+app.add_typer(admin.app, name="admin", rich_help_panel=_SETUP)
 app.add_typer(execution.app, name="execution", hidden=True)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jfr_mp.states import FlowState, JobState
 
 if TYPE_CHECKING:
-    from jfr_mp.model import FlowInfo, JobInfo
+    from jfr_mp.model import FlowInfo, JobInfo, Outage
 
 
 class Cell(NamedTuple):
@@ -140,6 +140,12 @@ def role_sheet(roles: Sequence[Mapping[str, Any]]) -> Sheet:
             for role in roles
         ),
     )
+
+
+def outage_text(outage: Outage) -> str:
+    """Return what a user has to know about a host that is away."""
+    since, next_try = (moment.astimezone().strftime("%H:%M:%S") for moment in (outage.since, outage.next_try))
+    return f"the host of {outage.host} is away since {since}, next try at {next_try}; its jobs wait: {outage.why}"
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

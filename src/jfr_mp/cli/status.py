@@ -12,13 +12,15 @@ from jfr_mp.cli.complaints import warn
 from jfr_mp.cli.help_text import with_list
 from jfr_mp.cli.options import JsonOption, ProjectOption
 from jfr_mp.cli.output import print_json, print_sheet
-from jfr_mp.cli.rows import counts_text, role_sheet
+from jfr_mp.cli.rows import counts_text, outage_text, role_sheet
 from jfr_mp.cli.session import job_controller, load_project
 from jfr_mp.errors import DatabaseError, ExitCode
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
+    from jfr_mp.bus.messages import MasterStatus
     from jfr_mp.config import Project
+    from jfr_mp.model import Outage
 
 
 @with_list(
@@ -33,7 +35,8 @@ if TYPE_CHECKING:
 def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> None:
     """Show the masters of a project, their role processes and the numbers of jobs by state.
 
-    With the database down, the masters of this machine are shown all the same, and "jobs" is null in JSON.
+    With the database down, the masters of this machine are shown all the same, and "jobs" is null in JSON. Hosts that
+    cannot be worked with are named, with the reason and the time of the next try; their jobs wait.
     """
     from jfr_mp.supervisor import launch
 
@@ -42,16 +45,28 @@ def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> Non
     # Side by side, because each of the two waits for a database that is down.
     with ThreadPoolExecutor(1) as pool:
         counting = pool.submit(count_jobs, chosen)
-        masters = [master.row() for master in launch.masters(chosen)]
+        found = launch.masters(chosen)
+        masters = [master.row() for master in found]
+        # Each process of a host finds out for itself; the one that found out first says since when.
+        outages = {
+            outage.host: outage for outage in sorted(_outages(found), key=lambda outage: outage.since, reverse=True)
+        }
         try:
             counts = counting.result()
         except DatabaseError as error:
             warn(f"the jobs cannot be counted, and masters of other machines are not seen: {error}")
     if as_json:
-        print_json({"project": chosen.name, "masters": masters, "jobs": counts})
+        hosts = [outage.model_dump(mode="json") for outage in outages.values()]
+        print_json({"project": chosen.name, "masters": masters, "jobs": counts, "hosts_away": hosts})
     else:
         _print(chosen.name, masters, counts)
+        for outage in outages.values():
+            warn(outage_text(outage))
     raise typer.Exit(exit_code(masters, database_answers=counts is not None))
+
+
+def _outages(masters: Sequence[MasterStatus]) -> list[Outage]:
+    return [outage for master in masters for outage in master.outages]
 
 
 def count_jobs(project: Project) -> dict[str, int]:

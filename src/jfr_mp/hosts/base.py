@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 #: A path on a host. Text is best: a `Path` follows the rules of the machine that made it.
 HostPath = str | PurePath
+
+#: Told of the bytes that are done and of all that there are, while a file is on its way.
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class CommandResult:
     stdout, stderr
         Bytes that are no UTF-8 are replaced.
     returncode
-        0 is success; 127 that there is no such command; negative the signal that killed it.
+        0 is success; 127 that there is no such command; negative that a signal killed it.
     """
 
     stdout: str
@@ -32,7 +35,8 @@ class BaseHost(ABC):
     """A machine with a shell and files.
 
     Every method raises `jfr_mp.errors.HostError` with one line that names the host, the thing and the reason; it is
-    marked permanent where repeating cannot help.
+    marked permanent where repeating cannot help. `HostUnreachable` says that the host itself cannot be worked with now.
+    Several threads may use one host at the same time.
     """
 
     #: How messages call this host.
@@ -59,8 +63,9 @@ class BaseHost(ABC):
         cwd: HostPath | None = None,
         timeout: float | None = None,
         stdin: str | None = None,
+        idempotent: bool = False,
     ) -> CommandResult:
-        """Run a command to its end; it is never run twice, whatever happens.
+        """Run a command to its end.
 
         Parameters
         ----------
@@ -72,13 +77,22 @@ class BaseHost(ABC):
             Seconds after which the command is killed and CommandTimeout raised.
         stdin
             Text for its standard input.
+        idempotent
+            Whether it may run twice: once more when the connection broke on the first time. Any other command then
+            raises HostUnreachable, and whether it ran is not known.
         """
 
     def run_script(
-        self, script: str, *arguments: str, cwd: HostPath | None = None, timeout: float | None = None
+        self,
+        script: str,
+        *arguments: str,
+        cwd: HostPath | None = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
     ) -> CommandResult:
         """Run the text of a shell script; `arguments` become ``$1``, ``$2``, ... and need no quoting."""
-        return self.run(["/bin/sh", "-c", script, "jfr-mp", *arguments], cwd=cwd, timeout=timeout)
+        argv = ["/bin/sh", "-c", script, "jfr-mp", *arguments]
+        return self.run(argv, cwd=cwd, timeout=timeout, idempotent=idempotent)
 
     @abstractmethod
     def mkdir(self, path: HostPath) -> None:
@@ -87,6 +101,48 @@ class BaseHost(ABC):
     @abstractmethod
     def write(self, path: HostPath, content: bytes) -> None:
         """Write a file that appears whole or not at all."""
+
+    def deliver(self, path: HostPath, content: bytes, *, instead_of: Collection[str] = ()) -> None:
+        """Make the directory of a file, remove the files of these names from it, and write the file.
+
+        A host that is far away does it in one round trip where it can.
+        """
+        directory = PurePosixPath(path).parent
+        self.mkdir(directory)
+        for name in instead_of:
+            self.remove(directory / name)
+        self.write(path, content)
+
+    @abstractmethod
+    def put(self, source: Path, path: HostPath, *, progress: Progress | None = None) -> None:
+        """Copy a file of this machine to the host, where it appears whole or not at all."""
+
+    @abstractmethod
+    def get(self, path: HostPath, target: Path, *, progress: Progress | None = None) -> None:
+        """Copy a file of the host to this machine, where it appears whole or not at all."""
+
+    def fetch(
+        self, directory: HostPath, names: Collection[str], into: Path, *, progress: Progress | None = None
+    ) -> list[str]:
+        """Copy files of a directory of the host into one of this machine, which is made if need be.
+
+        A host that is far away brings all the small ones in one round trip where it can.
+
+        Returns
+        -------
+        list of str
+            The names of files that do not exist; they do not exist on this machine either then.
+        """
+        into.mkdir(parents=True, exist_ok=True)
+        missing = []
+        for name in names:
+            path = PurePosixPath(directory, name)
+            if self.exists(path):
+                self.get(path, into / name, progress=progress)
+            else:
+                (into / name).unlink(missing_ok=True)
+                missing.append(name)
+        return missing
 
     @abstractmethod
     def read(self, path: HostPath) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import signal
@@ -12,18 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jfr_mp.errors import CommandTimeout, HostError
-from jfr_mp.hosts.base import BaseHost, CommandResult, HostPath
-from jfr_mp.jobdata.files import write_atomically
+from jfr_mp.hosts.base import BaseHost, CommandResult, HostPath, Progress
+from jfr_mp.hosts.faults import is_permanent
+from jfr_mp.jobdata.files import replacing, write_atomically
 
-_PERMANENT = {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-}
 #: What a shell answers when there is no such command.
 _NO_SUCH_COMMAND = 127
 
@@ -51,6 +42,7 @@ class LocalHost(BaseHost):
         cwd: HostPath | None = None,
         timeout: float | None = None,
         stdin: str | None = None,
+        idempotent: bool = False,  # nothing breaks between us and ourselves
     ) -> CommandResult:
         """Run a command in a session of its own, so that Ctrl-C in our terminal does not reach it."""
         if cwd is not None and not Path(cwd).is_dir():
@@ -90,6 +82,16 @@ class LocalHost(BaseHost):
         """Write a file."""
         with self._doing("write", path):
             write_atomically(Path(path), content)
+
+    def put(self, source: Path, path: HostPath, *, progress: Progress | None = None) -> None:
+        """Copy a file."""
+        with self._doing("write", path), replacing(Path(path)) as temporary:
+            _copy(source, temporary, progress)
+
+    def get(self, path: HostPath, target: Path, *, progress: Progress | None = None) -> None:
+        """Copy a file."""
+        with self._doing("copy", path), replacing(target) as temporary:
+            _copy(Path(path), temporary, progress)
 
     def read(self, path: HostPath) -> bytes:
         """Return the content of a file."""
@@ -137,5 +139,12 @@ class LocalHost(BaseHost):
             yield
         except OSError as error:
             raise HostError(
-                f"{self.name}: cannot {what} {path}: {error.strerror or error}", permanent=error.errno in _PERMANENT
+                f"{self.name}: cannot {what} {path}: {error.strerror or error}", permanent=is_permanent(error)
             ) from error
+
+
+def _copy(source: Path, target: Path, progress: Progress | None) -> None:
+    shutil.copyfile(source, target)
+    if progress is not None:
+        size = target.stat().st_size
+        progress(size, size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jfr_mp.errors import ConfigError
@@ -12,45 +14,68 @@ from jfr_mp.hosts.local import LocalHost
 if TYPE_CHECKING:
     from jfr_mp.config.workers import WorkerBase
 
+#: The file in a project's base_dir in which the keys of its hosts are recorded.
+KNOWN_HOSTS = "known_hosts"
 
-def host_of(worker: WorkerBase) -> BaseHost:
+
+def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
     """Return the host of a worker, not connected.
+
+    Parameters
+    ----------
+    worker
+        The worker.
+    base_dir
+        The project's directory, where the keys of new hosts are recorded; None to refuse new hosts.
 
     Raises
     ------
     ConfigError
-        This version cannot reach hosts of that type.
+        The host is described in a way that nobody understands.
     """
+    from jfr_mp.config.workers import SshWorker
+
     if worker.is_local:
         return LocalHost()
-    raise ConfigError(f"workers of type {worker.type!r} are not supported yet by this version: only 'local' ones run")
+    if isinstance(worker, SshWorker):
+        from jfr_mp.hosts.ssh import ssh_host
+
+        return ssh_host(worker, Path(base_dir, KNOWN_HOSTS) if base_dir else None)
+    raise ConfigError(f"workers of type {worker.type!r} have no host that this version knows")
 
 
 class HostPool:
-    """Opens hosts when they are first used and keeps them.
+    """Opens hosts when they are first used and keeps them. Several threads may use it at the same time.
 
     Parameters
     ----------
     workers
         The workers of the project by name.
+    base_dir
+        The project's directory; see `host_of`.
     """
 
-    def __init__(self, workers: Mapping[str, WorkerBase]) -> None:
+    def __init__(self, workers: Mapping[str, WorkerBase], base_dir: str | Path | None = None) -> None:
         self._workers = workers
+        self._base_dir = base_dir
         self._hosts: dict[str, BaseHost] = {}
+        self._lock = threading.Lock()
 
     def connected(self, worker_name: str) -> BaseHost:
         """Return the host of a worker, connected; HostError where that is not possible now."""
         worker = self._workers[worker_name]
-        if worker.host_key not in self._hosts:
-            self._hosts[worker.host_key] = host_of(worker)
-        host = self._hosts[worker.host_key]
+        with self._lock:
+            if worker.host_key not in self._hosts:
+                self._hosts[worker.host_key] = host_of(worker, self._base_dir)
+            host = self._hosts[worker.host_key]
         if not host.is_connected:
             host.connect()
         return host
 
     def close(self) -> None:
         """Close all connections."""
-        while self._hosts:
-            _, host = self._hosts.popitem()
+        with self._lock:
+            hosts = list(self._hosts.values())
+            self._hosts.clear()
+        for host in hosts:
             host.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import shlex
 from collections.abc import Sequence
@@ -22,10 +23,24 @@ _EXPANDING = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
+#: Newlines and exclamation marks for csh, backslashes for fish.
+_READ_DIFFERENTLY = frozenset("\n!\\")
+
 
 def quote(argv: Sequence[str | PurePath]) -> str:
     """Return a command line that a shell splits into exactly these words."""
     return shlex.join(str(word) for word in argv)
+
+
+def one_word(script: str) -> str:
+    """Return a word that every login shell, csh and fish included, hands on as a script for sh.
+
+    What those read in a way of their own, even within quotes, travels encoded.
+    """
+    if not _READ_DIFFERENTLY.intersection(script):
+        return shlex.quote(script)
+    encoded = base64.b64encode(script.encode()).decode()
+    return f"'eval \"$(echo {encoded} | base64 -d)\"'"
 
 
 def export_line(name: str, value: Any) -> str:

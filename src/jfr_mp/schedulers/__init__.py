@@ -1,7 +1,8 @@
 """Schedulers joined to hosts: the scripts they get, submitting, asking, cancelling."""
 
-from jfr_mp.schedulers.queue_manager import JobStatus, QueueManager
+from jfr_mp.schedulers.dialect import JobStatus
+from jfr_mp.schedulers.queue_manager import QueueManager
 from jfr_mp.schedulers.script import default_command, job_script
-from jfr_mp.schedulers.submission import Submission, forget_submission
+from jfr_mp.schedulers.submission import forget_submission
 
-__all__ = ["JobStatus", "QueueManager", "Submission", "default_command", "forget_submission", "job_script"]
+__all__ = ["JobStatus", "QueueManager", "default_command", "forget_submission", "job_script"]

@@ -1,8 +1,10 @@
-"""Submitting once, whatever dies when: the scheduler's id of a job is in its run directory before the job runs.
+"""Submitting to a batch scheduler once, whatever dies when.
 
-For a shell, the process itself is the job. It writes its id beside its script and hard-links it to its final name,
-which one process alone can do; only the one that did goes on to run the script. However often a submission is repeated,
-and wherever the process that submits is killed, one script runs, and every repetition learns its id.
+One command of the host submits and leaves the scheduler's id in the run directory. Whoever submits holds a claim there
+meanwhile; who dies in between leaves it behind. The next attempt waits for a claim whose holder lives; at a stale one it
+asks the scheduler for a job with our submission in its name, and adopts it. A job that has ended is not in the queue any
+more, but it has left its id itself, by the lines of `once_lines`. They also settle what no question can: should the
+scheduler have taken a job twice, the one whose id is in the run directory runs, and the other ends at once.
 """
 
 from __future__ import annotations
@@ -11,81 +13,180 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
 
-from jfr_mp.errors import HostError
+from jfr_mp.errors import SchedulerError
 from jfr_mp.hosts import BaseHost
-from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT, SUBMIT_SCRIPT
+from jfr_mp.hosts.quoting import quote
+from jfr_mp.jobdata.files import SUBMIT_SCRIPT
 
 #: The file in the run directory that holds the scheduler's id of the job.
 PROCESS_ID_FILENAME = "jfr_mp_process_id"
+#: The claim of an attempt to submit: the machine and the process group that make it.
+CLAIM_FILENAME = "jfr_mp_submitting"
+#: What one submission leaves in the run directory.
+SUBMISSION_FILES = (PROCESS_ID_FILENAME, CLAIM_FILENAME)
 
-#: Starts a process in a session of its own, which no signal for ours reaches, and lets it decide whether it is the job.
-#: The process holds our output until it has decided: the end of the output is the moment to go on.
-_SUBMIT = 'setsid /bin/sh -c "$1" jfr-mp-job </dev/null &'
+#: $1 seconds that a submission may take, $2 a claim that is known to be stale, $3 what finds the id in the output of the
+#: command, which is the rest. The script to submit is the standard input. Prints the verdict, then what belongs to it.
+#:
+#: The age of a claim tells that its holder is dead, also on another login node: no submit command outlives `timeout`. It
+#: is reckoned by the clock of the file server alone. On the same node an empty process group tells at once.
+_SUBMIT = f"""
+limit=$1 stale=$2 id_finder=$3
+shift 3
+mine=.{CLAIM_FILENAME}.$$
+trap 'rm -f $mine .{SUBMIT_SCRIPT}.$$ .{PROCESS_ID_FILENAME}.$$' EXIT
+known() {{
+    test -s {PROCESS_ID_FILENAME} || return 0
+    echo jfr-mp known
+    cat {PROCESS_ID_FILENAME}
+    exit 0
+}}
+over() {{
+    test "$1" = "$(uname -n)" && ! kill -s 0 -- "-$2" 2>/dev/null && return
+    test $(($(date -r $mine +%s) - $(date -r {CLAIM_FILENAME} +%s))) -gt "$limit"
+}}
 
-#: The pid is also the id of the session and of the process group. A subshell prints it, for whoever submitted may be
-#: gone, and the signal of the broken pipe must not hit the job.
-_BECOME_THE_JOB = f"""
-claimed=
-if ! test -s {PROCESS_ID_FILENAME} && echo $$ > .{PROCESS_ID_FILENAME}.$$; then
-    ln .{PROCESS_ID_FILENAME}.$$ {PROCESS_ID_FILENAME} && claimed=yes
-    rm -f .{PROCESS_ID_FILENAME}.$$
-fi
-test "$claimed" || exec cat {PROCESS_ID_FILENAME}
-(echo $$)
-exec bash {SUBMIT_SCRIPT} >{QUEUE_OUT} 2>{QUEUE_ERR}
-"""
-
-#: Ends a process group: politely, then not. A pid that leads no session was never one of ours; it has been given anew.
-#: A pid without a process is not given anew while its group lives, so what the job left behind can be ended.
-_CANCEL = """
-session=$(ps -o sid= -p "$1") || { kill -s KILL -- "-$1" 2>/dev/null; exit 0; }
-test $session -eq "$1" || exit 0
-kill -s TERM -- "-$1" || exit
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    case $(ps -o stat= -p "$1") in ''|Z*) break ;; esac
-    sleep 0.1
+cat >.{SUBMIT_SCRIPT}.$$ || exit
+known
+read -r _ _ _ _ group _ </proc/$$/stat
+echo "$(uname -n) $group $$" >$mine || exit
+for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 over; do
+    trouble=$(ln $mine {CLAIM_FILENAME} 2>&1) && break
+    known
+    claim=$(cat {CLAIM_FILENAME}) || {{ echo "$trouble" >&2; exit 1; }}
+    if test "$claim" = "$stale"; then
+        mv -f $mine {CLAIM_FILENAME}
+        break
+    fi
+    over $claim 2>/dev/null && {{ echo jfr-mp stale; echo "$claim"; exit; }}
+    test $try = over && {{ echo jfr-mp busy; echo "$claim"; exit; }}
+    sleep 0.2
 done
-kill -s KILL -- "-$1" 2>/dev/null || :
+# Once more: looking for the claim has told a network file system to look again.
+known
+mv .{SUBMIT_SCRIPT}.$$ {SUBMIT_SCRIPT} || exit
+said=$(timeout --foreground -k 5 "$limit" "$@" </dev/null)
+code=$?
+id=$(printf '%s\\n' "$said" | sed -n "$id_finder")
+if test $code -ne 0 || test -z "$id"; then
+    echo jfr-mp refused $code
+    printf '%s\\n' "$said"
+    exit 0
+fi
+printf '%s\\n' "$id" >.{PROCESS_ID_FILENAME}.$$ && ln .{PROCESS_ID_FILENAME}.$$ {PROCESS_ID_FILENAME} 2>/dev/null
+rm -f {CLAIM_FILENAME}
+known
+# There is no room for the file: whoever hears this writes the id down.
+echo jfr-mp known
+echo "$id"
 """
+
+_VERDICT = re.compile(r"^jfr-mp (known|stale|busy|refused)(?: (\d+))?\n(.*)", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Submission:
-    """What became of a submission: `process_id` is the scheduler's id, or None and `error` says why."""
+class Attempt:
+    """What became of an attempt to submit.
 
-    process_id: str | None = None
-    error: str | None = None
+    Parameters
+    ----------
+    verdict
+        ``known``: the job is with the scheduler, by this attempt or an earlier one, and `text` is what the id is in.
+        ``stale``: an earlier attempt died, and `text` is its claim. ``busy``: an earlier attempt may still be at it.
+        ``refused``: the command failed with `code`, or printed no id; `text` is all that it printed.
+    """
+
+    verdict: str
+    text: str
+    code: int = 0
 
 
-def submit_to_shell(host: BaseHost, run_dir: str | PurePath, *, timeout: float | None = None) -> Submission:
-    """Run the script of a run directory in the background, or find the process that already does.
+def attempt(
+    host: BaseHost, run_dir: str | PurePath, script: str, command: list[str], *, id_finder: str, limit: int, stale: str = ""
+) -> Attempt:
+    """Submit a script, unless that is done or being done.
+
+    Parameters
+    ----------
+    host
+        Where.
+    run_dir
+        The run directory of the job.
+    script
+        The submission script.
+    command
+        Submits the script of its working directory.
+    id_finder
+        A program for ``sed -n``.
+    limit
+        Seconds that the command may take.
+    stale
+        The claim of an attempt that is known to be dead.
 
     Raises
     ------
     HostError
-        The host did not answer. The job may have started; submitting again tells.
+        The host did not answer, or the run directory cannot be written.
     """
-    result = host.run_script(_SUBMIT, _BECOME_THE_JOB, cwd=run_dir, timeout=timeout)
-    process_id = result.stdout.strip()
-    if result.returncode == 0 and re.fullmatch(r"[1-9][0-9]*", process_id):
-        return Submission(process_id)
-    reason = " ".join((result.stderr or result.stdout).split()) or f"exit code {result.returncode}"
-    return Submission(error=f"the script in {run_dir} could not be started: {reason}")
+    argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", str(limit), stale, id_finder, *command]
+    # Longer than the command and the time for which another attempt is waited for.
+    result = host.run(argv, cwd=run_dir, timeout=limit + 30, stdin=script)
+    match = _VERDICT.search(result.stdout)
+    if match is None:
+        reason = " ".join((result.stderr or result.stdout).split())[:500] or f"exit code {result.returncode}"
+        raise SchedulerError(f"{host.name}: nothing could be submitted in {run_dir}: {reason}")
+    verdict, code, text = match.groups()
+    if verdict == "refused":
+        text = f"{text}\n{result.stderr}"
+    return Attempt(verdict, text.strip(), int(code or 0))
 
 
-def cancel_on_shell(host: BaseHost, process_id: str, *, timeout: float | None = None) -> None:
-    """End a job and everything it started; a job that is gone is fine.
+def adopt(host: BaseHost, run_dir: str | PurePath, process_id: str) -> None:
+    """Leave the id of a job that the scheduler was found to have."""
+    host.write(PurePosixPath(run_dir, PROCESS_ID_FILENAME), f"{process_id}\n".encode())
+    give_up_claim(host, run_dir)
 
-    Raises
-    ------
-    HostError
-        The host did not answer, or does not let us end the job.
-    """
-    result = host.run_script(_CANCEL, process_id, timeout=timeout)
-    if result.returncode != 0:
-        raise HostError(f"{host.name}: process {process_id} could not be ended: {result.stderr.strip()}")
+
+def give_up_claim(host: BaseHost, run_dir: str | PurePath) -> None:
+    """Tell the next attempt that there is nothing to look for."""
+    host.remove(PurePosixPath(run_dir, CLAIM_FILENAME))
 
 
 def forget_submission(host: BaseHost, run_dir: str | PurePath) -> None:
     """Let the next submission in a run directory start a new job instead of finding an earlier one."""
-    host.remove(PurePosixPath(run_dir, PROCESS_ID_FILENAME))
+    for name in SUBMISSION_FILES:
+        host.remove(PurePosixPath(run_dir, name))
+
+
+def once_lines(run_dir: str, submission: str, id_variable: str) -> list[str]:
+    """Return the shell lines that end a script which the scheduler runs a second time under another id.
+
+    A job also leaves its id where that is missing, and does nothing where its run directory was given to a later
+    submission.
+
+    Parameters
+    ----------
+    run_dir
+        The run directory.
+    submission
+        The token of this run, which the script has in it.
+    id_variable
+        The environment variable with the scheduler's id.
+    """
+    own = f".{PROCESS_ID_FILENAME}.$1"
+    # Of "12.server" and "12" alike, the number counts: schedulers are not always consistent there.
+    return [
+        "jfr_mp_is_superfluous() (",
+        f"    cd {quote([run_dir])} || exit 1",
+        f"    if [ ! -s {PROCESS_ID_FILENAME} ]; then",
+        f"        grep -q {quote([submission])} {SUBMIT_SCRIPT} || exit 0",
+        f'        echo "$1" >"{own}" && ln "{own}" {PROCESS_ID_FILENAME}',
+        f'        rm -f "{own}"',
+        "    fi",
+        f'    read -r id <{PROCESS_ID_FILENAME} && [ "${{id%%[!0-9]*}}" != "${{1%%[!0-9]*}}" ]',
+        ") 2>/dev/null",
+        f'if [ -n "${{{id_variable}:-}}" ] && jfr_mp_is_superfluous "${id_variable}"; then',
+        f'    echo "jfr-mp: job ${id_variable} does nothing: another one runs in its place" >&2',
+        "    exit 0",
+        "fi",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jfr_mp.faultpoints import reach
 from jfr_mp.jobdata.outputs import copy_outputs, read_output
 from jfr_mp.jobdata.stores import transfer_store, transfer_store_names
 from jfr_mp.model import JobDoc
@@ -21,4 +22,5 @@ def run(job: JobDoc, services: Services) -> Outcome:
         completion = read_output(directory, store_files=transfer_store_names(jobstore, transfer_config))
         if completion.state is JobState.COMPLETED:
             copy_outputs(jobstore, transfer_store(jobstore, directory, transfer_config), job.db_id)
+            reach("complete.after_copy")
     return completion

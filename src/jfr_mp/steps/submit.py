@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from jfr_mp.faultpoints import reach
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Fail, Outcome, Retry
 from jfr_mp.schedulers import job_script
@@ -24,6 +25,7 @@ def run(job: JobDoc, services: Services) -> Outcome:
     # Opened before the job can write to it: what it says from now on is news.
     services.journal(job.worker)
     submission = manager.submit(script, job.run_dir)
+    reach("submit.after_submit")
     if submission.process_id is None:
         return Retry(submission.error or "the scheduler gave no id")
     return Advance(JobState.SUBMITTED, {"remote.process_id": submission.process_id, "remote.submission": token})

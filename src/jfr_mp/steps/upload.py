@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 
 from jfr_mp.errors import HostError
+from jfr_mp.faultpoints import reach
 from jfr_mp.hosts import BaseHost
 from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, job_path
 from jfr_mp.jobdata.inputs import input_document, resolve_references
@@ -29,10 +30,12 @@ def run(job: JobDoc, services: Services) -> Outcome:
     if job.remote.prerun_cleanup and job.run_dir:
         _remove_earlier_run(host, job.run_dir)
     host.mkdir(run_dir)
+    reach("upload.after_mkdir")
     # What an earlier run left here would be taken for the result, or the submission, of this one.
     host.remove(str(PurePosixPath(run_dir, OUT_FILENAME)))
     forget_submission(host, run_dir)
     host.write(str(PurePosixPath(run_dir, IN_FILENAME)), payload)
+    reach("upload.after_put")
     fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission()}
     return Advance(JobState.UPLOADED, fields)
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import DatabaseError, FlowLockedError, LeaseLost
+from jfr_mp.faultpoints import reach
 from jfr_mp.identity import owner_of_lock
 from jfr_mp.model import utcnow
 from jfr_mp.outcomes import Completion
@@ -91,14 +92,18 @@ def _write(
     with _locked_flow(db, flow_uuid, lock.lock_id, session):
         _check_lease(db, lock, session)
         ready = append(db, job, new_flows, stops, session)
+        reach("complete.after_append")
         if completion.stop_children:
             stop_children(db, job["uuid"], session)
         if completion.stop_jobflow:
             stop_jobflow(db, flow_uuid, session)
         ready = ready_children(db, ended, new_uuids, session) or ready
+        reach("complete.after_children")
         # The flow's state precedes the job's: nobody would compute it again after a death between the two.
         update_flow_state(db, flow_uuid, session, pending={job["_id"]: completion.state})
+        reach("complete.after_flow")
         _write_job(db, lock, completion, session)
+        reach("complete.after_job")
     return ready
 
 
@@ -106,7 +111,7 @@ def _write(
 def _locked_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None) -> Iterator[None]:
     """Hold the flow; within a transaction nobody sees the lock, but whoever wants it too has to wait."""
     flow = {"uuid": uuid}
-    taken = {"$set": {"lock_id": lock_id, "lock_time": utcnow()}}
+    taken = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
     if not db.flows.update_one({**flow, "lock_id": None}, taken, session=session).matched_count:
         _refuse(db, uuid, session)
     try:

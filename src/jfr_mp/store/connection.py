@@ -30,6 +30,7 @@ Doc = dict[str, Any]
 T = TypeVar("T")
 
 PROCESSES_COLLECTION = "jfr_mp_processes"
+LEASES_COLLECTION = "jfr_mp_leases"
 
 
 class QueueDatabase:
@@ -59,11 +60,12 @@ class QueueDatabase:
         self.auxiliary: Collection[Doc] = self.db[project.queue.auxiliary_collection]
         self.batches: Collection[Doc] = self.db[project.queue.batches_collection]
         self.processes: Collection[Doc] = self.db[PROCESSES_COLLECTION]
+        self.leases: Collection[Doc] = self.db[LEASES_COLLECTION]
         #: The ids of the sessions that the registry has for this process.
         self.announced_sessions: set[bytes] = set()
 
     @classmethod
-    def connect(cls, project: Project, *, timeout: float = 10.0) -> Self:
+    def connect(cls, project: Project, *, timeout: float = 8.0) -> Self:
         """Open the queue database of a project and read from it once, so that bad credentials show here.
 
         Parameters

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 from pymongo import ReturnDocument
 
 from jfr_mp.errors import LeaseLost
-from jfr_mp.model import utcnow
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -167,13 +166,15 @@ class MongoLock:
 
     def _locking_update(self) -> Doc | Pipeline:
         update = deepcopy(dict(self.update or {}))
-        update["$set"] = {**update.get("$set", {}), LOCK_ID: self.lock_id, LOCK_TIME: utcnow()}
+        update["$set"] = {**update.get("$set", {}), LOCK_ID: self.lock_id}
         if self.break_lock or not self._sees_locked:
-            return update
+            # The server's clock: how old a lock is must not depend on whose clock is right.
+            return {**update, "$currentDate": {**update.get("$currentDate", {}), LOCK_TIME: True}}
         if set(update) != {"$set"}:
             raise ValueError("only $set can be made to depend on the lock, with `sleep` or `get_locked_doc`")
+        news = {**{key: {"$literal": value} for key, value in update["$set"].items()}, LOCK_TIME: "$$NOW"}
         held = {"$gt": [f"${LOCK_ID}", None]}
-        return [{"$set": {key: {"$cond": [held, f"${key}", {"$literal": new}]} for key, new in update["$set"].items()}}]
+        return [{"$set": {key: {"$cond": [held, f"${key}", new]} for key, new in news.items()}}]
 
     def _projection_with_lock(self) -> Mapping[str, Any] | list[str] | None:
         if not self.projection:

@@ -16,6 +16,7 @@ from pymongo.errors import OperationFailure
 
 from jfr_mp.identity import LOCK_PREFIX
 from jfr_mp.model import Document, Outage, utcnow
+from jfr_mp.store.leases import free_leases
 from jfr_mp.store.locks import UNLOCKED
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class ProcessRecord(Document):
 
 def register(db: QueueDatabase, record: ProcessRecord) -> None:
     """Enter a process; its times are set by the server."""
-    fields = record.model_dump(exclude={"id", "started_on", "heartbeat"})
+    # A process that enters again still has its sessions.
+    fields = {**record.model_dump(exclude={"id", "started_on", "heartbeat"}), "sessions": list(db.announced_sessions)}
     _set(db, record.id, {**_literal(fields), "started_on": _NOW, "heartbeat": _NOW}, upsert=True)
 
 
@@ -94,12 +96,20 @@ def unregister(db: QueueDatabase, owner: str) -> None:
 
 def living(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
     """Return the processes whose last heartbeat is at most `lease_ttl` seconds ago, oldest first."""
-    return _select(db, {"$gte": ["$heartbeat", _ago(lease_ttl)]})
+    return _select(db, {"$gte": ["$heartbeat", seconds_ago(lease_ttl)]})
 
 
 def expired(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
     """Return the processes whose last heartbeat is longer ago: their locks may be freed."""
-    return _select(db, {"$lt": ["$heartbeat", _ago(lease_ttl)]})
+    return _select(db, {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]})
+
+
+def bury(db: QueueDatabase, owner: str, why: str) -> None:
+    """Free the locks and leases of a process and forget it; one that lives on after all can write nothing any more."""
+    if freed := free_locks(db, owner):
+        logger.warning("freed %d locks of %s: %s", freed, owner, why)
+    free_leases(db, owner)
+    unregister(db, owner)
 
 
 def announce_session(db: QueueDatabase, owner: str, session: ClientSession) -> None:
@@ -149,7 +159,8 @@ def _literal(fields: Mapping[str, Any]) -> Doc:
     return {key: {"$literal": value} for key, value in fields.items()}
 
 
-def _ago(seconds: float) -> Doc:
+def seconds_ago(seconds: float) -> Doc:
+    """Return an aggregation expression for a time by the server's clock."""
     return {"$subtract": [_NOW, int(min(seconds, _AGES) * 1000)]}
 
 

@@ -19,6 +19,7 @@ import psutil
 from jfr_mp.errors import AlreadyRunning, JfrMpError, NotInitialised, RunnerLockedError
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
+from jfr_mp.states import Role
 from jfr_mp.store import processes
 from jfr_mp.store.locks import MongoLock
 from jfr_mp.store.processes import ProcessRecord
@@ -104,6 +105,17 @@ def read(db: QueueDatabase) -> Doc | None:
 def clear(db: QueueDatabase) -> None:
     """Empty the document, whoever it belongs to and whoever locks it; for a person who knows that nothing runs."""
     db.auxiliary.update_one(_FILTER, {"$set": {"running_runner": None, "lock_id": None, "lock_time": None}})
+
+
+def ping_data(db: QueueDatabase, master: ProcessRecord) -> Doc:
+    """Return what a ping of a master says; ``jf runner info`` of the peer does not do without."""
+    info = runner_info(db.project)
+    return {
+        "daemon_id": master.id,
+        "runner_id": master.id,
+        "run_options": {role.value: role.value in master.roles for role in Role},
+        **{key: info[key] for key in ("project_name", "hostname", "user", "daemon_dir")},
+    }
 
 
 def ping(db: QueueDatabase, data: Mapping[str, Any] | None = None) -> None:

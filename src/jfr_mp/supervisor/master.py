@@ -276,7 +276,7 @@ class Master:
         if (now := time.monotonic()) < self._chores_due:
             return
         self._chores_due = now + _CHORES_EVERY
-        self._registrar.tell(self.status(), [child.owner for child in self._children if child.owner])
+        self._registrar.tell(self.status())
         for log in [child.log for child in self._children] + ([self._own_log] if self._own_log else []):
             log.rotate()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from jfr_mp.bus.messages import MasterStatus
@@ -19,8 +19,8 @@ class Registry(Protocol):
     def role_gone(self, owner: str) -> None:
         """Free the locks of a role process that has ended, and forget it."""
 
-    def heartbeat(self, status: MasterStatus, owners: Sequence[str]) -> None:
-        """Note that this master and these role processes of it live."""
+    def heartbeat(self, status: MasterStatus) -> None:
+        """Note that this master lives, and how it is."""
 
     def leave(self) -> None:
         """Forget this master."""
@@ -41,7 +41,7 @@ class Registrar:
         self._registry = registry
         self._interval = interval
         self._due: deque[Callable[[], None]] = deque()
-        self._status: tuple[MasterStatus, Sequence[str]] | None = None
+        self._status: MasterStatus | None = None
         self._news = threading.Event()
         self._closing = False
         self._complaint: str | None = None
@@ -52,9 +52,9 @@ class Registrar:
         """Let the locks of a role process that has ended be freed, now and not when its lease runs out."""
         self._add(lambda: self._registry.role_gone(owner))
 
-    def tell(self, status: MasterStatus, owners: Sequence[str]) -> None:
+    def tell(self, status: MasterStatus) -> None:
         """Say what the next heartbeats say."""
-        self._status = (status, owners)
+        self._status = status
 
     def close(self, timeout: float) -> None:
         """Write what is left and let this master be forgotten, in `timeout` seconds at most."""
@@ -82,9 +82,8 @@ class Registrar:
             if not self._write(self._due[0]):
                 return
             self._due.popleft()
-        if self._status is not None and not self._closing:
-            status, owners = self._status
-            self._write(lambda: self._registry.heartbeat(status, owners))
+        if (status := self._status) is not None and not self._closing:
+            self._write(lambda: self._registry.heartbeat(status))
 
     def _write(self, note: Callable[[], None]) -> bool:
         """Do one thing and tell whether it worked; say only what is new about failures."""

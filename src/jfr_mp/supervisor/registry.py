@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import psutil
@@ -18,11 +18,14 @@ from jfr_mp.store import processes, runner_doc
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.processes import ProcessRecord
 from jfr_mp.store.setup import ensure_initialised
+from jfr_mp.store.sweep import Sweeper
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
 
 logger = logging.getLogger(__name__)
+
+_ENDED = "it has ended"
 
 
 class DatabaseRegistry:
@@ -52,6 +55,7 @@ class DatabaseRegistry:
             project=db.project.name,
             state="RUNNING",
         )
+        self._sweeper = Sweeper(db)
         self._ping_due = 0.0
         self._clean_up_due = 0.0
 
@@ -71,24 +75,23 @@ class DatabaseRegistry:
 
     def role_gone(self, owner: str) -> None:
         """Free the locks of a role process that has ended, and forget it."""
-        _bury(self._db, owner)
+        processes.bury(self._db, owner, _ENDED)
 
-    def heartbeat(self, status: MasterStatus, owners: Sequence[str]) -> None:
-        """Note that this master and these role processes of it live.
+    def heartbeat(self, status: MasterStatus) -> None:
+        """Note that this master lives, and see to those that do not.
 
-        The master speaks for its role processes as well: one that is in the middle of a long step says nothing itself,
-        and would lose the lock of its job.
+        Role processes speak for themselves: one that hangs is to lose its locks.
         """
         row, now = status.row(), time.monotonic()
         outages = [outage.model_dump() for outage in status.outages]
         fields = {"state": row["state"], "rows": row["roles"], "outages": outages}
         if not processes.heartbeat(self._db, self._owner, fields):
-            processes.register(self._db, self._record)
-        for owner in owners:
-            processes.heartbeat(self._db, owner)
+            logger.warning("this master was missing in the registry, and enters it again")
+            runner_doc.acquire(self._db, self._record)
+        self._sweeper.sweep()
         if now >= self._ping_due:
             self._ping_due = now + self._db.project.runner.delay_ping_db
-            runner_doc.ping(self._db)
+            runner_doc.ping(self._db, runner_doc.ping_data(self._db, self._record))
         # Role processes of a master that was killed end later than it, when the next one is here already.
         if now >= self._clean_up_due:
             self._clean_up_due = now + self._db.project.jfr_mp.lease_ttl
@@ -106,7 +109,7 @@ def clean_up(db: QueueDatabase) -> None:
     lease_ttl = db.project.jfr_mp.lease_ttl
     for record in [*processes.living(db, lease_ttl), *processes.expired(db, lease_ttl)]:
         if record.host == socket.gethostname() and not process_alive(record.pid, record.create_time):
-            _bury(db, record.id)
+            processes.bury(db, record.id, _ENDED)
 
 
 def clean_up_host(project: Project) -> None:
@@ -150,8 +153,3 @@ def masters_elsewhere(project: Project) -> list[MasterStatus]:
     finally:
         db.close()
 
-
-def _bury(db: QueueDatabase, owner: str) -> None:
-    if freed := processes.free_locks(db, owner):
-        logger.info("freed %d locks of %s, which has ended", freed, owner)
-    processes.unregister(db, owner)

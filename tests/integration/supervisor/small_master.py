@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -36,8 +35,8 @@ class Notebook:
     def role_gone(self, owner: str) -> None:
         self.note("gone", owner)
 
-    def heartbeat(self, status: MasterStatus, owners: Sequence[str]) -> None:
-        self.note("heartbeat", status.state, *owners)
+    def heartbeat(self, status: MasterStatus) -> None:
+        self.note("heartbeat", status.state)
 
     def leave(self) -> None:
         self.note("left")

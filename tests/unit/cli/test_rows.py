@@ -5,8 +5,18 @@ from typing import Any
 
 import pytest
 
-from jfr_mp.cli.rows import Cell, counts_text, details, duration, flow_sheet, job_sheet, megabytes, role_sheet
-from jfr_mp.model import FlowInfo, JobInfo, RemoteInfo
+from jfr_mp.cli.rows import (
+    Cell,
+    counts_text,
+    details,
+    duration,
+    flow_sheet,
+    job_sheet,
+    megabytes,
+    outage_text,
+    role_sheet,
+)
+from jfr_mp.model import FlowInfo, JobInfo, Outage, RemoteInfo
 from jfr_mp.states import FlowState, JobState
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
@@ -134,3 +144,11 @@ def test_details_are_flat_and_leave_out_what_is_not_there() -> None:
 
     assert details(document) == [("state", "READY"), ("remote.process_id", "4"), ("hosts", "a, b")]
     assert ("remote.error", "None") in details(document, show_none=True)
+
+
+def test_an_outage_says_since_when_why_and_when_it_is_tried_next() -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5).astimezone()
+    outage = Outage(host="cluster", since=moment, why="connection refused", next_try=moment + timedelta(minutes=1))
+    assert outage_text(outage) == (
+        "the host of cluster is away since 03:04:05, next try at 03:05:05; its jobs wait: connection refused"
+    )

@@ -1,0 +1,270 @@
+"""One authenticated SSH connection, and how it comes about."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+from paramiko import AutoAddPolicy, Channel, PKey, SFTPClient, SSHClient, Transport
+from paramiko.agent import Agent, AgentKey, AgentRequestHandler
+from paramiko.ssh_exception import (
+    AuthenticationException,
+    BadAuthenticationType,
+    ChannelException,
+    NoValidConnectionsError,
+    SSHException,
+)
+
+from jfr_mp.errors import ConfigError, HostError, HostUnreachable
+from jfr_mp.hosts.known_hosts import KnownHosts
+from jfr_mp.hosts.proxy import ProxyProcess
+from jfr_mp.hosts.ssh_config import Endpoint
+
+# What it has to say arrives as exceptions, too; its own log shows tracebacks for a host that is merely away.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+#: Seconds for the host to judge a login: directories of users can be slow.
+_LOGIN_TIMEOUT = 30.0
+
+
+class Connection(Protocol):
+    """What the rest of `hosts` needs of a connection, whoever has logged in and in whichever process."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the connection is open, as far as is known."""
+
+    def open_session(self) -> Channel:
+        """Open a channel for one command."""
+
+    def open_sftp(self) -> SFTPClient:
+        """Open a channel for files; HostError where the host offers no SFTP."""
+
+    def close(self) -> None:
+        """Close the connection with everything that is open on it. Never waits long."""
+
+
+class SshConnection:
+    """A connection of this process.
+
+    Parameters
+    ----------
+    endpoint
+        Where it goes.
+    client
+        Logged in there.
+    below
+        What the connection stands on, closed after it.
+    """
+
+    def __init__(self, endpoint: Endpoint, client: SSHClient, below: ExitStack) -> None:
+        self._endpoint = endpoint
+        self._client = client
+        self._below = below
+        self._closing = threading.Lock()
+        transport = client.get_transport()
+        assert transport is not None
+        self.transport = transport
+        transport.set_keepalive(endpoint.keepalive)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the connection is open, as far as is known."""
+        return self.transport.is_active()
+
+    def open_session(self) -> Channel:
+        """Open a channel for one command, which may use the SSH agent where that is wanted."""
+        try:
+            channel = self.transport.open_session()
+        except ChannelException as error:
+            raise HostError(f"{self._endpoint}: the host allows no further session: {error}") from error
+        if self._endpoint.forward_agent:
+            AgentRequestHandler(channel)
+        return channel
+
+    def open_sftp(self) -> SFTPClient:
+        """Open a channel for files."""
+        try:
+            client = SFTPClient.from_transport(self.transport)
+        except SSHException as error:
+            if not self.is_alive:
+                raise
+            raise HostError(
+                f"{self._endpoint}: the host offers no SFTP ({error}): a worker of type 'separated_transfer' can send "
+                "the files through another host",
+                permanent=True,
+            ) from error
+        assert client is not None
+        return client
+
+    def close(self) -> None:
+        """Close the connection and what it stands on."""
+        with self._closing:
+            self._client.close()
+            self._below.close()
+
+
+def connect(endpoint: Endpoint, known_hosts: Path | None) -> SshConnection:
+    """Connect and log in, through gateways where there are any.
+
+    Parameters
+    ----------
+    endpoint
+        Where to.
+    known_hosts
+        Where the keys of new hosts are recorded; None to refuse new hosts.
+
+    Raises
+    ------
+    HostUnreachable
+        Not possible now; says why in one line.
+    ConfigError
+        The project file asks for something that does not exist.
+    """
+    with ExitStack() as below:
+        sock = _reach(endpoint, known_hosts, below)
+        client = _log_in(endpoint, sock, KnownHosts(endpoint.known_hosts, known_hosts))
+        return SshConnection(endpoint, client, below.pop_all())
+
+
+def _reach(endpoint: Endpoint, known_hosts: Path | None, below: ExitStack) -> Any:
+    """Return something like a socket that leads to the host."""
+    address = (endpoint.host, endpoint.port)
+    try:
+        if endpoint.gateway:
+            gateway = connect(endpoint.gateway, known_hosts)
+            below.callback(gateway.close)
+            return gateway.transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=endpoint.timeout)
+        if endpoint.proxy_command:
+            proxy = ProxyProcess(endpoint.proxy_command)
+            below.callback(proxy.close)
+            return proxy.socket
+        sock = socket.create_connection(address, timeout=endpoint.timeout)
+        below.callback(sock.close)
+        # Small requests must not wait for the acknowledgment of those before them.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+    except socket.gaierror as error:
+        raise HostUnreachable(f"{endpoint}: there is no host of that name ({error.strerror})") from error
+    except TimeoutError as error:
+        raise HostUnreachable(f"{endpoint}: no answer within {endpoint.timeout:g} s") from error
+    except ChannelException as error:
+        raise HostUnreachable(f"{endpoint}: the gateway {endpoint.gateway} cannot reach it: {error.text}") from error
+    except (OSError, SSHException, EOFError) as error:
+        raise HostUnreachable(f"{endpoint}: {_text(error)}") from error
+
+
+def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts) -> SSHClient:
+    """Verify the host and log in."""
+
+    class Policy(AutoAddPolicy):
+        """Asks us; paramiko's own table of host keys stays empty."""
+
+        def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+            known_hosts.verify(endpoint.key_name, key, record=endpoint.record_new_keys)
+
+    def transport(sock: Any, **options: Any) -> Transport:
+        """Ask the host for a key of a type that we know."""
+        made = Transport(sock, **options)
+        security = made.get_security_options()
+        known = set(known_hosts.key_types(endpoint.key_name))
+        security.key_types = sorted(security.key_types, key=lambda kind: _plain(kind) not in known)
+        return made
+
+    client = SSHClient()
+    client.set_missing_host_key_policy(Policy())
+    try:
+        client.connect(endpoint.host, sock=sock, transport_factory=transport, **_arguments(endpoint))
+    except BaseException as error:
+        client.close()
+        if isinstance(error, AuthenticationException):
+            raise HostUnreachable(_refusal(endpoint, error)) from error
+        if isinstance(error, (SSHException, OSError, EOFError, ValueError)):
+            # Without any key that could be tried, paramiko raises no AuthenticationException.
+            refused = "authentication" in str(error) or "private key" in str(error)
+            why = _refusal(endpoint, error) if refused else f"{endpoint}: no connection: {_text(error)}"
+            raise HostUnreachable(why) from error
+        raise
+    return client
+
+
+def _arguments(endpoint: Endpoint) -> dict[str, Any]:
+    """Return what paramiko is to log in with."""
+    unknown = set(endpoint.options) - set(inspect.signature(SSHClient.connect).parameters)
+    if unknown:
+        raise ConfigError(f"connect_kwargs of {endpoint}: paramiko's SSHClient.connect has no {sorted(unknown)[0]!r}")
+    for path in endpoint.key_files:
+        if not path.exists():
+            raise HostUnreachable(f"{endpoint}: there is no key file {path}")
+    return {
+        "port": endpoint.port,
+        "username": endpoint.user,
+        "password": endpoint.password,
+        "passphrase": endpoint.passphrase,
+        "pkey": None if endpoint.use_agent else _agent_key(endpoint),
+        "key_filename": [str(path) for path in endpoint.key_files],
+        "allow_agent": endpoint.use_agent,
+        "look_for_keys": endpoint.use_default_keys,
+        "timeout": endpoint.timeout,
+        "banner_timeout": endpoint.timeout,
+        "auth_timeout": max(_LOGIN_TIMEOUT, endpoint.timeout),
+        "channel_timeout": max(_LOGIN_TIMEOUT, endpoint.timeout),
+        **endpoint.options,
+    }
+
+
+def _agent_key(endpoint: Endpoint) -> AgentKey | None:
+    """Return the first key file's key that the SSH agent holds: with IdentitiesOnly, it may use those alone."""
+    public = [path.with_name(f"{path.name}.pub") for path in endpoint.key_files]
+    wanted = [path.read_text().split()[1] for path in public if path.exists()]
+    held = {key.get_base64(): key for key in Agent().get_keys()} if wanted else {}
+    return next((held[key] for key in wanted if key in held), None)
+
+
+def _refusal(endpoint: Endpoint, error: Exception) -> str:
+    """Say what was tried in vain."""
+    tried = []
+    for path in endpoint.key_files:
+        fault = _key_fault(path, endpoint.passphrase or endpoint.password)
+        tried.append(f"key {path}" + (f" ({fault})" if fault else ""))
+    if endpoint.use_agent:
+        tried.append(f"{len(Agent().get_keys()) or 'no'} keys of the SSH agent")
+    if endpoint.use_default_keys:
+        tried.append("the usual keys in ~/.ssh")
+    if endpoint.password:
+        tried.append("the password")
+    allowed = f"; it accepts {', '.join(error.allowed_types)}" if isinstance(error, BadAuthenticationType) else ""
+    return f"{endpoint}: login refused{allowed}; tried {', '.join(tried) or 'nothing'}"
+
+
+def _key_fault(path: Path, passphrase: str | None) -> str | None:
+    """Tell why a key file cannot be used, or None."""
+    try:
+        PKey.from_path(path, passphrase.encode() if passphrase else None)  # type: ignore[arg-type]
+    except TypeError:
+        return "needs a passphrase" if not passphrase else None
+    except (ValueError, SSHException) as error:
+        return "wrong passphrase" if passphrase and "assphrase" in _text(error) + str(error) else _text(error)
+    except OSError as error:
+        return error.strerror
+    return None
+
+
+def _plain(kind: str) -> str:
+    """Return the type of key that known_hosts has for an algorithm."""
+    return "ssh-rsa" if kind.startswith("rsa-sha2-") else kind
+
+
+def _text(error: BaseException) -> str:
+    """Return one line about an error."""
+    if isinstance(error, NoValidConnectionsError):
+        error = next(iter(error.errors.values()))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,125 @@
+"""Processes that are killed in the middle of the work: replaced at once, nothing lost, nothing run twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from jfr_mp.errors import ExitCode
+from tests.support.jobs import ledger_lines
+from tests.support.processes import is_alive, wait_gone
+from tests.support.user import Submitted, User, all_pids
+from tests.support.waiting import wait_until
+
+#: Seconds from the death of a role process to the start of the next.
+REPLACED_WITHIN = 2.0
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def submit_load(user: User, ledger: Path, number: int) -> Submitted:
+    """Submit independent jobs that sign a ledger, and a chain that does."""
+    one_by_one = f"Flow([writes_ledger({str(ledger)!r}, str(n)) for n in range({number})])"
+    return user.submit(f"Flow([{one_by_one}, chain(3, {str(ledger)!r})], order='auto')")
+
+
+def expected_lines(number: int) -> list[str]:
+    """Return what the ledger of such a load holds at the end."""
+    return sorted([*map(str, range(number)), "link-0", "link-1", "link-2"])
+
+
+def some_are_done(flow: Submitted) -> bool:
+    """Tell whether the work is in full swing."""
+    return "COMPLETED" in flow.states
+
+
+@pytest.fixture
+def working(user: User) -> User:
+    """A user whose master runs, for jobs that come two at a time."""
+    user.project.document["workers"]["local"]["max_jobs"] = 2
+    user.project.rewrite(runner={"delay_check_run_status": 2})
+    user.start()
+    return user
+
+
+@pytest.mark.parametrize("role", ["checkout", "transfer", "queue", "complete"])
+def test_a_role_that_is_killed_is_replaced_and_nothing_is_lost(working: User, tmp_path: Path, role: str) -> None:
+    # Given a master with a lot to do
+    ledger, name = tmp_path / "ledger", f"{role}-1"
+    flow = submit_load(working, ledger, 8)
+    wait_until(lambda: some_are_done(flow), 60, "the first jobs")
+    killed = working.role(name)["pid"]
+
+    # When one of its role processes is killed
+    os.kill(killed, signal.SIGKILL)
+    died = datetime.now().timestamp()
+
+    # Then another is in its place within two seconds, by the clock of the system
+    row = wait_until(lambda: successor(working, name, killed), 20, f"another process for {name}") or {}
+    assert psutil.Process(row["pid"]).create_time() - died < REPLACED_WITHIN
+    assert row["restarts"] == 1
+
+    # And all jobs are completed, each run once, without anybody's help
+    flow.wait_for("COMPLETED", timeout=120)
+    assert set(flow.states) == {"COMPLETED"}
+    assert ledger_lines(ledger) == expected_lines(8)
+    assert working.role(name)["state"] == "RUNNING"
+    assert working.project.db.jobs.count_documents({"lock_id": {"$ne": None}}) == 0
+
+
+def successor(user: User, name: str, killed: int) -> dict[str, Any] | None:
+    """Return the status row of the process that follows one that was killed, or None while there is none."""
+    row = user.role(name)
+    return row if row["pid"] not in (None, killed) else None
+
+
+def test_a_master_that_is_killed_takes_its_roles_along_and_start_works_at_once(working: User, tmp_path: Path) -> None:
+    # Given a master with a lot to do
+    ledger = tmp_path / "ledger"
+    flow = submit_load(working, ledger, 8)
+    wait_until(lambda: some_are_done(flow), 60, "the first jobs")
+    (master,) = working.masters()
+    roles = [pid for pid in all_pids([master]) if pid != master["pid"]]
+
+    # When it is killed, and another one is started at once
+    os.kill(master["pid"], signal.SIGKILL)
+    again = working.start()
+
+    # Then its roles have finished the steps in hand and ended by themselves
+    wait_gone(roles, timeout=30)
+    assert "the master has gone" in working.log("queue-1")
+    assert [found["pid"] for found in working.masters()] == [again["pid"]]
+
+    # And all jobs are completed, each run once
+    flow.wait_for("COMPLETED", timeout=120)
+    assert set(flow.states) == {"COMPLETED"}
+    assert ledger_lines(ledger) == expected_lines(8)
+
+
+def test_roles_end_after_their_master_even_when_nobody_starts_another(user: User, tmp_path: Path) -> None:
+    # Given a master and a job that runs
+    gate, ledger = tmp_path / "gate", tmp_path / "ledger"
+    master = user.start()
+    flow = user.submit(f"waits_for({str(gate)!r}, 1, {str(ledger)!r})")
+    job = flow.wait_for_job("RUNNING")
+
+    # When the master is killed
+    os.kill(master["pid"], signal.SIGKILL)
+
+    # Then nothing of it is left, no lock either, and the job runs on
+    wait_gone(all_pids([master]), timeout=30)
+    assert user.json("status", code=ExitCode.NOT_RUNNING)["masters"] == []
+    assert user.project.db.jobs.count_documents({"lock_id": {"$ne": None}}) == 0
+    assert is_alive(int(job["remote"]["process_id"]))
+
+    # And one process is enough to complete it
+    gate.touch()
+    user.ok("run", "--ticks", "8")
+    assert flow.wait_for("COMPLETED").outputs == [1]
+    assert ledger_lines(ledger) == ["1"]

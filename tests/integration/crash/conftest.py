@@ -1,0 +1,139 @@
+"""Deployments on two machines, in which a test can make any process die, stop or see an error at a named place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jfr_mp import faultpoints, submit_flow
+from jfr_mp.hosts.quoting import quote
+from tests.support.jobs import ledger_lines
+from tests.support.ledger_jobs import SIGNATURES, dynamic_flow
+from tests.support.mongod import Mongod
+from tests.support.processes import ROOT, Processes, is_alive, run
+from tests.support.projects import ProjectFactory, TestProject
+from tests.support.user import summary
+from tests.support.waiting import wait_until
+
+#: Seconds.
+LEASE_TTL = 2.0
+
+_OPTIONS = {"lease_ttl": LEASE_TTL, "heartbeat_interval": 0.4, "probe_interval": 0.2}
+_RUNNER = {"delay_check_run_status": 1, "delta_retry": [0, 0, 0]}
+#: The worker command; see there.
+_ZYGOTE = [sys.executable, str(ROOT / "tests" / "support" / "zygote.py")]
+
+Doc = dict[str, Any]
+
+
+@dataclass
+class Deployment:
+    """Masters of one project on machines that differ in their host name.
+
+    Parameters
+    ----------
+    project
+        What they work on.
+    directory
+        Where faults and ledgers are.
+    """
+
+    project: TestProject
+    directory: Path
+    flows: int = field(default=0, init=False)
+
+    def start(self, host: str) -> None:
+        """Start a master with all roles on another machine, as far as its host name goes."""
+        script = f"hostname {host} && exec jfr-mp start"
+        done = run(["unshare", "--uts", "sh", "-c", script], env=self.project.env, timeout=90)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def arm(self, point: str, action: str) -> None:
+        """Let the next process that reaches a point do what `action` says."""
+        # By a rename: a process could read the file before its content is there.
+        ready = self.directory / "faults" / f"new {point}"
+        ready.write_text(action)
+        ready.rename(self.directory / "faults" / point)
+
+    def wait_struck(self, point: str) -> int:
+        """Wait until a process has reached a point that was armed, and return its pid."""
+        taken = wait_until(
+            lambda: list((self.directory / "faults").glob(f"{point}.*")), 30, f"a process at {point}\n{self.jobs()}"
+        )
+        (path,) = taken
+        path.unlink()
+        return int(path.suffix[1:])
+
+    def submit(self) -> Path:
+        """Submit a flow, and return its ledger."""
+        self.flows += 1
+        ledger = self.directory / f"ledger {self.flows}"
+        submit_flow(dynamic_flow(ledger), worker="local")
+        return ledger
+
+    def registered(self) -> dict[int, Doc]:
+        """Return the entries of the registry by pid."""
+        return {record["pid"]: record for record in self.project.db.jfr_mp_processes.find()}
+
+    def jobs(self) -> str:
+        """Return what to look at when something never comes."""
+        return summary(self.project.db.jobs.find({"state": {"$ne": "COMPLETED"}}))
+
+    def assert_all_is_well(self, ledger: Path) -> None:
+        """Wait until all flows have ended, and find each job run once and nothing left behind."""
+        db = self.project.db
+        open_jobs, open_flows = {"state": {"$ne": "COMPLETED"}}, {"state": {"$ne": "COMPLETED"}}
+        try:
+            wait_until(lambda: not db.jobs.find_one(open_jobs) and not db.flows.find_one(open_flows), 40, "the end")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.jobs()}") from None
+        assert ledger_lines(ledger) == SIGNATURES
+        assert db.jobs.count_documents({"job.hosts": db.flows.find_one(sort=[("_id", -1)])["uuid"]}) == 5  # type: ignore[index]
+        wait_until(lambda: not self.locked(), 2 * LEASE_TTL, "the end of all locks")
+        wait_until(lambda: all(map(is_alive, self.registered())), 2 * LEASE_TTL, "a registry of living processes")
+
+    def locked(self) -> list[Doc]:
+        """Return the documents that are locked."""
+        db = self.project.db
+        return [document for each in (db.jobs, db.flows, db.jf_auxiliary) for document in each.find({"lock_id": {"$ne": None}})]
+
+
+def resume(pid: int) -> None:
+    """Let a stopped process go on."""
+    os.kill(pid, signal.SIGCONT)
+
+
+Deploy = Callable[[Mongod], Deployment]
+
+
+@pytest.fixture(scope="module")
+def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
+    """Call it with a server to get a deployment without masters; all of them end with the module."""
+    with ExitStack() as stack:
+
+        def make(server: Mongod) -> Deployment:
+            directory = tmp_path_factory.mktemp("crash")
+            (directory / "faults").mkdir()
+            monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+            monkeypatch.setenv(faultpoints.VARIABLE, str(directory / "faults"))
+            socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jfr-mp-")), "zygote")
+            factory = ProjectFactory(directory, monkeypatch, server)
+            stack.callback(factory.remove)
+            worker = {"execution_cmd": quote([*_ZYGOTE, "run", str(socket), "{}"])}
+            project = factory("crash", metadata={"jfr_mp": _OPTIONS}, runner=_RUNNER, worker=worker)
+            jobs = Processes(directory)
+            stack.callback(jobs.end_all)
+            jobs.start([*_ZYGOTE, "serve", str(socket)], env=project.env)
+            wait_until(socket.exists, 30, "the process that runs the jobs")
+            return Deployment(project, directory)
+
+        yield make

@@ -1,0 +1,40 @@
+"""A small flow with everything that a completion can do; each execution of a job signs a ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jobflow import Flow, Response, job
+
+from tests.support.jobs import sign
+
+#: What the ledger holds, sorted, when each job of `dynamic_flow` ran once.
+SIGNATURES = ["child", "detour", "detoured", "replaced", "replacement"]
+
+
+@job
+def signs(ledger: str, name: str, after: Any = None) -> str:
+    """Sign."""
+    sign(ledger, name)
+    return name
+
+
+@job
+def is_replaced(ledger: str) -> Response[Any]:
+    """Sign, and be replaced."""
+    sign(ledger, "replaced")
+    return Response(replace=signs(ledger, "replacement"))
+
+
+@job
+def detours(ledger: str) -> Response[Any]:
+    """Sign, and let another job run before the children of this one."""
+    sign(ledger, "detoured")
+    return Response(output="detoured", detour=Flow([signs(ledger, "detour")]))
+
+
+def dynamic_flow(ledger: Path) -> Flow:
+    """Return a flow of a job that is replaced, a job with a detour, and a child of both."""
+    replaced, detoured = is_replaced(str(ledger)), detours(str(ledger))
+    return Flow([replaced, detoured, signs(str(ledger), "child", [replaced.output, detoured.output])])

@@ -1,0 +1,389 @@
+"""Real OpenSSH servers on the loopback interface, in throwaway directories, that leave the user's files alone."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.processes import free_port, wait_gone
+from tests.support.waiting import wait_until
+
+SSHD = "/usr/sbin/sshd"
+HOST = "127.0.0.1"
+
+_CONFIG = """\
+Port {port}
+ListenAddress {host}
+HostKey {directory}/host_ed25519
+PidFile {directory}/sshd.pid
+AuthorizedKeysFile {directory}/authorized_keys
+StrictModes no
+PermitRootLogin yes
+AllowTcpForwarding yes
+AllowAgentForwarding yes
+PrintMotd no
+PrintLastLog no
+UseDNS no
+MaxStartups 200:30:400
+LogLevel VERBOSE
+AcceptEnv JFR_MP_TEST_*
+SetEnv {environment}
+Subsystem sftp internal-sftp
+"""
+_PUBLIC_KEY = """\
+UsePAM no
+PubkeyAuthentication yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+"""
+#: sshd asks the PAM service of its own program name. Ours asks for a secret and looks whether a file has it.
+_PAM = """\
+auth required pam_exec.so quiet expose_authtok {directory}/check_secret
+account required pam_permit.so
+session required pam_permit.so
+"""
+_CHECK_SECRET = """\
+#!/bin/sh
+secret=$(tr -d '\\0')
+grep -qxF -- "$secret" '{directory}/secrets' || exit 1
+if test -e '{directory}/once'; then
+    grep -vxF -- "$secret" '{directory}/secrets' > '{directory}/secrets.left'
+    mv '{directory}/secrets.left' '{directory}/secrets'
+fi
+"""
+
+
+def make_key(path: Path, passphrase: str = "") -> Path:
+    """Make a private key, and the public one beside it."""
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", path.name, "-f", str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return path
+
+
+class Sshd:
+    """An sshd that can be stopped, killed and started again on the same port with the same host key.
+
+    Parameters
+    ----------
+    directory
+        For its configuration, its log and the HOME of those who log in.
+    config
+        Further lines of its configuration.
+    environment
+        Variables that its sessions have.
+    prefix
+        A command that runs the server, for instance in a network namespace.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        config: str = _PUBLIC_KEY,
+        environment: Mapping[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
+        self.directory = directory
+        self.host = HOST
+        self.port = free_port()
+        self.user = getpass.getuser()
+        self.home = directory / "home"
+        self.program = SSHD
+        self._prefix = prefix
+        self._process: subprocess.Popen[bytes] | None = None
+        self.home.mkdir(parents=True)
+        self.key = make_key(directory / "client_ed25519")
+        self.host_key = make_key(directory / "host_ed25519")
+        self.authorize(self.key)
+        variables = {"HOME": str(self.home), **(environment or {})}
+        heading = _CONFIG.format(
+            port=self.port,
+            host=HOST,
+            directory=directory,
+            environment=" ".join(f'"{name}={value}"' for name, value in variables.items()),
+        )
+        (directory / "sshd_config").write_text(heading + config)
+
+    @property
+    def log(self) -> str:
+        """What the server has logged."""
+        path = self.directory / "sshd.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def logins(self) -> int:
+        """How often somebody has logged in."""
+        return self.log.count("Accepted ")
+
+    @property
+    def pid(self) -> int:
+        """The pid of the running server."""
+        assert self._process is not None, "this sshd is stopped"
+        return self._process.pid
+
+    @property
+    def sessions(self) -> list[psutil.Process]:
+        """The processes that serve those who are logged in, and what runs there."""
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def worker(self, work_dir: Path, **fields: Any) -> dict[str, Any]:
+        """Return a remote worker on this server, as a project file has it."""
+        login = {"host": self.host, "port": self.port, "user": self.user, "key_filename": str(self.key)}
+        return {"type": "remote", "scheduler_type": "shell", "work_dir": str(work_dir), **login, **fields}
+
+    def authorize(self, *keys: Path) -> None:
+        """Let the owners of these keys in, and nobody else."""
+        lines = [key.with_name(f"{key.name}.pub").read_text() for key in keys]
+        (self.directory / "authorized_keys").write_text("".join(lines))
+
+    def change_host_key(self) -> None:
+        """Have another host key from the next start on."""
+        for path in (self.host_key, self.host_key.with_name(f"{self.host_key.name}.pub")):
+            path.unlink()
+        make_key(self.host_key)
+
+    def known_hosts_line(self) -> str:
+        """Return the line of known_hosts for this server."""
+        kind, key, *_ = self.host_key.with_name(f"{self.host_key.name}.pub").read_text().split()
+        return f"[{self.host}]:{self.port} {kind} {key}\n"
+
+    def start(self) -> None:
+        """Start the server and return when it listens."""
+        assert self._process is None, "this sshd runs already"
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self._process = subprocess.Popen(
+            [*self._prefix, *self.command("-D")],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for pytest
+        )
+        wait_until(self._listens, 20, f"sshd on port {self.port}")
+
+    def command(self, mode: str) -> list[str]:
+        """Return the command of the server, whose program has to be an absolute path."""
+        return [self.program, mode, "-f", str(self.directory / "sshd_config"), "-E", str(self.directory / "sshd.log")]
+
+    def kill(self) -> None:
+        """Die as in a crash, with all sessions; what they run goes on."""
+        if self._process is not None:
+            servers = [process for process in self._family() if "sshd" in process.name()]
+            for process in servers:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait()
+            self._process = None
+            wait_gone(process.pid for process in servers)
+
+    def stop(self) -> None:
+        """End the server and all that runs in its sessions."""
+        if self._process is not None:
+            family = self._family()
+            for process in family:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait()
+            self._process = None
+            wait_gone(process.pid for process in family)
+
+    def _family(self) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            return [psutil.Process(self.pid), *self.sessions]
+        return []
+
+    def _listens(self) -> bool:
+        if self._process is not None and self._process.poll() is not None:
+            raise RuntimeError(f"sshd ended with exit code {self._process.returncode}:\n{self.log[-2000:]}")
+        return f"Server listening on {HOST} port {self.port}" in self.log if self._prefix else can_connect(self.port)
+
+
+class SecretSshd(Sshd):
+    """An sshd that lets in whoever knows a secret instead of a key. It needs root, for a PAM service of its own.
+
+    Parameters
+    ----------
+    directory
+        As for `Sshd`.
+    secrets
+        The passwords that are right.
+    interactive
+        Whether the secret is asked for by keyboard-interactive, rather than by password.
+    once
+        Whether each secret is right once only, as one-time passwords are.
+    """
+
+    def __init__(self, directory: Path, *passwords: str, interactive: bool = False, once: bool = False) -> None:
+        config = (
+            "UsePAM yes\nPubkeyAuthentication no\n"
+            f"PasswordAuthentication {'no' if interactive else 'yes'}\n"
+            f"KbdInteractiveAuthentication {'yes' if interactive else 'no'}\n"
+        )
+        super().__init__(directory, config=config)
+        check = directory / "check_secret"
+        check.write_text(_CHECK_SECRET.format(directory=directory))
+        check.chmod(0o755)
+        (directory / "secrets").write_text("".join(f"{password}\n" for password in passwords))
+        if once:
+            (directory / "once").touch()
+        program = directory / f"jfr-mp-test-sshd-{secrets.token_hex(4)}"
+        program.symlink_to(SSHD)
+        self.program = str(program)
+        self._service = Path("/etc/pam.d", program.name)
+
+    def start(self) -> None:
+        """Start the server and return when it listens."""
+        self._service.write_text(_PAM.format(directory=self.directory))
+        super().start()
+
+    def stop(self) -> None:
+        """End the server."""
+        super().stop()
+        self._service.unlink(missing_ok=True)
+
+
+class Namespace:
+    """A network of its own, with a loopback interface and nothing else; it needs root."""
+
+    def __init__(self) -> None:
+        script = "hostname localhost && ip link set lo up && ip addr add 127.0.0.2/8 dev lo && echo up && exec sleep inf"
+        self._process = subprocess.Popen(
+            ["unshare", "-n", "-u", "/bin/sh", "-c", script],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        with self._process.stdout:
+            assert self._process.stdout.readline() == b"up\n", "no network namespace could be made"
+
+    @property
+    def enter(self) -> tuple[str, ...]:
+        """What stands before a command that is to run there."""
+        return ("nsenter", "-t", str(self._process.pid), "-n", "-u")
+
+    def close(self) -> None:
+        """Give it up."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Gateway(Sshd):
+    """An sshd that listens on the ordinary loopback interface and whose sessions are in a namespace.
+
+    Parameters
+    ----------
+    directory
+        As for `Sshd`.
+    namespace
+        Where the hosts are that can be reached through it.
+    """
+
+    def __init__(self, directory: Path, namespace: Namespace) -> None:
+        super().__init__(directory)
+        self._namespace = namespace
+        self._listener: socket.socket | None = None
+        self._servers: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Listen."""
+        self._listener = socket.create_server((HOST, self.port))
+        threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Listen no more, and end all sessions."""
+        if self._listener is not None:
+            # Closing alone does not wake the thread that waits there.
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            self._listener = None
+        for server in self._servers:
+            with suppress(psutil.NoSuchProcess):
+                for process in psutil.Process(server.pid).children(recursive=True):
+                    process.kill()
+            server.kill()
+            server.wait()
+        self._servers.clear()
+
+    kill = stop
+
+    def _serve(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                accepted, _ = listener.accept()
+            except OSError:
+                return
+            with accepted:
+                self._servers.append(
+                    subprocess.Popen(
+                        [*self._namespace.enter, *self.command("-i")],
+                        stdin=accepted.fileno(),
+                        stdout=accepted.fileno(),
+                        start_new_session=True,
+                    )
+                )
+
+
+class Agent:
+    """An SSH agent.
+
+    Parameters
+    ----------
+    directory
+        For its socket.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.socket = directory / "agent.sock"
+        self._process = subprocess.Popen(
+            ["ssh-agent", "-D", "-a", str(self.socket)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_until(self.socket.exists, 20, "the SSH agent")
+
+    def add(self, key: Path) -> None:
+        """Hold a key that has no passphrase."""
+        environment = {**os.environ, "SSH_AUTH_SOCK": str(self.socket)}
+        subprocess.run(["ssh-add", "-q", str(key)], env=environment, check=True, stdin=subprocess.DEVNULL)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait()
+
+
+def can_connect(port: int) -> bool:
+    """Tell whether somebody listens on a port."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Lend the port of a server that accepts and never says a word."""
+    with socket.create_server((HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        yield port
+
+
+def running(server: Sshd) -> Iterator[Sshd]:
+    """Start a server for as long as a fixture lives."""
+    assert shutil.which(SSHD), f"{SSHD} is missing: scripts/test installs it (Debian: openssh-server)"
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
