@@ -53,7 +53,7 @@ def _of_every_step(step: Step) -> tuple[FaultPoint, ...]:
 
 
 _INSIDE_OF_STEPS = (
-    FaultPoint("upload.after_mkdir", "the run directory is there, the input is not"),
+    FaultPoint("upload.before_put", "the input is made, nothing of it is on the worker"),
     FaultPoint("upload.after_put", "the input is there"),
     FaultPoint("submit.after_submit", "the scheduler has the job, we have not written its id"),
     FaultPoint("download.after_get", "the output is here", remote=True),

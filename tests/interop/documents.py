@@ -41,9 +41,15 @@ def flows_of(project: TestProject) -> dict[str, Doc]:
     return {flow["name"]: _flow(project, flow) for flow in project.db.flows.find()}
 
 
-def states_of(project: TestProject) -> dict[str, str]:
-    """Return the states of the jobs by name and index."""
-    return {f"{job['job']['name']} {job['index']}": job["state"] for job in project.db.jobs.find()}
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Return where two documents differ, one line each: the place, what we have there, and what they have."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return [
+            line
+            for key in sorted({*ours, *theirs})
+            for line in differences(ours.get(key, "nothing"), theirs.get(key, "nothing"), f"{path}/{key}")
+        ]
+    return [] if ours == theirs else [f"{path}: {ours!r} instead of {theirs!r}"]
 
 
 def _flow(project: TestProject, flow: Doc) -> Doc:

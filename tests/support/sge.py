@@ -156,7 +156,12 @@ class GridEngine:
 
 def _changed(text: str, changes: Mapping[str, str]) -> str:
     """Return a configuration of lines ``name value`` with other values."""
-    return re.sub(r"^(\w+)( +).*$", lambda line: f"{line[1]} {changes[line[1]]}" if line[1] in changes else line[0], text, flags=re.MULTILINE)
+    return re.sub(
+        r"^(\w+)( +).*$",
+        lambda line: f"{line[1]} {changes[line[1]]}" if line[1] in changes else line[0],
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 def _bootstrap(root: Path) -> str:

@@ -1,7 +1,7 @@
 """A real Slurm on this machine: a controller, one node with 64 pretended CPUs, and a munge of its own.
 
-Nothing is in /etc, nothing listens but on the loopback interface. Partitions: `main`; `short`, whose jobs are ended after
-a minute; `down`, where they wait for ever. A job that has ended is forgotten after a few seconds, as on busy sites.
+Nothing is in /etc, nothing listens but on the loopback interface. Partitions: `main`; `short`, whose jobs are ended
+after a minute; `down`, where they wait for ever. An ended job is forgotten after a few seconds, as on busy sites.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Slurm:
         """Start all daemons and return when the node takes jobs."""
         munge = self.directory / "munge"
         files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-        self._start("munged", "--foreground", *(f"--{option}={munge / name}" for option, name in files.items()))
+        # The directories of pytest are for their owner alone; munge thinks of other users.
+        self._start("munged", "--foreground", "--force", *(f"--{option}={munge / name}" for option, name in files.items()))
         wait_until((munge / "socket").exists, 10, "the socket of munge")
         self.start_controller()
         self._start("slurmd", "-D", "-f", self.env["SLURM_CONF"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -50,6 +51,7 @@ KbdInteractiveAuthentication no
 #: sshd asks the PAM service of its own program name. Ours asks for a secret and looks whether a file has it.
 _PAM = """\
 auth required pam_exec.so quiet expose_authtok {directory}/check_secret
+auth required pam_permit.so
 account required pam_permit.so
 session required pam_permit.so
 """
@@ -124,7 +126,7 @@ class Sshd:
     @property
     def logins(self) -> int:
         """How often somebody has logged in."""
-        return self.log.count("Accepted ")
+        return len(re.findall(r"Accepted \S+ for ", self.log))
 
     @property
     def pid(self) -> int:
@@ -214,8 +216,8 @@ class SecretSshd(Sshd):
     ----------
     directory
         As for `Sshd`.
-    secrets
-        The passwords that are right.
+    passwords
+        Those that are right.
     interactive
         Whether the secret is asked for by keyboard-interactive, rather than by password.
     once
@@ -255,7 +257,9 @@ class Namespace:
     """A network of its own, with a loopback interface and nothing else; it needs root."""
 
     def __init__(self) -> None:
-        script = "hostname localhost && ip link set lo up && ip addr add 127.0.0.2/8 dev lo && echo up && exec sleep inf"
+        script = (
+            "hostname localhost && ip link set lo up && ip addr add 127.0.0.2/8 dev lo && echo up && exec sleep inf"
+        )
         self._process = subprocess.Popen(
             ["unshare", "-n", "-u", "/bin/sh", "-c", script],
             stdin=subprocess.DEVNULL,

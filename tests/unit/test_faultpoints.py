@@ -29,7 +29,7 @@ def test_an_error_happens_once(tmp_path: Path) -> None:
     (tmp_path / "upload.after_put").write_text("error")
 
     # When it is reached several times, and another one before
-    faults.reach("upload.after_mkdir")
+    faults.reach("upload.before_put")
     with pytest.raises(InjectedFault, match="the input is there"):
         faults.reach("upload.after_put")
     faults.reach("upload.after_put")

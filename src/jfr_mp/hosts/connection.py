@@ -6,14 +6,16 @@ import inspect
 import logging
 import socket
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 from paramiko import AutoAddPolicy, Channel, PKey, SFTPClient, SSHClient, Transport
 from paramiko.agent import Agent, AgentKey, AgentRequestHandler
 from paramiko.ssh_exception import (
-    AuthenticationException,
     BadAuthenticationType,
     ChannelException,
     NoValidConnectionsError,
@@ -39,8 +41,8 @@ class Connection(Protocol):
     def is_alive(self) -> bool:
         """Whether the connection is open, as far as is known."""
 
-    def open_session(self) -> Channel:
-        """Open a channel for one command."""
+    def session(self) -> AbstractContextManager[Channel]:
+        """Lend a channel for one command."""
 
     def open_sftp(self) -> SFTPClient:
         """Open a channel for files; HostError where the host offers no SFTP."""
@@ -77,20 +79,24 @@ class SshConnection:
         """Whether the connection is open, as far as is known."""
         return self.transport.is_active()
 
-    def open_session(self) -> Channel:
-        """Open a channel for one command, which may use the SSH agent where that is wanted."""
+    @contextmanager
+    def session(self) -> Iterator[Channel]:
+        """Lend a channel for one command, which may use the SSH agent where that is wanted."""
         try:
             channel = self.transport.open_session()
         except ChannelException as error:
-            raise HostError(f"{self._endpoint}: the host allows no further session: {error}") from error
-        if self._endpoint.forward_agent:
-            AgentRequestHandler(channel)
-        return channel
+            raise self._no_further_session(error) from error
+        with ExitStack() as open_ones:
+            if self._endpoint.forward_agent:
+                open_ones.enter_context(closing(AgentRequestHandler(channel)))
+            yield open_ones.enter_context(channel)
 
     def open_sftp(self) -> SFTPClient:
         """Open a channel for files."""
         try:
             client = SFTPClient.from_transport(self.transport)
+        except ChannelException as error:
+            raise self._no_further_session(error) from error
         except SSHException as error:
             if not self.is_alive:
                 raise
@@ -107,6 +113,9 @@ class SshConnection:
         with self._closing:
             self._client.close()
             self._below.close()
+
+    def _no_further_session(self, error: ChannelException) -> HostUnreachable:
+        return HostUnreachable(f"{self._endpoint}: the host allows no further session on this connection: {error.text}")
 
 
 def connect(endpoint: Endpoint, known_hosts: Path | None) -> SshConnection:
@@ -161,12 +170,15 @@ def _reach(endpoint: Endpoint, known_hosts: Path | None, below: ExitStack) -> An
 
 def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts) -> SSHClient:
     """Verify the host and log in."""
+    verified = False
 
     class Policy(AutoAddPolicy):
         """Asks us; paramiko's own table of host keys stays empty."""
 
         def missing_host_key(self, client: SSHClient, hostname: str, key: PKey) -> None:
+            nonlocal verified
             known_hosts.verify(endpoint.key_name, key, record=endpoint.record_new_keys)
+            verified = True
 
     def transport(sock: Any, **options: Any) -> Transport:
         """Ask the host for a key of a type that we know."""
@@ -178,18 +190,18 @@ def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts) -> SSHClient
 
     client = SSHClient()
     client.set_missing_host_key_policy(Policy())
-    try:
-        client.connect(endpoint.host, sock=sock, transport_factory=transport, **_arguments(endpoint))
-    except BaseException as error:
-        client.close()
-        if isinstance(error, AuthenticationException):
-            raise HostUnreachable(_refusal(endpoint, error)) from error
-        if isinstance(error, (SSHException, OSError, EOFError, ValueError)):
-            # Without any key that could be tried, paramiko raises no AuthenticationException.
-            refused = "authentication" in str(error) or "private key" in str(error)
-            why = _refusal(endpoint, error) if refused else f"{endpoint}: no connection: {_text(error)}"
-            raise HostUnreachable(why) from error
-        raise
+    with _agent() as keys, ExitStack() as undo:
+        undo.callback(client.close)
+        arguments = _arguments(endpoint)
+        if not endpoint.use_agent:
+            arguments.setdefault("pkey", _named_key(endpoint, keys))
+        try:
+            client.connect(endpoint.host, sock=sock, transport_factory=transport, **arguments)
+        except (SSHException, OSError, EOFError, ValueError) as error:
+            # Each kind of damaged key raises something else.
+            why = _refusal(endpoint, keys, error) if verified else f"no connection: {_text(error)}"
+            raise HostUnreachable(f"{endpoint}: {why}") from error
+        undo.pop_all()
     return client
 
 
@@ -206,7 +218,6 @@ def _arguments(endpoint: Endpoint) -> dict[str, Any]:
         "username": endpoint.user,
         "password": endpoint.password,
         "passphrase": endpoint.passphrase,
-        "pkey": None if endpoint.use_agent else _agent_key(endpoint),
         "key_filename": [str(path) for path in endpoint.key_files],
         "allow_agent": endpoint.use_agent,
         "look_for_keys": endpoint.use_default_keys,
@@ -218,40 +229,54 @@ def _arguments(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _agent_key(endpoint: Endpoint) -> AgentKey | None:
-    """Return the first key file's key that the SSH agent holds: with IdentitiesOnly, it may use those alone."""
+@contextmanager
+def _agent() -> Iterator[tuple[AgentKey, ...]]:
+    """Lend the keys of the SSH agent; one that does not answer as it should has none."""
+    with ExitStack() as open_ones:
+        try:
+            keys = open_ones.enter_context(closing(Agent())).get_keys()
+        except (SSHException, OSError):
+            keys = ()
+        yield keys
+
+
+def _named_key(endpoint: Endpoint, keys: Iterable[AgentKey]) -> AgentKey | None:
+    """Return the SSH agent's key that a key file names: with IdentitiesOnly, the agent may use those alone."""
     public = [path.with_name(f"{path.name}.pub") for path in endpoint.key_files]
     wanted = [path.read_text().split()[1] for path in public if path.exists()]
-    held = {key.get_base64(): key for key in Agent().get_keys()} if wanted else {}
+    held = {key.get_base64(): key for key in keys}
     return next((held[key] for key in wanted if key in held), None)
 
 
-def _refusal(endpoint: Endpoint, error: Exception) -> str:
+def _refusal(endpoint: Endpoint, keys: Sequence[AgentKey], error: Exception) -> str:
     """Say what was tried in vain."""
     tried = []
     for path in endpoint.key_files:
         fault = _key_fault(path, endpoint.passphrase or endpoint.password)
         tried.append(f"key {path}" + (f" ({fault})" if fault else ""))
     if endpoint.use_agent:
-        tried.append(f"{len(Agent().get_keys()) or 'no'} keys of the SSH agent")
+        tried.append(f"{len(keys) or 'no'} keys of the SSH agent")
     if endpoint.use_default_keys:
         tried.append("the usual keys in ~/.ssh")
     if endpoint.password:
         tried.append("the password")
     allowed = f"; it accepts {', '.join(error.allowed_types)}" if isinstance(error, BadAuthenticationType) else ""
-    return f"{endpoint}: login refused{allowed}; tried {', '.join(tried) or 'nothing'}"
+    return f"login refused{allowed}; tried {', '.join(tried) or 'nothing'}"
 
 
 def _key_fault(path: Path, passphrase: str | None) -> str | None:
     """Tell why a key file cannot be used, or None."""
     try:
-        PKey.from_path(path, passphrase.encode() if passphrase else None)  # type: ignore[arg-type]
+        content = path.read_bytes()
+        load = load_ssh_private_key if b"BEGIN OPENSSH" in content else load_pem_private_key
+        load(content, passphrase.encode() if passphrase else None)
     except TypeError:
-        return "needs a passphrase" if not passphrase else None
-    except (ValueError, SSHException) as error:
-        return "wrong passphrase" if passphrase and "assphrase" in _text(error) + str(error) else _text(error)
+        # Also raised for a passphrase where none is needed, which is no fault here.
+        return None if passphrase else "needs a passphrase"
     except OSError as error:
         return error.strerror
+    except (ValueError, UnsupportedAlgorithm):
+        return "wrong passphrase, or no private key" if passphrase else "no private key"
     return None
 
 

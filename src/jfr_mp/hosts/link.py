@@ -16,7 +16,8 @@ from jfr_mp.hosts.watchdog import Watchdog
 
 T = TypeVar("T")
 
-#: How many commands and how many transfers are under way at one time: an sshd allows ten sessions by default.
+#: How many commands and how many transfers are under way at one time: an sshd allows ten sessions by default, those
+#: included that it has not quite closed yet.
 _COMMANDS, _TRANSFERS = 3, 3
 
 
@@ -75,7 +76,7 @@ class Link:
         """Do something with a session for one command; see `_use`."""
 
         def with_channel(connection: Connection, watchdog: Watchdog) -> T:
-            with connection.open_session() as channel:
+            with connection.session() as channel:
                 return work(channel, watchdog)
 
         with self._commands:

@@ -14,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from qtoolkit.core.data_objects import QJob, QState
-
 from jfr_mp.errors import SchedulerError
 from jfr_mp.hosts import CommandResult
 from jfr_mp.jobdata.files import SUBMIT_SCRIPT
@@ -48,25 +46,20 @@ class JobStatus:
     name: str
     said: str = field(default="", compare=False)
 
-    @classmethod
-    def of(cls, state: QState | None, said: str = "") -> JobStatus:
-        """Return the status for a state of qtoolkit."""
-        return cls((state or QState.UNDETERMINED).value, said)
-
     @property
     def running(self) -> bool:
         """Whether the job runs."""
-        return self.name == QState.RUNNING.value
+        return self.name == "RUNNING"
 
     @property
     def done(self) -> bool:
         """Whether the job has ended, well or not."""
-        return self.name in (QState.DONE.value, QState.FAILED.value)
+        return self.name in ("DONE", "FAILED")
 
 
-UNKNOWN = JobStatus.of(None)
+UNKNOWN = JobStatus("UNDETERMINED")
 #: The scheduler denies that there is such a job, so that it has ended.
-GONE = JobStatus.of(QState.DONE, "gone")
+GONE = JobStatus("DONE", "gone")
 
 
 @dataclass(frozen=True)
@@ -107,7 +100,7 @@ class Dialect:
 
     def submit_command(self) -> list[str]:
         """Return the command that submits the script of the working directory."""
-        return shlex.split(self.io.get_submit_cmd(SUBMIT_SCRIPT))
+        return self._argv(self.io.get_submit_cmd(SUBMIT_SCRIPT))
 
     def read_id(self, text: str) -> str | None:
         """Return the id in what a submission left, or None where it holds none."""
@@ -122,8 +115,8 @@ class Dialect:
 
     def list_commands(self, job_ids: Sequence[str], user: str | None = None) -> Iterator[list[str]]:
         """Return the commands that list jobs, with their names; all those of a user where there is one."""
-        for chunk in [None] if user else chunks(job_ids):
-            yield shlex.split(self.io.get_jobs_list_cmd(chunk, user))
+        for chunk in (None,) if user else chunks(job_ids):
+            yield self._argv(self.io.get_jobs_list_cmd(None if chunk is None else [*chunk], user))
 
     def read_list(self, result: CommandResult) -> Iterator[Listed]:
         """Return the jobs in an answer.
@@ -150,7 +143,7 @@ class Dialect:
 
     def cancel_command(self, job_id: str) -> list[str]:
         """Return the command that cancels a job."""
-        return shlex.split(self.io.get_cancel_cmd(job_id))
+        return self._argv(self.io.get_cancel_cmd(job_id))
 
     def read_job(self, job_id: str, text: str) -> Listed:
         """Read an answer about one job, whatever it says."""
@@ -163,10 +156,22 @@ class Dialect:
                 logger.debug("what is said of job %s is not understood: %r", job_id, error)
         return Listed(job_id, status, text)
 
+    def _argv(self, command: str) -> list[str]:
+        """Return one of qtoolkit's commands as a list; of a scheduler that is not known it may be any shell text."""
+        return ["/bin/sh", "-c", command] if type(self) is Dialect else shlex.split(command)
 
-def _status_of(job: QJob) -> JobStatus:
-    sub_state: Any = job.sub_state
-    return JobStatus.of(job.state, str(sub_state.value) if sub_state else "")
+
+def status_named(states: Any, word: str | None) -> JobStatus:
+    """Return the status for the scheduler's own word, which is a value of one of qtoolkit's enumerations of states."""
+    try:
+        return JobStatus(str(states(word).qstate.value), word or "")
+    except ValueError:
+        return UNKNOWN
+
+
+def _status_of(job: Any) -> JobStatus:
+    said = str(job.sub_state.value) if job.sub_state else ""
+    return JobStatus(str(job.state.value), said) if job.state else UNKNOWN
 
 
 def no_answer(result: CommandResult) -> SchedulerError:

@@ -3,11 +3,13 @@
 ``<start|end> <uuid>_<index> <submission> <seconds since 1970>`` in ``<work_dir>/.jfr_mp/journal``, where the submission
 is a token that tells the lines of one run of a job from those of another. Following that file tells of the end of a job
 at once and for next to nothing. It is a hint, never the truth: a script that is killed writes no line, and a line may
-be lost on a rotation, so the scheduler is still asked now and then.
+be lost on a rotation, or where two nodes append at once through a network file system, so the scheduler is still asked
+now and then.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -105,6 +107,7 @@ class JournalReader:
         self._earlier = self._path.with_name("journal.1")
         self._offset = 0
         self._rotate_at = rotate_at
+        self._reading = threading.Lock()
 
     def new_events(self) -> list[Event]:
         """Return what was appended since the last call; the first call returns all there is.
@@ -114,7 +117,8 @@ class JournalReader:
         HostError
             The journal cannot be read now.
         """
-        return list(self._new_events())
+        with self._reading:
+            return list(self._new_events())
 
     def _new_events(self) -> Iterator[Event]:
         size = self._host.size(self._path) or 0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 
 from qtoolkit.io.pbs import PBSState
 
 from jfr_mp.hosts import CommandResult
-from jfr_mp.schedulers.dialect import GONE, UNKNOWN, Dialect, JobStatus, Listed, no_answer
+from jfr_mp.schedulers.dialect import GONE, Dialect, JobStatus, Listed, no_answer, status_named
 
 _DENIED = re.compile(r"Unknown Job Id (\S+)|(\S+) Job has finished")
 _STATE = re.compile(r"^\s*job_state = (\S+)", re.MULTILINE)
@@ -28,7 +27,7 @@ class Pbs(Dialect):
         if job_ids:
             yield from super().list_commands(job_ids)
         else:
-            yield shlex.split(self.io.get_jobs_list_cmd(None, None))
+            yield self._argv(self.io.get_jobs_list_cmd(None, None))
 
     def read_list(self, result: CommandResult) -> Iterator[Listed]:
         """Read job by job; of those that do not exist any more, qstat says so."""
@@ -44,7 +43,4 @@ class Pbs(Dialect):
     def read_state(self, text: str) -> JobStatus:
         """Read the state alone; qtoolkit's parser gives up where one of many other fields is missing."""
         state = _STATE.search(text)
-        try:
-            return JobStatus.of(PBSState(state[1]).qstate, state[1]) if state else UNKNOWN
-        except ValueError:
-            return UNKNOWN
+        return status_named(PBSState, state and state[1])

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Self
 from jfr_mp.errors import HostError, HostUnreachable, SchedulerError, SiteLimit
 from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.quoting import quote
-from jfr_mp.schedulers.dialect import GONE, Dialect, JobStatus, Listed
+from jfr_mp.schedulers.dialect import GONE, JobStatus, Listed
 from jfr_mp.schedulers.dialects import dialect_of
 from jfr_mp.schedulers.refusals import Refusal, weigh
 from jfr_mp.schedulers.shell import Shell, cancel_on_shell, submit_to_shell
-from jfr_mp.schedulers.submission import CLAIM_FILENAME, Attempt, adopt, attempt, give_up_claim
+from jfr_mp.schedulers.submission import CLAIM_FILENAME, Attempt, SubmitCommand, adopt, attempt, give_up_claim
 
 if TYPE_CHECKING:
     from qtoolkit.io.base import BaseSchedulerIO
 
     from jfr_mp.config.workers import WorkerBase
+
+__all__ = ["JobStatus", "QueueManager"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,10 @@ class QueueManager:
         self.host = host
         self.timeout = timeout
         self.user = user
-        self.dialect: Dialect = dialect_of(scheduler_io)
+        self.dialect = dialect_of(scheduler_io)
+        self._submit_command = SubmitCommand(
+            self.dialect.submit_command(), self.dialect.id_finder or "p", int(timeout or _LIMIT)
+        )
 
     @classmethod
     def of_worker(cls, worker: WorkerBase, host: BaseHost) -> Self:
@@ -90,8 +95,8 @@ class QueueManager:
         SiteLimit
             The site takes no more jobs now.
         SchedulerError
-            It was refused, for good where the error is permanent; or what became of an earlier attempt is not known, and
-            the text says what to do.
+            It was refused, for good where the error is permanent; or what became of an earlier attempt is not known,
+            and the text says what to do.
         HostError
             The host or the scheduler did not answer; whether the job was submitted, the next attempt tells.
         """
@@ -131,7 +136,9 @@ class QueueManager:
         wanted = [process_id for process_id in process_ids if self.scheduler_io.is_valid_job_id(process_id)]
         if not wanted:
             return {}
-        listed = {job.job_id: job.status for command in self.dialect.list_commands(wanted, user) for job in self._ask(command)}
+        listed = {
+            job.job_id: job.status for command in self.dialect.list_commands(wanted, user) for job in self._ask(command)
+        }
         statuses = {process_id: listed[process_id] for process_id in wanted if process_id in listed}
         return statuses | self._shown([process_id for process_id in wanted if process_id not in statuses])
 
@@ -158,15 +165,7 @@ class QueueManager:
             raise SchedulerError(f"{self.host.name}: {quote(command)} failed: {reason}")
 
     def _attempt(self, script: str, run_dir: str | PurePath, stale: str = "") -> Attempt:
-        return attempt(
-            self.host,
-            run_dir,
-            script,
-            self.dialect.submit_command(),
-            id_finder=self.dialect.id_finder or "p",
-            limit=int(self.timeout or _LIMIT),
-            stale=stale,
-        )
+        return attempt(self.host, run_dir, script, self._submit_command, stale=stale)
 
     def _orphan(self, run_dir: str | PurePath, submission: str) -> str | None:
         """Return the id of the job that an attempt submitted which died before it could leave the id.
@@ -181,23 +180,24 @@ class QueueManager:
         try:
             jobs = [job for command in self.dialect.list_commands((), user) for job in self._ask(command)]
         except SchedulerError as error:
-            raise SchedulerError(f"{where}, and it is not submitted again until the scheduler says more: {error}") from error
+            raise SchedulerError(
+                f"{where}, and it is not submitted again until the scheduler says more: {error}"
+            ) from error
         found = [job.job_id for job in jobs if submission in job.text]
         if found:
             logger.info("%s: job %s was submitted by an attempt that died, and is adopted", self.host.name, found[0])
             return found[0]
         if self.dialect.id_variable is None:
             raise SchedulerError(
-                f"{where}, and the queue of {self.host.name} has no job whose name ends in {submission}: it may have run. "
-                f"If it has not, remove {CLAIM_FILENAME} there and retry the job; else rerun it",
+                f"{where}, and the queue of {self.host.name} has no job whose name ends in {submission}: it may have "
+                f"run. If it has not, remove {CLAIM_FILENAME} there and retry the job; else rerun it",
                 permanent=True,
             )
         return None
 
     def _refusal(self, result: Attempt, run_dir: str | PurePath) -> HostError:
         """Return the error for an attempt after which we have no id."""
-        command = self.dialect.submit_command()[0]
-        name = self.host.name
+        command, name = self._submit_command.argv[0], self.host.name
         if result.verdict in ("busy", "stale"):
             return SchedulerError(
                 f"{name}: an earlier attempt to submit the job in {run_dir} may still be at it ({result.text}); it is "
@@ -208,10 +208,12 @@ class QueueManager:
             refusal = Refusal.BAD
             line = f"there is no such command, or it cannot be executed; is it on the PATH of a shell there? ({line})"
         elif result.code in _TIMED_OUT:
-            refusal, line = Refusal.AWAY, f"it did not end within {int(self.timeout or _LIMIT)} s"
+            refusal, line = Refusal.AWAY, f"it did not end within {self._submit_command.limit} s"
         elif result.code == 0:
             refusal = Refusal.UNCLEAR
-            line = f"it printed no id of a job, but {line!r}; before it is tried again, the scheduler is asked for the job"
+            line = (
+                f"it printed no id of a job, but {line!r}; before it is tried again, the scheduler is asked for the job"
+            )
         text = f"{name}: {command}: {line or f'exit code {result.code}, without a word'}"
         if refusal in (Refusal.LIMIT, Refusal.BAD):
             # The scheduler has no job of ours; the next attempt need not look for one. If this fails, it does.

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from jfr_mp.errors import ConfigError
 from jfr_mp.hosts.quoting import export_line, quote
 from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
+from jfr_mp.schedulers.dialects import dialect_of
 from jfr_mp.schedulers.journal import journal_lines
+from jfr_mp.schedulers.submission import once_lines
 
 if TYPE_CHECKING:
     from qtoolkit.core.data_objects import QResources
@@ -26,11 +28,8 @@ if TYPE_CHECKING:
     from jfr_mp.config.workers import ExecutionConfig, WorkerBase
     from jfr_mp.model import JobDoc
 
-#: A path that every scheduler's header takes without quotes.
-_PLAIN_PATH = re.compile(r"[\w./+@%:,=-]+", re.ASCII)
-_NOT_IN_A_JOB_NAME = re.compile(r"[^\w.+-]", re.ASCII)
-#: Slurm, PBS and SGE all take names of this length.
-_NAME_LENGTH = 200
+#: A path that every scheduler's header takes as it is: Slurm expands %, PBS and SGE look for a host before a colon.
+_PLAIN_PATH = re.compile(r"[\w./+@=-]+", re.ASCII)
 
 
 def default_command(worker: WorkerBase) -> list[str]:
@@ -87,14 +86,16 @@ def job_script(
     run_dir
         The run directory.
     submission
-        The token of this run, for the journal.
+        The token of this run, for the journal and the name of the job.
 
     Raises
     ------
     ConfigError
         The scheduler knows no such resources, or an export or ``execution_cmd`` is not usable.
     """
+    dialect = dialect_of(scheduler_io)
     lines = [
+        *(once_lines(run_dir, submission, dialect.id_variable) if dialect.id_variable else ()),
         *journal_lines(worker.work_dir, f"{job.uuid}_{job.index}", submission),
         # Not going on: pre_run would act on another directory.
         f"cd {quote([run_dir])} || exit 1",
@@ -104,7 +105,7 @@ def job_script(
         execution_command(worker, run_dir),
         *_texts(worker.post_run, exec_config.post_run),
     ]
-    resources = _with_names(_resources(job, worker), job.name, run_dir, scheduler_io)
+    resources = _with_names(_resources(job, worker), dialect.job_name(job.name, submission), run_dir)
     try:
         script = scheduler_io.get_submission_script(lines, resources)
     except Exception as error:  # qtoolkit raises ValueError and its own, plug-ins whatever they like
@@ -128,28 +129,12 @@ def _resources(job: JobDoc, worker: WorkerBase) -> dict[str, Any] | QResources:
     return decoded
 
 
-def _with_names(
-    resources: dict[str, Any] | QResources, name: str, run_dir: str, scheduler_io: BaseSchedulerIO
-) -> dict[str, Any] | QResources:
+def _with_names(resources: dict[str, Any] | QResources, job_name: str, run_dir: str) -> dict[str, Any] | QResources:
     """Put the name of the job and of its output files into the resources."""
     out, err = (_header_path(run_dir, file) for file in (QUEUE_OUT, QUEUE_ERR))
-    job_name = _header_name(name, scheduler_io)
     if isinstance(resources, Mapping):
         return {**resources, "job_name": job_name, "qout_path": out, "qerr_path": err}
     return replace(resources, job_name=job_name, output_filepath=out, error_filepath=err)
-
-
-def _header_name(name: str, scheduler_io: BaseSchedulerIO) -> str:
-    """Return a name that the header can hold: qtoolkit puts it there as it is.
-
-    The header for a shell is itself shell text, which prints the name; others have directives, whose quoting differs,
-    so that only what they all take is kept.
-    """
-    from qtoolkit.io.shell import ShellIO
-
-    if isinstance(scheduler_io, ShellIO):
-        return quote(["".join(letter if letter.isprintable() else "_" for letter in name)])
-    return _NOT_IN_A_JOB_NAME.sub("_", name)[:_NAME_LENGTH] or "job"
 
 
 def _header_path(run_dir: str, file: str) -> str:

@@ -6,19 +6,17 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
-from qtoolkit.core.data_objects import QState
-
 from jfr_mp.hosts import CommandResult
 from jfr_mp.schedulers.dialect import UNKNOWN, Dialect, JobStatus, Listed, no_answer
 
 #: The letters of a state, the most telling first: ``hRwq`` is a job on hold, ``Rr`` one that runs once more.
 _LETTERS = {
-    "E": QState.FAILED,
-    "d": QState.FAILED,
-    "sST": QState.SUSPENDED,
-    "rt": QState.RUNNING,
-    "h": QState.QUEUED_HELD,
-    "qw": QState.QUEUED,
+    "E": "FAILED",
+    "d": "FAILED",
+    "sST": "SUSPENDED",
+    "rt": "RUNNING",
+    "h": "QUEUED_HELD",
+    "qw": "QUEUED",
 }
 _STATE = re.compile(r"<state>([EdsSTrthqwR]+)</state>")
 #: How qstat calls the user who asks.
@@ -60,4 +58,4 @@ class GridEngine(Dialect):
         if not state:
             return UNKNOWN
         meanings = (meaning for letters, meaning in _LETTERS.items() if set(letters) & set(state[1]))
-        return JobStatus.of(next(meanings, None), state[1])
+        return JobStatus(next(meanings, UNKNOWN.name), state[1])

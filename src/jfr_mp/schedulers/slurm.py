@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtoolkit.io.slurm import SlurmState
 
 from jfr_mp.hosts import CommandResult
-from jfr_mp.schedulers.dialect import UNKNOWN, Dialect, JobStatus, Listed, no_answer
+from jfr_mp.schedulers.dialect import Dialect, JobStatus, Listed, no_answer, status_named
 
 if TYPE_CHECKING:
     from qtoolkit.io.slurm import SlurmIO
@@ -47,10 +47,7 @@ class Slurm(Dialect):
     def read_state(self, text: str) -> JobStatus:
         """Read what scontrol says; qtoolkit's parser gives up at a directory with a space in its name."""
         state = _STATE.search(text)
-        try:
-            return JobStatus.of(SlurmState(state[1]).qstate, state[1]) if state else UNKNOWN
-        except ValueError:
-            return UNKNOWN
+        return status_named(SlurmState, state and state[1])
 
 
 def _complete(command: list[str]) -> list[str]:

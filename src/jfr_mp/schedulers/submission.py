@@ -1,15 +1,16 @@
 """Submitting to a batch scheduler once, whatever dies when.
 
 One command of the host submits and leaves the scheduler's id in the run directory. Whoever submits holds a claim there
-meanwhile; who dies in between leaves it behind. The next attempt waits for a claim whose holder lives; at a stale one it
-asks the scheduler for a job with our submission in its name, and adopts it. A job that has ended is not in the queue any
-more, but it has left its id itself, by the lines of `once_lines`. They also settle what no question can: should the
-scheduler have taken a job twice, the one whose id is in the run directory runs, and the other ends at once.
+meanwhile, and leaves it behind on dying. The next attempt waits for a claim whose holder lives; at a stale one it asks
+the scheduler for a job with our submission in its name, and adopts it. A job that has ended is in no queue any more,
+but it has left its id itself, by the lines of `once_lines`. They also settle what no question can: should the scheduler
+have taken a job twice, the one whose id is in the run directory runs, and the other ends at once.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath
 
@@ -25,11 +26,11 @@ CLAIM_FILENAME = "jfr_mp_submitting"
 #: What one submission leaves in the run directory.
 SUBMISSION_FILES = (PROCESS_ID_FILENAME, CLAIM_FILENAME)
 
-#: $1 seconds that a submission may take, $2 a claim that is known to be stale, $3 what finds the id in the output of the
-#: command, which is the rest. The script to submit is the standard input. Prints the verdict, then what belongs to it.
+#: $1 seconds that the command may take, $2 a claim that is known to be stale, $3 what finds the id in the output of the
+#: command, which is the rest. The standard input is the script to submit. Prints the verdict, then what belongs to it.
 #:
-#: The age of a claim tells that its holder is dead, also on another login node: no submit command outlives `timeout`. It
-#: is reckoned by the clock of the file server alone. On the same node an empty process group tells at once.
+#: By its age the holder of a claim is known to be dead, also on another login node: no command outlives `timeout`. The
+#: age is reckoned by the clock of the file server alone. On the same node an empty process group tells at once.
 _SUBMIT = f"""
 limit=$1 stale=$2 id_finder=$3
 shift 3
@@ -85,6 +86,25 @@ _VERDICT = re.compile(r"^jfr-mp (known|stale|busy|refused)(?: (\d+))?\n(.*)", re
 
 
 @dataclass(frozen=True)
+class SubmitCommand:
+    """A scheduler's command.
+
+    Parameters
+    ----------
+    argv
+        Submits the script of its working directory.
+    id_finder
+        A program for ``sed -n`` that prints the id of the job out of what the command prints.
+    limit
+        Seconds that it may take.
+    """
+
+    argv: Sequence[str]
+    id_finder: str
+    limit: int
+
+
+@dataclass(frozen=True)
 class Attempt:
     """What became of an attempt to submit.
 
@@ -102,7 +122,7 @@ class Attempt:
 
 
 def attempt(
-    host: BaseHost, run_dir: str | PurePath, script: str, command: list[str], *, id_finder: str, limit: int, stale: str = ""
+    host: BaseHost, run_dir: str | PurePath, script: str, command: SubmitCommand, *, stale: str = ""
 ) -> Attempt:
     """Submit a script, unless that is done or being done.
 
@@ -115,11 +135,7 @@ def attempt(
     script
         The submission script.
     command
-        Submits the script of its working directory.
-    id_finder
-        A program for ``sed -n``.
-    limit
-        Seconds that the command may take.
+        What submits it.
     stale
         The claim of an attempt that is known to be dead.
 
@@ -128,9 +144,9 @@ def attempt(
     HostError
         The host did not answer, or the run directory cannot be written.
     """
-    argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", str(limit), stale, id_finder, *command]
+    argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", str(command.limit), stale, command.id_finder, *command.argv]
     # Longer than the command and the time for which another attempt is waited for.
-    result = host.run(argv, cwd=run_dir, timeout=limit + 30, stdin=script)
+    result = host.run(argv, cwd=run_dir, timeout=command.limit + 30, stdin=script)
     match = _VERDICT.search(result.stdout)
     if match is None:
         reason = " ".join((result.stderr or result.stdout).split())[:500] or f"exit code {result.returncode}"

@@ -6,7 +6,7 @@ import secrets
 
 from jfr_mp.faultpoints import reach
 from jfr_mp.model import JobDoc
-from jfr_mp.outcomes import Advance, Fail, Outcome, Retry
+from jfr_mp.outcomes import Advance, Fail, Outcome
 from jfr_mp.schedulers import job_script
 from jfr_mp.services import Services
 from jfr_mp.states import JobState
@@ -24,13 +24,11 @@ def run(job: JobDoc, services: Services) -> Outcome:
     script = job_script(job, worker, services.exec_config(job), manager.scheduler_io, job.run_dir, token)
     # Opened before the job can write to it: what it says from now on is news.
     services.journal(job.worker)
-    submission = manager.submit(script, job.run_dir)
+    process_id = manager.submit(script, job.run_dir, token)
     reach("submit.after_submit")
-    if submission.process_id is None:
-        return Retry(submission.error or "the scheduler gave no id")
-    return Advance(JobState.SUBMITTED, {"remote.process_id": submission.process_id, "remote.submission": token})
+    return Advance(JobState.SUBMITTED, {"remote.process_id": process_id, "remote.submission": token})
 
 
 def new_submission() -> str:
-    """Return a token for the submissions of one upload, which the lines of the journal carry."""
+    """Return a token for the submissions of one upload, which the journal and the name of the job carry."""
     return secrets.token_hex(4)

@@ -12,7 +12,7 @@ from jfr_mp.jobdata.inputs import input_document, resolve_references
 from jfr_mp.jobdata.stores import transfer_store
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Outcome
-from jfr_mp.schedulers.submission import forget_submission
+from jfr_mp.schedulers.submission import SUBMISSION_FILES
 from jfr_mp.services import Services
 from jfr_mp.states import JobState
 from jfr_mp.steps.submit import new_submission
@@ -29,12 +29,9 @@ def run(job: JobDoc, services: Services) -> Outcome:
 
     if job.remote.prerun_cleanup and job.run_dir:
         _remove_earlier_run(host, job.run_dir)
-    host.mkdir(run_dir)
-    reach("upload.after_mkdir")
-    # What an earlier run left here would be taken for the result, or the submission, of this one.
-    host.remove(str(PurePosixPath(run_dir, OUT_FILENAME)))
-    forget_submission(host, run_dir)
-    host.write(str(PurePosixPath(run_dir, IN_FILENAME)), payload)
+    reach("upload.before_put")
+    # What an earlier run left there would be taken for the result, or the submission, of this one.
+    host.deliver(PurePosixPath(run_dir, IN_FILENAME), payload, instead_of=(OUT_FILENAME, *SUBMISSION_FILES))
     reach("upload.after_put")
     fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission()}
     return Advance(JobState.UPLOADED, fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pymongo.errors import DuplicateKeyError
@@ -27,12 +28,18 @@ class Lease:
         What it is for; the same on all machines.
     owner
         This process, as in the registry.
+    clock
+        Monotonic time in seconds.
     """
 
-    def __init__(self, db: QueueDatabase, name: str, owner: str) -> None:
+    def __init__(
+        self, db: QueueDatabase, name: str, owner: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._db = db
+        self._clock = clock
         self._name = name
         self._owner = owner
+        self._look_every = db.project.jfr_mp.probe_interval
         self._held = False
         self._look_due = 0.0
 
@@ -41,10 +48,10 @@ class Lease:
 
         It costs a query every `probe_interval` of the project, and nothing between.
         """
-        now = time.monotonic()
+        now = self._clock()
         if now >= self._look_due:
             held = self._look()
-            self._look_due = now + self._db.project.jfr_mp.probe_interval
+            self._look_due = now + self._look_every
             if held != self._held:
                 logger.info("this process %s the lease %r", "has" if held else "has lost", self._name)
             self._held = held

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -55,10 +55,13 @@ class Sweeper:
     ----------
     db
         The queue database.
+    clock
+        Monotonic time in seconds.
     """
 
-    def __init__(self, db: QueueDatabase) -> None:
+    def __init__(self, db: QueueDatabase, clock: Callable[[], float] = time.monotonic) -> None:
         self._db = db
+        self._clock = clock
         options = db.project.jfr_mp
         self._lease_ttl = options.lease_ttl
         #: A longer time between two answers means that the database was away, or this process.
@@ -72,7 +75,7 @@ class Sweeper:
         # Where the next line raises, the contact is interrupted.
         since, self._contact_since = self._contact_since, None
         dead = processes.expired(self._db, self._lease_ttl)
-        now = time.monotonic()
+        now = self._clock()
         silent = now - self._last_contact > self._longest_silence
         self._contact_since, self._last_contact = now if since is None or silent else since, now
         if now - self._contact_since < self._lease_ttl:

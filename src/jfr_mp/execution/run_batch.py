@@ -1,0 +1,342 @@
+"""The batch process: one allocation that takes jobs from the pool of its worker and runs several at a time.
+
+It may die at any moment, and every job must still be run to its end once. So a job is taken and given on by renames; the
+processes of a job hold a lock in its run directory, which outlives us and tells whether the job still runs; and a
+job that has already left its complete output is not run again, whoever put it back into the pool.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jfr_mp.execution.batch_limits import BatchLimits
+from jfr_mp.hosts.local import LocalHost
+from jfr_mp.jobdata.files import SUBMIT_SCRIPT, job_path, write_atomically
+from jfr_mp.jobdata.outputs import is_complete
+from jfr_mp.jobdata.pool import ALIVE_FILENAME, BATCH_INFO_FILENAME, HEARTBEAT, LOCK_DIR, Marker, Place
+
+logger = logging.getLogger(__name__)
+
+_STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_HEARD = frozenset({*_STOPPING, signal.SIGCHLD})
+
+#: Seconds for which a job is not given on whose script ended without a complete output. When an allocation is ended, the
+#: script of a job may die before we hear of it; such a job is to run again.
+_LAST_WORD = 2.0
+#: Seconds between the polite signal to the jobs and the other one. A scheduler gives us little more.
+_GRACE = 1.0
+#: Seconds before a job is tried again that an earlier allocation left running.
+_HELD_DELAY = 10.0
+
+
+class PoolDirectory:
+    """The pool as the allocations see it, as files of their own machine.
+
+    Parameters
+    ----------
+    directory
+        The worker's ``jobs_handle_dir``.
+    batch_uid
+        The allocation that takes jobs.
+    """
+
+    def __init__(self, directory: Path, batch_uid: str) -> None:
+        self._directory = directory
+        self._batch_uid = batch_uid
+        self._listed: list[Marker] = []
+        for name in (*Place, LOCK_DIR):
+            Path(directory, name).mkdir(parents=True, exist_ok=True)
+
+    def taken(self) -> list[Marker]:
+        """Return the jobs that this allocation has taken, in an earlier life if a scheduler began it anew."""
+        return [marker for marker in self._list(Place.RUNNING) if marker.batch_uid == self._batch_uid]
+
+    def take(self) -> Marker | None:
+        """Take a job, or return None where none waits.
+
+        What was listed is tried to its end before the next listing: no job is overtaken for ever.
+        """
+        if not self._listed:
+            self._listed = self._list(Place.SUBMITTED)
+        while self._listed:
+            waiting = self._listed.pop()
+            taken = Marker(waiting.uuid, waiting.index, Place.RUNNING, self._batch_uid)
+            if self.move(waiting, taken):
+                return taken
+        return None
+
+    def put_back(self, marker: Marker) -> None:
+        """Let a taken job wait again."""
+        self.move(marker, Marker(marker.uuid, marker.index, Place.SUBMITTED))
+
+    def finish(self, marker: Marker) -> None:
+        """Say that the script of a taken job has ended."""
+        self.move(marker, Marker(marker.uuid, marker.index, Place.FINISHED, marker.batch_uid))
+
+    def move(self, marker: Marker, target: Marker) -> bool:
+        """Rename a marker; False where somebody else has moved it."""
+        path = self._directory / target.path
+        try:
+            Path(self._directory, marker.path).rename(path)
+        except FileNotFoundError:
+            # A network file system may do it, lose the answer, and deny it when asked again.
+            return target.batch_uid is not None and path.exists()
+        return True
+
+    def _list(self, place: Place) -> list[Marker]:
+        markers = (Marker.parse(place, path.name) for path in Path(self._directory, place).iterdir())
+        return [marker for marker in markers if marker is not None]
+
+
+@dataclass
+class _Run:
+    """A job that occupies a slot: `process` until its script has ended, then it is judged."""
+
+    marker: Marker
+    run_dir: Path
+    process: subprocess.Popen[bytes]
+    alive_fd: int
+    ended: float | None = None
+
+
+@dataclass
+class _Held:
+    """A job that was taken and must wait: an earlier allocation died, but the job itself lives."""
+
+    marker: Marker
+    until: float
+
+
+@dataclass
+class BatchProcess:
+    """Runs jobs until its limits say that it is over, or a signal does.
+
+    Parameters
+    ----------
+    base_run_dir
+        The worker's ``work_dir``, below which the jobs have their run directories.
+    pool
+        Where the jobs come from.
+    limits
+        The options.
+    info_file
+        Where it tells about itself.
+    """
+
+    base_run_dir: Path
+    pool: PoolDirectory
+    limits: BatchLimits
+    info_file: Path
+    _start_time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _began: float = field(default_factory=time.monotonic)
+    _runs: list[_Run] = field(default_factory=list)
+    _held: list[_Held] = field(default_factory=list)
+    _taken: int = 0
+
+    def run(self) -> None:
+        """Run to the end."""
+        with _signals_waited_for():
+            self._begin_again()
+            busy, heartbeat, stop = self._began, 0.0, False
+            while not stop:
+                self._judge()
+                self._fill()
+                now = time.monotonic()
+                busy = now if self._runs or self._held else busy
+                if self._is_over(now, busy):
+                    break
+                if now >= heartbeat:
+                    self._report()
+                    heartbeat = now + HEARTBEAT
+                stop = self._wait(min(heartbeat - now, self.limits.look_every))
+            if stop:
+                logger.warning("told to end; jobs that run now can run again elsewhere")
+                self._end_jobs()
+            self._report(end_time=datetime.now(UTC))
+
+    def _is_over(self, now: float, busy: float) -> bool:
+        working = len(self._runs) + len(self._held)
+        return self.limits.is_over(now - self._began, self._taken, working, now - busy)
+
+    def _begin_again(self) -> None:
+        """Go on with what an earlier life of this allocation had taken: its scheduler may have requeued it."""
+        self._held = [_Held(marker, 0.0) for marker in self.pool.taken()]
+        self._taken = len(self._held)
+
+    def _fill(self) -> None:
+        """Start jobs in the slots that are free."""
+        now = time.monotonic()
+        for held in [held for held in self._held if held.until <= now]:
+            if len(self._runs) < self.limits.slots:
+                self._held.remove(held)
+                self._start(held.marker)
+        while len(self._runs) < self.limits.slots and self.limits.takes_jobs(now - self._began, self._taken):
+            marker = self.pool.take()
+            if marker is None:
+                return
+            self._taken += 1
+            self._start(marker)
+
+    def _start(self, marker: Marker) -> None:
+        """Run the script of a job, unless the job has run or still runs."""
+        run_dir = Path(job_path(marker.uuid, marker.index, self.base_run_dir))
+        try:
+            alive_fd = os.open(run_dir / ALIVE_FILENAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            # The runner finds no output and says so on the job.
+            logger.error("job %s_%d cannot be run: %s", marker.uuid, marker.index, error)
+            self.pool.finish(marker)
+            return
+        if not _lock(alive_fd):
+            logger.warning("job %s_%d still runs: an earlier allocation left it behind", marker.uuid, marker.index)
+            os.close(alive_fd)
+            self._held.append(_Held(marker, time.monotonic() + _HELD_DELAY))
+            return
+        if is_complete(LocalHost(), str(run_dir)):
+            logger.info("job %s_%d has run already", marker.uuid, marker.index)
+            os.close(alive_fd)
+            self.pool.finish(marker)
+            return
+        logger.info("job %s_%d starts", marker.uuid, marker.index)
+        process = subprocess.Popen(
+            ["bash", SUBMIT_SCRIPT],
+            cwd=run_dir,
+            stdin=subprocess.DEVNULL,
+            # All that the job leaves behind is found by its group. The session stays ours: some schedulers end a session.
+            process_group=0,
+            # The lock is held as long as this file is open anywhere: by the script and what it starts.
+            pass_fds=(alive_fd,),
+            # This process has one thread, so that code may run between fork and exec.
+            preexec_fn=_hear_signals,  # noqa: PLW1509
+        )
+        self._runs.append(_Run(marker, run_dir, process, alive_fd))
+
+    def _judge(self) -> None:
+        """Give on the jobs whose scripts have ended."""
+        now = time.monotonic()
+        for run in list(self._runs):
+            if run.ended is None and _has_ended(run.process):
+                run.ended = now
+                os.close(run.alive_fd)
+            if run.ended is None:
+                continue
+            if is_complete(LocalHost(), str(run.run_dir)) or now - run.ended >= _LAST_WORD:
+                logger.info("job %s_%d has ended", run.marker.uuid, run.marker.index)
+                self.pool.finish(run.marker)
+                self._runs.remove(run)
+
+    def _end_jobs(self) -> None:
+        """End the jobs; those that left no complete output stay where they are, for the runner to put them back."""
+        for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+            for run in self._runs:
+                if run.ended is None:
+                    _signal_group(run.process, number)
+            deadline = time.monotonic() + patience
+            while any(run.ended is None for run in self._runs) and (left := deadline - time.monotonic()) > 0:
+                signal.sigtimedwait({signal.SIGCHLD}, left)
+                for run in self._runs:
+                    if run.ended is None and _has_ended(run.process):
+                        run.ended = time.monotonic()
+        for run in self._runs:
+            if is_complete(LocalHost(), str(run.run_dir)):
+                self.pool.finish(run.marker)
+
+    def _wait(self, seconds: float) -> bool:
+        """Wait for the end of a job or for `seconds`; tell whether we are to end ourselves."""
+        if any(run.ended is not None for run in self._runs):
+            seconds = min(seconds, 0.1)
+        heard = signal.sigtimedwait(_HEARD, max(seconds, 0.0))
+        return heard is not None and heard.si_signo in _STOPPING
+
+    def _report(self, end_time: datetime | None = None) -> None:
+        """Say in the allocation's own directory that it lives, or that it has ended."""
+        age = time.monotonic() - self._began
+        info: dict[str, Any] = {"start_time": self._start_time, "last_ping_time": datetime.now(UTC)}
+        if end_time:
+            info["end_time"] = end_time
+        serialized = {key: _serialized(value) for key, value in info.items()}
+        # A word of ours: jobflow-remote's allocations do not say it.
+        serialized["takes_jobs"] = end_time is None and self.limits.takes_jobs(age, self._taken)
+        try:
+            write_atomically(self.info_file, json.dumps(serialized).encode())
+        except OSError as error:
+            # A disk that is full is no reason to end the jobs.
+            logger.error("%s cannot be written: %s", self.info_file, error)
+
+
+def run_batch(base_run_dir: str, files_dir: str, batch_uid: str, limits: BatchLimits) -> None:
+    """Run the jobs of a pool in this allocation, whose own directory is the working directory.
+
+    Parameters
+    ----------
+    base_run_dir
+        The worker's ``work_dir``.
+    files_dir
+        The worker's ``jobs_handle_dir``.
+    batch_uid
+        The identity of this allocation.
+    limits
+        When it takes jobs and when it ends.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    pool = PoolDirectory(Path(files_dir), batch_uid)
+    BatchProcess(Path(base_run_dir), pool, limits, Path.cwd() / BATCH_INFO_FILENAME).run()
+
+
+@contextmanager
+def _signals_waited_for() -> Iterator[None]:
+    """Block the signals that `sigtimedwait` waits for: none interrupts anything, none is missed."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _hear_signals() -> None:
+    """Undo in a job what `_signals_waited_for` did in us."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+
+
+def _lock(fd: int) -> bool:
+    """Lock the file of a run directory; False where a process of an earlier run of the job holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # Some file systems have no locks; the scheduler is then the only one to say that a job does not run.
+        logger.info("no lock could be taken: %s", error)
+    return True
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Tell whether a script has ended, and end what it left behind: the next job wants the machine for itself."""
+    if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        return False
+    # Before its pid is free to be given anew.
+    _signal_group(process, signal.SIGKILL)
+    process.wait()
+    return True
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _serialized(time: datetime) -> dict[str, str]:
+    """Serialize a time as monty does."""
+    return {"@module": "datetime", "@class": "datetime", "string": str(time)}
