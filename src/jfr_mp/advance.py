@@ -16,7 +16,7 @@ from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Completion, Fail, Outcome, Retry
 from jfr_mp.services import Services
 from jfr_mp.states import JobState, Step
-from jfr_mp.steps import STEP_FUNCTIONS
+from jfr_mp.steps import STEP_FUNCTIONS, StepFunction
 from jfr_mp.store.claims import claim, commit
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.faults import TRANSIENT
@@ -63,7 +63,7 @@ class Advancer:
         *,
         query: Mapping[str, Any] | None = None,
         exclude_workers: Collection[str] = (),
-        outcome: Outcome | None = None,
+        outcome: Outcome | StepFunction | None = None,
     ) -> Advanced | None:
         """Take the next job of a step through it.
 
@@ -76,7 +76,7 @@ class Advancer:
         exclude_workers
             Workers whose jobs are left alone.
         outcome
-            What is to be written, where it is known already; else the step is run.
+            What is to be written, where it is known already, or what is run instead of the step's own function.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class Advancer:
                 return None
             return self.finish(lock, step, outcome)
 
-    def finish(self, lock: MongoLock, step: Step, outcome: Outcome | None = None) -> Advanced | None:
+    def finish(self, lock: MongoLock, step: Step, outcome: Outcome | StepFunction | None = None) -> Advanced | None:
         """Run a step for a job that is locked, write its outcome and release the lock.
 
         Returns
@@ -101,7 +101,9 @@ class Advancer:
         if document is None:
             raise ValueError("the lock holds no job")
         reach(f"{step.name}.after_claim")
-        result = outcome or self._run(step, document)
+        if outcome is None:
+            outcome = STEP_FUNCTIONS[step]
+        result = self._run(step, document, outcome) if callable(outcome) else outcome
         _log(step, document, result)
         reach(f"{step.name}.before_commit")
         try:
@@ -112,10 +114,10 @@ class Advancer:
         reach(f"{step.name}.after_commit")
         return Advanced(document["db_id"], document["worker"], result, news)
 
-    def _run(self, step: Step, document: dict[str, Any]) -> Outcome:
+    def _run(self, step: Step, document: dict[str, Any], function: StepFunction) -> Outcome:
         logger.debug("%s of job %s begins", step.name, document["db_id"])
         try:
-            return STEP_FUNCTIONS[step](JobDoc.model_validate(document), self.services)
+            return function(JobDoc.model_validate(document), self.services)
         except Exception as error:  # whatever one job's data make a step raise must not stop the other jobs
             logger.debug("%s of job %s raised", step.name, document["db_id"], exc_info=True)
             return outcome_of(error)

@@ -35,7 +35,7 @@ class FaultPoint:
     summary
         What is done there, and what is not.
     remote
-        Only jobs of workers on other hosts come by.
+        Only jobs of workers on other hosts, or of batch workers, come by.
     """
 
     name: str
@@ -44,7 +44,7 @@ class FaultPoint:
 
 
 def _of_every_step(step: Step) -> tuple[FaultPoint, ...]:
-    remote = step.name == "download"
+    remote = step.name in ("download", "batch")
     return (
         FaultPoint(f"{step.name}.after_claim", "the job is locked, nothing is done", remote),
         FaultPoint(f"{step.name}.before_commit", "the step is done, nothing is written in the database", remote),

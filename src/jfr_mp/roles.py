@@ -48,6 +48,7 @@ _DELAYS = {
     states.UPLOAD: "delay_advance_status",
     states.SUBMIT: "delay_advance_status",
     states.POLL: "delay_check_run_status",
+    states.BATCH: "delay_update_batch",
     states.DOWNLOAD: "delay_advance_status",
     states.COMPLETE: "delay_advance_status",
 }
@@ -57,10 +58,10 @@ def interval(step: Step, project: Project) -> float:
     """Return the longest time, in seconds, between two looks of a step at the database.
 
     A look for claimable jobs is one indexed query, so `probe_interval` shortens it below the project's own delay. A
-    poll asks a scheduler and keeps the project's delay.
+    poll and a look after batches ask a scheduler and keep the project's delay.
     """
     delay = float(attrgetter(_DELAYS[step])(project.runner))
-    return delay if step is states.POLL else min(delay, project.jfr_mp.probe_interval)
+    return delay if step in (states.POLL, states.BATCH) else min(delay, project.jfr_mp.probe_interval)
 
 
 def wake_states(roles: Iterable[Role]) -> frozenset[JobState]:

@@ -202,6 +202,8 @@ class Runner:
             Task("steps", _GLANCE, lambda: self._advance_all(_CLAIMED_STEPS, only)),
             Task("journal", _GLANCE, lambda: self._tasks.polling.follow_journals(only)),
             Task("poll", 1.0, lambda: self.check_run_status(only)),
+            Task("batch journal", _GLANCE, self._tasks.batching.follow_journals),
+            Task("batch", 1.0, self.update_batch_jobs),
         ]
         ended = {**only, "state": {"$in": sorted(_AT_REST)}}
         done = self._run_until(tasks, lambda: bool(self._db.jobs.find_one(ended, projection=["_id"])), max_seconds)
@@ -249,7 +251,7 @@ class Runner:
             excluded = self._tasks.limits.full_workers()
         advanced = self._advancer.advance(step, query=query, exclude_workers=excluded)
         if advanced and step is states.SUBMIT:
-            self._tasks.polling.submitted(advanced.worker)
+            self._tasks.watch(advanced)
         return advanced is not None
 
     def upload(self, lock: MongoLock) -> None:
@@ -283,7 +285,12 @@ class Runner:
         self._tasks.limits.refresh()
 
     def update_batch_jobs(self) -> None:
-        """Do nothing: this version runs no batch workers."""
+        """Look after the batch workers.
+
+        The jobs in their pools get the states that the markers there tell, a job whose batch ended too early waits
+        again, and as many batches are submitted as the jobs that wait need.
+        """
+        self._tasks.batching.update()
 
     def cleanup(self) -> None:
         """Close every connection."""

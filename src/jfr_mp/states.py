@@ -175,6 +175,13 @@ POLL = Step(
     (JobState.RUNNING, JobState.RUN_FINISHED, JobState.DOWNLOADED),
     "ask the scheduler; a local worker needs no download",
 )
+BATCH = Step(
+    "batch",
+    Role.QUEUE,
+    (JobState.BATCH_SUBMITTED, JobState.BATCH_RUNNING),
+    (JobState.BATCH_SUBMITTED, JobState.BATCH_RUNNING, JobState.RUN_FINISHED, JobState.DOWNLOADED),
+    "look after the pool of a batch worker; a job whose batch ended too early waits again",
+)
 DOWNLOAD = Step(
     "download", Role.TRANSFER, (JobState.RUN_FINISHED,), (JobState.DOWNLOADED,), "get the output from the worker"
 )
@@ -186,7 +193,7 @@ COMPLETE = Step(
     "store the output, add the jobs it asks for, free its children",
 )
 
-STEPS = (CHECKOUT, UPLOAD, SUBMIT, POLL, DOWNLOAD, COMPLETE)
+STEPS = (CHECKOUT, UPLOAD, SUBMIT, POLL, BATCH, DOWNLOAD, COMPLETE)
 
 
 def steps_of(role: Role) -> tuple[Step, ...]:

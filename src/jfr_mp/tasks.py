@@ -10,11 +10,12 @@ from typing import Any
 
 from jfr_mp import states
 from jfr_mp.advance import Advanced, Advancer
+from jfr_mp.batch.rounds import Batching
 from jfr_mp.errors import HostUnreachable
 from jfr_mp.health import HostHealth
 from jfr_mp.limits import WorkerLimits
 from jfr_mp.loop import Task
-from jfr_mp.outcomes import Blame, Retry
+from jfr_mp.outcomes import Advance, Blame, Retry
 from jfr_mp.polling import Polling
 from jfr_mp.roles import interval
 from jfr_mp.states import JobState, Role, Step, steps_of
@@ -59,6 +60,7 @@ class Tasks:
         self._lease = lease
         self._project = advancer.services.project
         self.polling = Polling(advancer, self._announce)
+        self.batching = Batching(advancer, self._announce)
         self.limits = WorkerLimits(self._project, advancer.db)
 
     def of_role(self, role: Role) -> list[Task]:
@@ -79,8 +81,19 @@ class Tasks:
                 Task("poll", every, self._ask_schedulers),
                 Task("journal", probe, self._follow_journals, frozenset({JobState.SUBMITTED})),
             ]
+        if step is states.BATCH:
+            return self._of_batches(every)
         run = self._submit if step is states.SUBMIT else partial(self._advance, step)
         return [Task(step.name, every, run, frozenset(step.sources))]
+
+    def _of_batches(self, every: float) -> list[Task]:
+        if not any(worker.is_batch for worker in self._project.workers.values()):
+            return []
+        wakes = frozenset({JobState.BATCH_SUBMITTED})
+        return [
+            Task("batch", every, self._look_after_batches, wakes),
+            Task("batch journal", self._project.jfr_mp.probe_interval, self._follow_batches, wakes),
+        ]
 
     def _advance(self, step: Step) -> float | None:
         """Move one job; 0 while there was one, because the next may be waiting."""
@@ -98,8 +111,15 @@ class Tasks:
         advanced = self._advancer.advance(states.SUBMIT, query=self._query, exclude_workers=full)
         if advanced is None:
             return None
-        self.polling.submitted(advanced.worker)
+        self.watch(advanced)
         return self._moved(advanced)
+
+    def watch(self, advanced: Advanced) -> None:
+        """Begin to watch the worker of a job, if the job was submitted."""
+        if not isinstance(advanced.outcome, Advance):
+            return
+        follower = self.batching if self._project.worker(advanced.worker).is_batch else self.polling
+        follower.submitted(advanced.worker)
 
     def _ask_schedulers(self) -> float | None:
         if pause := self._pause():
@@ -116,6 +136,26 @@ class Tasks:
         if not self.polling.anything_submitted or (self._health and self._health.outage):
             return None
         self.polling.follow_journals()
+        return self._project.jfr_mp.journal_interval
+
+    def _look_after_batches(self) -> float | None:
+        if pause := self._pause():
+            return pause
+        try:
+            again = self.batching.update(self._query)
+        except HostUnreachable as error:
+            return self._host_failed(str(error))
+        if self.batching.anything_submitted:
+            self._host_worked()
+        return again
+
+    def _follow_batches(self) -> float | None:
+        if not self.batching.anything_submitted or (self._health and self._health.outage):
+            return None
+        try:
+            self.batching.follow_journals()
+        except HostUnreachable as error:
+            return self._host_failed(str(error))
         return self._project.jfr_mp.journal_interval
 
     def _moved(self, advanced: Advanced) -> float:

@@ -13,6 +13,8 @@ from jfr_mp.errors import ExitCode
 from tests.support.user import Submitted, User
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)
+
 FAILED, REMOTE_ERROR = "FAILED", "REMOTE_ERROR"
 
 

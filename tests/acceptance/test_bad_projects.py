@@ -18,6 +18,8 @@ from tests.acceptance.conftest import NewUser
 from tests.support.processes import Processes, free_port, run_cli
 from tests.support.user import User
 
+pytestmark = pytest.mark.timeout(300)
+
 SECRET = "hunter2-is-nobodys-business"
 
 #: Seconds within which a bad database must be noticed, and what a loaded machine needs for the start of a command.

@@ -11,6 +11,8 @@ import pytest
 from tests.support.jobs import ledger_lines
 from tests.support.user import Submitted, User
 
+pytestmark = pytest.mark.timeout(300)
+
 COMPLETED, STOPPED, FAILED = "COMPLETED", "STOPPED", "FAILED"
 
 

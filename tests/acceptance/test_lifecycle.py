@@ -17,6 +17,8 @@ from tests.support.processes import JFR_MP, Processes, is_alive, pids_with, wait
 from tests.support.user import Doc, User, all_pids
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def living(user: User) -> list[int]:
     """Return all processes of the user's project, whoever their parent is."""

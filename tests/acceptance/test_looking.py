@@ -12,6 +12,8 @@ from tests.support.processes import JFR_MP, Processes, is_alive
 from tests.support.user import Submitted, User
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.timeout(300)
+
 ROLE_FIELDS = {"role", "name", "pid", "state", "uptime_s", "restarts", "rss_bytes", "last_error"}
 
 

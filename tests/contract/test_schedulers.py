@@ -25,13 +25,13 @@ from jfr_mp.model import JobDoc
 from jfr_mp.schedulers import QueueManager, forget_submission, job_script
 from jfr_mp.schedulers.journal import JournalReader
 from jfr_mp.schedulers.submission import CLAIM_FILENAME, PROCESS_ID_FILENAME
+from jfr_mp.steps.submit import new_submission
 from tests.support.pbs import Pbs
 from tests.support.sge import GridEngine
 from tests.support.slurm import Slurm
 from tests.support.waiting import wait_until
 
 UUID = "abcdef01-2345-6789-abcd-ef0123456789"
-TOKEN = "0a1b2c3d"
 
 
 @dataclass(frozen=True)
@@ -128,18 +128,25 @@ class Job:
         self.run_dir = directory / "it's a run; touch x $(id) é"
         self.run_dir.mkdir(parents=True)
         self.process_id = ""
+        self.token = new_submission()
         self.resources: Mapping[str, str] = {}
 
-    def script(self, body: str, token: str = TOKEN) -> str:
+    def script(self, body: str) -> str:
         worker = LocalWorker(
             scheduler_type="shell", work_dir=self.work_dir, pre_run=body, execution_cmd=": {}", resources=self.resources
         )
         doc = JobDoc(job={"name": self.name}, uuid=UUID, index=1, db_id="1", worker="w", state="UPLOADED")
-        return job_script(doc, worker, ExecutionConfig(), self.manager.scheduler_io, str(self.run_dir), token)
+        return job_script(doc, worker, ExecutionConfig(), self.manager.scheduler_io, str(self.run_dir), self.token)
 
-    def submit(self, body: str = "sleep 100", token: str = TOKEN) -> str:
-        self.process_id = self.manager.submit(self.script(body, token), self.run_dir, token)
+    def submit(self, body: str = "sleep 100") -> str:
+        self.process_id = self.manager.submit(self.script(body), self.run_dir, self.token)
         return self.process_id
+
+    def in_the_queue(self) -> list[str]:
+        """Return the ids of all jobs that were submitted for this one and have not ended."""
+        (command,) = self.manager.dialect.list_commands((), "root")
+        jobs = self.manager.dialect.read_list(self.manager.host.run(command))
+        return [job.job_id for job in jobs if self.token in job.text and not job.status.done]
 
     def runs(self) -> list[str]:
         """Return what the runs of a body wrote that signs a ledger."""
@@ -187,7 +194,7 @@ def test_a_job_from_submission_to_its_end(job: Job, cluster: Cluster) -> None:
     job.wait("DONE")
     # And the journal has it all
     events = JournalReader(job.manager.host, job.work_dir).new_events()
-    assert [(event.submission, event.ended) for event in events] == [(TOKEN, False), (TOKEN, True)]
+    assert [(event.submission, event.ended) for event in events] == [(job.token, False), (job.token, True)]
 
 
 def test_submitting_again_finds_the_job(job: Job) -> None:
@@ -217,7 +224,8 @@ def test_a_job_that_was_forgotten_runs_again(job: Job) -> None:
     first = job.submit(SIGN)
     wait_until(job.runs, 60, "the first run")
     forget_submission(job.manager.host, job.run_dir)
-    assert job.submit(SIGN, token="4e5f6a7b") != first
+    job.token = new_submission()
+    assert job.submit(SIGN) != first
     wait_until(lambda: len(job.runs()) == 2, 60, "the second run")
 
 
@@ -280,7 +288,7 @@ def test_a_job_of_a_submission_that_died_is_found_by_its_name(
     assert job.status() in ("QUEUED", "QUEUED_HELD")
     assert (job.run_dir / PROCESS_ID_FILENAME).read_text().strip() == process_id
     assert not job.has(CLAIM_FILENAME)()
-    assert ids_in_the_queue(job.manager) == [process_id]
+    assert job.in_the_queue() == [process_id]
 
 
 @batch_only
@@ -293,7 +301,7 @@ def test_a_job_that_has_run_already_is_found_by_what_it_left(
         with pytest.raises(HostError):
             job.submit(SIGN)
     wait_until(job.runs, 60, "the run")
-    wait_until(lambda: not ids_in_the_queue(job.manager), 60, "the end of the job")
+    wait_until(lambda: not job.in_the_queue(), 60, "the end of the job")
     # When the next attempt comes
     job.submit(SIGN)
     # Then it knows the job, which is not run again
@@ -388,13 +396,6 @@ def submit_and_die(cluster: Cluster, directory: Path, patch: pytest.MonkeyPatch,
     command.write_text(f'#!/bin/sh\n{f"{real} "}"$@"\nkill -s KILL 0\n' if submits else "#!/bin/sh\nkill -s KILL 0\n")
     command.chmod(0o755)
     patch.setenv("PATH", str(directory), prepend=os.pathsep)
-
-
-def ids_in_the_queue(manager: QueueManager) -> list[str]:
-    """Return the ids of the jobs of the suite that have not ended."""
-    (command,) = manager.dialect.list_commands((), "root")
-    jobs = manager.dialect.read_list(manager.host.run(command))
-    return [job.job_id for job in jobs if TOKEN in job.text and not job.status.done]
 
 
 def id_like(cluster: Cluster) -> str:

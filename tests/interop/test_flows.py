@@ -23,6 +23,9 @@ from tests.support.processes import Processes, run_cli
 from tests.support.projects import TestProject
 from tests.support.waiting import wait_until
 
+# The first test of a way waits for all flows of that way, and of the reference.
+pytestmark = pytest.mark.timeout(400)
+
 #: What both run side by side.
 DYNAMIC = ("all at once", "nested")
 

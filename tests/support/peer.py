@@ -14,7 +14,7 @@ from tests.support.projects import TestProject
 TOOL = ROOT / "tests" / "interop" / "peer_tool.py"
 
 #: The options of a project with which the peer is as fast as it can be.
-FAST = {"delay_checkout": 1, "delay_check_run_status": 1, "delay_advance_status": 1}
+FAST = {"delay_checkout": 1, "delay_check_run_status": 1, "delay_advance_status": 1, "delta_retry": [1]}
 
 
 class Peer:

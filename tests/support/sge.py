@@ -108,6 +108,8 @@ class GridEngine:
             "xterm": "/bin/true",
             "administrator_mail": "none",
             "load_report_time": "00:00:05",
+            # The start-up files of root are none of our business, and may take their time.
+            "login_shells": "csh",
         }
         configuration = _changed((_SHARE / "default-configuration").read_text(), changes)
         path = self.root / "configuration"

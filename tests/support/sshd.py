@@ -137,7 +137,10 @@ class Sshd:
     @property
     def sessions(self) -> list[psutil.Process]:
         """The processes that serve those who are logged in, and what runs there."""
-        return psutil.Process(self.pid).children(recursive=True)
+        try:
+            return psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def worker(self, work_dir: Path, **fields: Any) -> dict[str, Any]:
         """Return a remote worker on this server, as a project file has it."""
@@ -176,32 +179,27 @@ class Sshd:
         """Return the command of the server, whose program has to be an absolute path."""
         return [self.program, mode, "-f", str(self.directory / "sshd_config"), "-E", str(self.directory / "sshd.log")]
 
+    def break_connections(self) -> None:
+        """Break all connections; what runs in their sessions goes on, and new ones are accepted."""
+        _kill([process for process in self.sessions if "sshd" in process.name()])
+
     def kill(self) -> None:
-        """Die as in a crash, with all sessions; what they run goes on."""
+        """Die as in a crash, with all connections; what runs in their sessions goes on."""
         if self._process is not None:
-            servers = [process for process in self._family() if "sshd" in process.name()]
-            for process in servers:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            self._process.wait()
-            self._process = None
-            wait_gone(process.pid for process in servers)
+            self._end([process for process in self.sessions if "sshd" in process.name()])
 
     def stop(self) -> None:
         """End the server and all that runs in its sessions."""
         if self._process is not None:
-            family = self._family()
-            for process in family:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            self._process.wait()
-            self._process = None
-            wait_gone(process.pid for process in family)
+            self._end(self.sessions)
 
-    def _family(self) -> list[psutil.Process]:
-        with suppress(psutil.NoSuchProcess):
-            return [psutil.Process(self.pid), *self.sessions]
-        return []
+    def _end(self, sessions: list[psutil.Process]) -> None:
+        assert self._process is not None
+        # First of all, so that nobody is let in who is not ended.
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+        _kill(sessions)
 
     def _listens(self) -> bool:
         if self._process is not None and self._process.poll() is not None:
@@ -366,6 +364,13 @@ class Agent:
         """End it."""
         self._process.terminate()
         self._process.wait()
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_gone(process.pid for process in processes)
 
 
 def can_connect(port: int) -> bool:

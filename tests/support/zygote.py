@@ -36,15 +36,16 @@ def serve(path: str) -> None:
         while True:
             connection, _ = listener.accept()
             with connection:
-                if os.fork():
-                    continue
-                code = 1
-                try:
-                    jfr_mp.execution.run.run_job(b"".join(iter(lambda: connection.recv(4096), b"")).decode())
-                    code = 0
-                finally:
-                    connection.sendall(bytes([code]))
-                    os._exit(code)
+                if os.fork() == 0:
+                    with connection.makefile("rb") as asked:
+                        run_dir = asked.read().decode()
+                    code = 1
+                    try:
+                        jfr_mp.execution.run.run_job(run_dir)
+                        code = 0
+                    finally:
+                        connection.sendall(bytes([code]))
+                        os._exit(code)
 
 
 if __name__ == "__main__":

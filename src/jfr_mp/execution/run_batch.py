@@ -1,7 +1,7 @@
 """The batch process: one allocation that takes jobs from the pool of its worker and runs several at a time.
 
-It may die at any moment, and every job must still be run to its end once. So a job is taken and given on by renames; the
-processes of a job hold a lock in its run directory, which outlives us and tells whether the job still runs; and a
+It may die at any moment, and every job must still be run to its end once. So a job is taken and given on by renames;
+the processes of a job hold a lock in its run directory, which outlives us and tells whether the job still runs; and a
 job that has already left its complete output is not run again, whoever put it back into the pool.
 """
 
@@ -22,82 +22,24 @@ from pathlib import Path
 from typing import Any
 
 from jfr_mp.execution.batch_limits import BatchLimits
+from jfr_mp.execution.pool_directory import PoolDirectory
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.jobdata.files import SUBMIT_SCRIPT, job_path, write_atomically
 from jfr_mp.jobdata.outputs import is_complete
-from jfr_mp.jobdata.pool import ALIVE_FILENAME, BATCH_INFO_FILENAME, HEARTBEAT, LOCK_DIR, Marker, Place
+from jfr_mp.jobdata.pool import ALIVE_FILENAME, BATCH_INFO_FILENAME, HEARTBEAT, Marker
 
 logger = logging.getLogger(__name__)
 
 _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _HEARD = frozenset({*_STOPPING, signal.SIGCHLD})
 
-#: Seconds for which a job is not given on whose script ended without a complete output. When an allocation is ended, the
-#: script of a job may die before we hear of it; such a job is to run again.
+#: Seconds for which a job is not given on whose script ended without a complete output. When an allocation is ended,
+#: the script of a job may die before we hear of it; such a job is to run again.
 _LAST_WORD = 2.0
 #: Seconds between the polite signal to the jobs and the other one. A scheduler gives us little more.
 _GRACE = 1.0
 #: Seconds before a job is tried again that an earlier allocation left running.
 _HELD_DELAY = 10.0
-
-
-class PoolDirectory:
-    """The pool as the allocations see it, as files of their own machine.
-
-    Parameters
-    ----------
-    directory
-        The worker's ``jobs_handle_dir``.
-    batch_uid
-        The allocation that takes jobs.
-    """
-
-    def __init__(self, directory: Path, batch_uid: str) -> None:
-        self._directory = directory
-        self._batch_uid = batch_uid
-        self._listed: list[Marker] = []
-        for name in (*Place, LOCK_DIR):
-            Path(directory, name).mkdir(parents=True, exist_ok=True)
-
-    def taken(self) -> list[Marker]:
-        """Return the jobs that this allocation has taken, in an earlier life if a scheduler began it anew."""
-        return [marker for marker in self._list(Place.RUNNING) if marker.batch_uid == self._batch_uid]
-
-    def take(self) -> Marker | None:
-        """Take a job, or return None where none waits.
-
-        What was listed is tried to its end before the next listing: no job is overtaken for ever.
-        """
-        if not self._listed:
-            self._listed = self._list(Place.SUBMITTED)
-        while self._listed:
-            waiting = self._listed.pop()
-            taken = Marker(waiting.uuid, waiting.index, Place.RUNNING, self._batch_uid)
-            if self.move(waiting, taken):
-                return taken
-        return None
-
-    def put_back(self, marker: Marker) -> None:
-        """Let a taken job wait again."""
-        self.move(marker, Marker(marker.uuid, marker.index, Place.SUBMITTED))
-
-    def finish(self, marker: Marker) -> None:
-        """Say that the script of a taken job has ended."""
-        self.move(marker, Marker(marker.uuid, marker.index, Place.FINISHED, marker.batch_uid))
-
-    def move(self, marker: Marker, target: Marker) -> bool:
-        """Rename a marker; False where somebody else has moved it."""
-        path = self._directory / target.path
-        try:
-            Path(self._directory, marker.path).rename(path)
-        except FileNotFoundError:
-            # A network file system may do it, lose the answer, and deny it when asked again.
-            return target.batch_uid is not None and path.exists()
-        return True
-
-    def _list(self, place: Place) -> list[Marker]:
-        markers = (Marker.parse(place, path.name) for path in Path(self._directory, place).iterdir())
-        return [marker for marker in markers if marker is not None]
 
 
 @dataclass
@@ -107,7 +49,6 @@ class _Run:
     marker: Marker
     run_dir: Path
     process: subprocess.Popen[bytes]
-    alive_fd: int
     ended: float | None = None
 
 
@@ -148,23 +89,37 @@ class BatchProcess:
     def run(self) -> None:
         """Run to the end."""
         with _signals_waited_for():
-            self._begin_again()
-            busy, heartbeat, stop = self._began, 0.0, False
-            while not stop:
-                self._judge()
-                self._fill()
-                now = time.monotonic()
-                busy = now if self._runs or self._held else busy
-                if self._is_over(now, busy):
-                    break
-                if now >= heartbeat:
-                    self._report()
-                    heartbeat = now + HEARTBEAT
-                stop = self._wait(min(heartbeat - now, self.limits.look_every))
-            if stop:
-                logger.warning("told to end; jobs that run now can run again elsewhere")
+            try:
+                self._run()
+            finally:
+                # Also when we fail: nobody would look after them.
                 self._end_jobs()
-            self._report(end_time=datetime.now(UTC))
+                self._report(end_time=datetime.now(UTC))
+
+    def _run(self) -> None:
+        self._begin_again()
+        busy, heartbeat = self._began, 0.0
+        while True:
+            # Before it takes its first job: an allocation that has jobs is known to live.
+            if time.monotonic() >= heartbeat:
+                self._report()
+                heartbeat = time.monotonic() + HEARTBEAT
+            self._work()
+            now = time.monotonic()
+            busy = now if self._runs or self._held else busy
+            if self._is_over(now, busy):
+                return
+            if self._wait(min(heartbeat - now, self.limits.look_every)):
+                logger.warning("told to end; jobs that run now can run again elsewhere")
+                return
+
+    def _work(self) -> None:
+        try:
+            self._judge()
+            self._fill()
+        except OSError as error:
+            # File systems of clusters have their moments; the markers are where they were.
+            logger.error("the pool cannot be used now: %s", error)
 
     def _is_over(self, now: float, busy: float) -> bool:
         working = len(self._runs) + len(self._held)
@@ -192,63 +147,53 @@ class BatchProcess:
     def _start(self, marker: Marker) -> None:
         """Run the script of a job, unless the job has run or still runs."""
         run_dir = Path(job_path(marker.uuid, marker.index, self.base_run_dir))
+        name = f"{marker.uuid}_{marker.index}"
         try:
             alive_fd = os.open(run_dir / ALIVE_FILENAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
+        except FileNotFoundError:
             # The runner finds no output and says so on the job.
-            logger.error("job %s_%d cannot be run: %s", marker.uuid, marker.index, error)
+            logger.error("job %s cannot be run: there is no directory %s", name, run_dir)
             self.pool.finish(marker)
             return
-        if not _lock(alive_fd):
-            logger.warning("job %s_%d still runs: an earlier allocation left it behind", marker.uuid, marker.index)
+        try:
+            if not _lock(alive_fd):
+                logger.warning("job %s still runs: an earlier allocation left it behind", name)
+                self._held.append(_Held(marker, time.monotonic() + _HELD_DELAY))
+            elif is_complete(LocalHost(), str(run_dir)):
+                logger.info("job %s has run already", name)
+                self.pool.finish(marker)
+            else:
+                logger.info("job %s starts", name)
+                self._runs.append(_Run(marker, run_dir, _start_script(run_dir, alive_fd)))
+        finally:
+            # From here on the script alone holds the lock.
             os.close(alive_fd)
-            self._held.append(_Held(marker, time.monotonic() + _HELD_DELAY))
-            return
-        if is_complete(LocalHost(), str(run_dir)):
-            logger.info("job %s_%d has run already", marker.uuid, marker.index)
-            os.close(alive_fd)
-            self.pool.finish(marker)
-            return
-        logger.info("job %s_%d starts", marker.uuid, marker.index)
-        process = subprocess.Popen(
-            ["bash", SUBMIT_SCRIPT],
-            cwd=run_dir,
-            stdin=subprocess.DEVNULL,
-            # All that the job leaves behind is found by its group. The session stays ours: some schedulers end a session.
-            process_group=0,
-            # The lock is held as long as this file is open anywhere: by the script and what it starts.
-            pass_fds=(alive_fd,),
-            # This process has one thread, so that code may run between fork and exec.
-            preexec_fn=_hear_signals,  # noqa: PLW1509
-        )
-        self._runs.append(_Run(marker, run_dir, process, alive_fd))
 
     def _judge(self) -> None:
         """Give on the jobs whose scripts have ended."""
+        self._note_ends()
         now = time.monotonic()
-        for run in list(self._runs):
-            if run.ended is None and _has_ended(run.process):
-                run.ended = now
-                os.close(run.alive_fd)
-            if run.ended is None:
-                continue
-            if is_complete(LocalHost(), str(run.run_dir)) or now - run.ended >= _LAST_WORD:
+        for run in [run for run in self._runs if run.ended is not None]:
+            if is_complete(LocalHost(), str(run.run_dir)) or now - (run.ended or now) >= _LAST_WORD:
                 logger.info("job %s_%d has ended", run.marker.uuid, run.marker.index)
                 self.pool.finish(run.marker)
                 self._runs.remove(run)
 
+    def _note_ends(self) -> None:
+        for run in self._runs:
+            if run.ended is None and _has_ended(run.process):
+                run.ended = time.monotonic()
+
     def _end_jobs(self) -> None:
         """End the jobs; those that left no complete output stay where they are, for the runner to put them back."""
-        for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + _GRACE
             for run in self._runs:
                 if run.ended is None:
                     _signal_group(run.process, number)
-            deadline = time.monotonic() + patience
             while any(run.ended is None for run in self._runs) and (left := deadline - time.monotonic()) > 0:
                 signal.sigtimedwait({signal.SIGCHLD}, left)
-                for run in self._runs:
-                    if run.ended is None and _has_ended(run.process):
-                        run.ended = time.monotonic()
+                self._note_ends()
         for run in self._runs:
             if is_complete(LocalHost(), str(run.run_dir)):
                 self.pool.finish(run.marker)
@@ -263,10 +208,10 @@ class BatchProcess:
     def _report(self, end_time: datetime | None = None) -> None:
         """Say in the allocation's own directory that it lives, or that it has ended."""
         age = time.monotonic() - self._began
-        info: dict[str, Any] = {"start_time": self._start_time, "last_ping_time": datetime.now(UTC)}
+        info = {"start_time": self._start_time, "last_ping_time": datetime.now(UTC)}
         if end_time:
             info["end_time"] = end_time
-        serialized = {key: _serialized(value) for key, value in info.items()}
+        serialized: dict[str, Any] = {key: _serialized(value) for key, value in info.items()}
         # A word of ours: jobflow-remote's allocations do not say it.
         serialized["takes_jobs"] = end_time is None and self.limits.takes_jobs(age, self._taken)
         try:
@@ -308,6 +253,20 @@ def _signals_waited_for() -> Iterator[None]:
 def _hear_signals() -> None:
     """Undo in a job what `_signals_waited_for` did in us."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
+
+
+def _start_script(run_dir: Path, alive_fd: int) -> subprocess.Popen[bytes]:
+    """Start the script of a job; it and all that it starts hold the lock of the file."""
+    return subprocess.Popen(
+        ["bash", SUBMIT_SCRIPT],
+        cwd=run_dir,
+        stdin=subprocess.DEVNULL,
+        # What the job leaves behind is found by its group. The session stays ours: some schedulers end a session.
+        process_group=0,
+        pass_fds=(alive_fd,),
+        # This process has one thread, so that code may run between fork and exec.
+        preexec_fn=_hear_signals,  # noqa: PLW1509
+    )
 
 
 def _lock(fd: int) -> bool:

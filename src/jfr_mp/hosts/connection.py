@@ -25,13 +25,15 @@ from paramiko.ssh_exception import (
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable
 from jfr_mp.hosts.known_hosts import KnownHosts
 from jfr_mp.hosts.proxy import ProxyProcess
-from jfr_mp.hosts.ssh_config import Endpoint
+from jfr_mp.hosts.ssh_config import Endpoint, public_half
 
 # What it has to say arrives as exceptions, too; its own log shows tracebacks for a host that is merely away.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 #: Seconds for the host to judge a login: directories of users can be slow.
 _LOGIN_TIMEOUT = 30.0
+#: Arguments of paramiko's `connect` that are not for the project file.
+_OURS = {"self", "hostname", "sock", "transport_factory"}
 
 
 class Connection(Protocol):
@@ -207,18 +209,22 @@ def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts) -> SSHClient
 
 def _arguments(endpoint: Endpoint) -> dict[str, Any]:
     """Return what paramiko is to log in with."""
-    unknown = set(endpoint.options) - set(inspect.signature(SSHClient.connect).parameters)
+    known = inspect.signature(SSHClient.connect).parameters.keys() - _OURS
+    unknown = endpoint.options.keys() - known
     if unknown:
-        raise ConfigError(f"connect_kwargs of {endpoint}: paramiko's SSHClient.connect has no {sorted(unknown)[0]!r}")
+        raise ConfigError(
+            f"connect_kwargs of {endpoint}: {sorted(unknown)[0]!r} is nothing that paramiko's SSHClient.connect takes"
+        )
     for path in endpoint.key_files:
-        if not path.exists():
+        if not path.exists() and not public_half(path).exists():
             raise HostUnreachable(f"{endpoint}: there is no key file {path}")
     return {
         "port": endpoint.port,
         "username": endpoint.user,
         "password": endpoint.password,
         "passphrase": endpoint.passphrase,
-        "key_filename": [str(path) for path in endpoint.key_files],
+        # Of a key that the agent holds, there may be the public half alone.
+        "key_filename": [str(path) for path in endpoint.key_files if path.exists() and path != public_half(path)],
         "allow_agent": endpoint.use_agent,
         "look_for_keys": endpoint.use_default_keys,
         "timeout": endpoint.timeout,
@@ -242,7 +248,7 @@ def _agent() -> Iterator[tuple[AgentKey, ...]]:
 
 def _named_key(endpoint: Endpoint, keys: Iterable[AgentKey]) -> AgentKey | None:
     """Return the SSH agent's key that a key file names: with IdentitiesOnly, the agent may use those alone."""
-    public = [path.with_name(f"{path.name}.pub") for path in endpoint.key_files]
+    public = [public_half(path) for path in endpoint.key_files]
     wanted = [path.read_text().split()[1] for path in public if path.exists()]
     held = {key.get_base64(): key for key in keys}
     return next((held[key] for key in wanted if key in held), None)

@@ -46,7 +46,9 @@ class RemoteFiles:
 
     def put(self, source: Path, path: HostPath, progress: Progress | None = None) -> None:
         """Copy a file of this machine to the host."""
-        self._put(str(path), lambda: source.open("rb"), source.stat().st_size, progress)
+        with _here(source):
+            size = source.stat().st_size
+        self._put(str(path), lambda: source.open("rb"), size, progress)
 
     def get(self, path: HostPath, target: Path, progress: Progress | None = None) -> None:
         """Copy a file of the host to this machine."""
@@ -55,12 +57,15 @@ class RemoteFiles:
             with client.open(str(path), "rb") as file:
                 size = file.stat().st_size or 0
                 temporary = Path(_temporary(str(target)))
-                # A new file, not the one that another process may still write to.
-                temporary.unlink(missing_ok=True)
-                with temporary.open("xb") as copy:
+                with _here(target):
+                    # A new file, not the one that another process may still write to.
+                    temporary.unlink(missing_ok=True)
+                    copy = temporary.open("xb")
+                with copy:
                     done = 0
                     for block in _blocks(client, file, 0, size):
-                        copy.write(block)
+                        with _here(target):
+                            copy.write(block)
                         done += len(block)
                         watchdog.progress()
                         if progress is not None:
@@ -120,9 +125,13 @@ class RemoteFiles:
                     if arrived != size:
                         raise OSError(f"{arrived} of {size} bytes arrived")
                     _rename(client, temporary, path)
-                except OSError:
+                except OSError as error:
+                    # While the file still fills the disk, if that is what is wrong.
+                    reason = self._explain(path) if _is_vague(client, error) else ""
                     with suppress(OSError, EOFError):
                         client.remove(temporary)
+                    if reason:
+                        raise OSError(reason) from error
                     raise
 
         with self._doing("write", path):
@@ -130,18 +139,15 @@ class RemoteFiles:
 
     @contextmanager
     def _doing(self, what: str, path: HostPath) -> Iterator[None]:
-        """Turn what SFTP, or the file system of this machine, says into one line that names the path."""
+        """Turn what SFTP says into one line that names the path."""
         try:
             yield
         except OSError as error:
-            reason, permanent = error.strerror or str(error), is_permanent(error)
+            reason = error.strerror or str(error)
+            permanent = is_permanent(error) or is_permanent_text(reason)
             if error.errno == errno.ENOENT and self._lies_below_a_file(path):
                 # SFTP has one answer for both.
                 reason, permanent = "Not a directory", True
-            elif error.errno is None:
-                explained = self._explain(str(path)) if what == "write" else ""
-                reason = explained or reason
-                permanent = is_permanent_text(reason)
             raise HostError(f"{self._link.name}: cannot {what} {path}: {reason}", permanent=permanent) from error
 
     def _lies_below_a_file(self, path: HostPath) -> bool:
@@ -159,9 +165,27 @@ class RemoteFiles:
         return self._link.with_sftp(work)
 
 
+@contextmanager
+def _here(path: Path) -> Iterator[None]:
+    """Turn what the file system of this machine says into one line that names the path."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise HostError(
+            f"this machine: cannot copy to or from {path}: {reason}", permanent=is_permanent(error)
+        ) from error
+
+
 def _temporary(path: str) -> str:
     """Return the name that a file has until it is complete: always the same, so that no attempt leaves one behind."""
     return str(PurePosixPath(path).with_name(f".{PurePosixPath(path).name}.part"))
+
+
+def _is_vague(client: SFTPClient, error: OSError) -> bool:
+    """Tell whether a failure is one of those that SFTP has no name for."""
+    channel = client.get_channel()
+    return error.errno is None and channel is not None and not channel.closed
 
 
 def _created(client: SFTPClient, path: str) -> SFTPFile:

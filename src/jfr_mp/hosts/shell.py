@@ -179,10 +179,7 @@ class RemoteShell:
             watchdog.progress()
             # Looked at before the last of the output is taken, or something could come in between.
             ended = channel.closed or (channel.eof_received and channel.exit_status_ready())
-            while channel.recv_ready():
-                stdout += channel.recv(_BLOCK)
-            while channel.recv_stderr_ready():
-                stderr += channel.recv_stderr(_BLOCK)
+            _take(channel, stdout, stderr)
             if ended:
                 break
             left = deadline - time.monotonic()
@@ -197,8 +194,10 @@ class RemoteShell:
             else:
                 pause = _GLANCE if sent < len(stdin) else watchdog.patience / 2
                 arrivals.poll(1000 * min(left, pause))
-        status = channel.exit_status if channel.exit_status_ready() else -1
-        return Output(bytes(stdout), bytes(stderr), status)
+        if channel.exit_status < 0:
+            # A signal has ended the command, or the connection is no more; only in the first case is this possible.
+            channel.get_transport().open_session().close()
+        return Output(bytes(stdout), bytes(stderr), channel.exit_status)
 
     def _kill(self, printed: bytes) -> None:
         """End a command, with all that it started, as far as it is known and the host still answers."""
@@ -212,6 +211,14 @@ class RemoteShell:
             channel.status_event.wait(_KILL_PATIENCE)
 
         self._link.with_session(work, may_repeat=lambda: False, patience=_KILL_PATIENCE)
+
+
+def _take(channel: Channel, stdout: bytearray, stderr: bytearray) -> None:
+    """Append what has arrived."""
+    while channel.recv_ready():
+        stdout += channel.recv(_BLOCK)
+    while channel.recv_stderr_ready():
+        stderr += channel.recv_stderr(_BLOCK)
 
 
 class _TookTooLong(Exception):

@@ -163,7 +163,9 @@ class SshConfig:
             "record_new_keys": found.get("stricthostkeychecking", "ask").lower() not in ("yes", "true"),
             # OpenSSH passes over those that are not there.
             "key_files": tuple(
-                path for name in found.get("identityfile", []) if (path := Path(name).expanduser()).exists()
+                path
+                for name in found.get("identityfile", [])
+                if (path := Path(name).expanduser()).exists() or public_half(path).exists()
             ),
             "use_agent": not only,
             "use_default_keys": not only,
@@ -197,6 +199,11 @@ class SshConfig:
                 gateway = self._endpoint(match["v6"] or match["host"], {**shared, **chosen, **before}, hops=hops + 1)
             return {"gateway": gateway}
         return {"proxy_command": found["proxycommand"]} if found.get("proxycommand") else {}
+
+
+def public_half(key_file: Path) -> Path:
+    """Return the file with the public half of a key, which a key file may be itself."""
+    return key_file if key_file.suffix == ".pub" else key_file.with_name(f"{key_file.name}.pub")
 
 
 def _lines(path: Path, depth: int = 0) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The pool of a batch worker: the directory through which jobs reach allocations, in jobflow-remote's layout.
 
 A job is an empty file there, its marker, whose place says how far the job is: ``submitted/<uuid>_<index>`` while it
-waits, ``running/<uuid>_<index>_<batch_uid>`` when an allocation has taken it, ``run_finished/`` by the same name when its
-script has ended. Ours move a marker by a rename: one process alone can take it, and it is in one place at any time.
+waits, ``running/<uuid>_<index>_<batch_uid>`` when an allocation has taken it, ``run_finished/`` and the same name when
+its script has ended. Ours move a marker by a rename: one process alone can take it, and it is in one place at any time.
 jobflow-remote's allocations remove it from one place and make it in the next.
 """
 
@@ -30,8 +30,8 @@ ALIVE_FILENAME = "jfr_mp_alive"
 #: Seconds between two signs of life of an allocation.
 HEARTBEAT = 5.0
 
-_WAITING = re.compile(r"(?P<uuid>[0-9a-fA-F-]+)_(?P<index>\d+)")
-_TAKEN = re.compile(rf"{_WAITING.pattern}_(?P<batch_uid>[0-9a-fA-F-]+)")
+_WAITING = re.compile(r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_(?P<index>\d+)", re.IGNORECASE)
+_TAKEN = re.compile(rf"{_WAITING.pattern}_(?P<batch_uid>[^_/]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

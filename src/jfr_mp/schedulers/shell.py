@@ -16,13 +16,13 @@ from jfr_mp.hosts import BaseHost, CommandResult
 from jfr_mp.hosts.quoting import quote
 from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT, SUBMIT_SCRIPT
 from jfr_mp.schedulers.dialect import Dialect, Listed, no_answer
-from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME
+from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME, RECEIVE, size_of
 
 #: Starts a process in a session of its own, which no signal for ours reaches, and lets it decide whether it is the job.
 #: The process holds our output until it has decided: the end of the output is the moment to go on.
-_SUBMIT = f"""
-cat >.{SUBMIT_SCRIPT}.$$ && mv .{SUBMIT_SCRIPT}.$$ {SUBMIT_SCRIPT} || exit
-setsid /bin/sh -c "$1" jfr-mp-job </dev/null &
+_SUBMIT = f"""{RECEIVE}
+mv .{SUBMIT_SCRIPT}.$$ {SUBMIT_SCRIPT} || exit
+setsid /bin/sh -c "$2" jfr-mp-job </dev/null &
 """
 
 #: The pid is also the id of the session and of the process group. A subshell prints it, for whoever submitted may be
@@ -83,7 +83,7 @@ def submit_to_shell(host: BaseHost, run_dir: str | PurePath, script: str, *, tim
     HostError
         The host did not answer. The job may have started; submitting again tells.
     """
-    argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", _BECOME_THE_JOB]
+    argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", size_of(script), _BECOME_THE_JOB]
     result = host.run(argv, cwd=run_dir, timeout=timeout, stdin=script)
     process_id = result.stdout.strip()
     if result.returncode == 0 and re.fullmatch(r"[1-9][0-9]*", process_id):

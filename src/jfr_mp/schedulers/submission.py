@@ -21,19 +21,24 @@ from jfr_mp.jobdata.files import SUBMIT_SCRIPT
 
 #: The file in the run directory that holds the scheduler's id of the job.
 PROCESS_ID_FILENAME = "jfr_mp_process_id"
-#: The claim of an attempt to submit: the machine and the process group that make it.
+#: The claim of an attempt to submit: the machine, the session and the process that make it.
 CLAIM_FILENAME = "jfr_mp_submitting"
 #: What one submission leaves in the run directory.
 SUBMISSION_FILES = (PROCESS_ID_FILENAME, CLAIM_FILENAME)
 
-#: $1 seconds that the command may take, $2 a claim that is known to be stale, $3 what finds the id in the output of the
-#: command, which is the rest. The standard input is the script to submit. Prints the verdict, then what belongs to it.
+#: Reads the script from the standard input: all of it, $1 bytes, for who sends it may die on the way.
+RECEIVE = f"""
+cat >.{SUBMIT_SCRIPT}.$$ || exit
+test "$(wc -c <.{SUBMIT_SCRIPT}.$$)" -eq "$1" || {{ rm -f .{SUBMIT_SCRIPT}.$$; echo no whole script came >&2; exit 1; }}
+"""
+
+#: $2 seconds that the command may take, $3 a claim that is known to be stale, $4 what finds the id in the output of the
+#: command, which is the rest. Prints the verdict, then what belongs to it.
 #:
 #: By its age the holder of a claim is known to be dead, also on another login node: no command outlives `timeout`. The
-#: age is reckoned by the clock of the file server alone. On the same node an empty process group tells at once.
+#: age is reckoned by the clock of the file server alone. On the same node a session without processes tells at once.
 _SUBMIT = f"""
-limit=$1 stale=$2 id_finder=$3
-shift 3
+limit=$2 stale=$3 id_finder=$4
 mine=.{CLAIM_FILENAME}.$$
 trap 'rm -f $mine .{SUBMIT_SCRIPT}.$$ .{PROCESS_ID_FILENAME}.$$' EXIT
 known() {{
@@ -43,16 +48,16 @@ known() {{
     exit 0
 }}
 over() {{
-    test "$1" = "$(uname -n)" && ! kill -s 0 -- "-$2" 2>/dev/null && return
+    test "$1" = "$(uname -n)" && ! ps -o stat= -s "$2" | grep -qv Z && return
     test $(($(date -r $mine +%s) - $(date -r {CLAIM_FILENAME} +%s))) -gt "$limit"
 }}
-
-cat >.{SUBMIT_SCRIPT}.$$ || exit
+{RECEIVE}
 known
-read -r _ _ _ _ group _ </proc/$$/stat
-echo "$(uname -n) $group $$" >$mine || exit
-for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 over; do
-    trouble=$(ln $mine {CLAIM_FILENAME} 2>&1) && break
+read -r _ _ _ _ _ session _ </proc/$$/stat
+echo "$(uname -n) $session $$" >$mine || exit
+shift 4
+looks=0
+until trouble=$(ln $mine {CLAIM_FILENAME} 2>&1); do
     known
     claim=$(cat {CLAIM_FILENAME}) || {{ echo "$trouble" >&2; exit 1; }}
     if test "$claim" = "$stale"; then
@@ -60,13 +65,14 @@ for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 over; do
         break
     fi
     over $claim 2>/dev/null && {{ echo jfr-mp stale; echo "$claim"; exit; }}
-    test $try = over && {{ echo jfr-mp busy; echo "$claim"; exit; }}
+    looks=$((looks + 1))
+    test $looks -gt 50 && {{ echo jfr-mp busy; echo "$claim"; exit; }}
     sleep 0.2
 done
 # Once more: looking for the claim has told a network file system to look again.
 known
 mv .{SUBMIT_SCRIPT}.$$ {SUBMIT_SCRIPT} || exit
-said=$(timeout --foreground -k 5 "$limit" "$@" </dev/null)
+said=$(timeout -k 5 "$limit" "$@" </dev/null)
 code=$?
 id=$(printf '%s\\n' "$said" | sed -n "$id_finder")
 if test $code -ne 0 || test -z "$id"; then
@@ -144,8 +150,9 @@ def attempt(
     HostError
         The host did not answer, or the run directory cannot be written.
     """
-    argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", str(command.limit), stale, command.id_finder, *command.argv]
+    arguments = [size_of(script), str(command.limit), stale, command.id_finder, *command.argv]
     # Longer than the command and the time for which another attempt is waited for.
+    argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", *arguments]
     result = host.run(argv, cwd=run_dir, timeout=command.limit + 30, stdin=script)
     match = _VERDICT.search(result.stdout)
     if match is None:
@@ -155,6 +162,11 @@ def attempt(
     if verdict == "refused":
         text = f"{text}\n{result.stderr}"
     return Attempt(verdict, text.strip(), int(code or 0))
+
+
+def size_of(script: str) -> str:
+    """Return the first argument of `RECEIVE`."""
+    return str(len(script.encode()))
 
 
 def adopt(host: BaseHost, run_dir: str | PurePath, process_id: str) -> None:

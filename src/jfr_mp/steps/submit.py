@@ -1,10 +1,15 @@
-"""UPLOADED to SUBMITTED: the scheduler has the job, and we have its id."""
+"""UPLOADED to SUBMITTED: the scheduler has the job, and we have its id; or to BATCH_SUBMITTED: it is in the pool."""
 
 from __future__ import annotations
 
 import secrets
+from pathlib import PurePosixPath
 
+from jfr_mp.batch.allocation import pooled_script
+from jfr_mp.batch.pool import Pool
+from jfr_mp.config.workers import BatchConfig, WorkerBase
 from jfr_mp.faultpoints import reach
+from jfr_mp.jobdata.files import SUBMIT_SCRIPT
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Fail, Outcome
 from jfr_mp.schedulers import job_script
@@ -15,10 +20,10 @@ from jfr_mp.states import JobState
 def run(job: JobDoc, services: Services) -> Outcome:
     """Submit the job, or find the submission of an attempt that died before it could write the id down."""
     worker = services.worker(job.worker)
-    if worker.is_batch:
-        return Fail(f"worker {job.worker!r} is a batch worker, and this version runs none")
     if not job.run_dir:
         return Fail("the job has no run directory; rerun it")
+    if worker.batch is not None:
+        return _put_into_pool(job, job.run_dir, worker, worker.batch, services)
     manager = services.queue_manager(job.worker)
     token = job.remote.submission or new_submission()
     script = job_script(job, worker, services.exec_config(job), manager.scheduler_io, job.run_dir, token)
@@ -27,6 +32,19 @@ def run(job: JobDoc, services: Services) -> Outcome:
     process_id = manager.submit(script, job.run_dir, token)
     reach("submit.after_submit")
     return Advance(JobState.SUBMITTED, {"remote.process_id": process_id, "remote.submission": token})
+
+
+def _put_into_pool(job: JobDoc, run_dir: str, worker: WorkerBase, batch: BatchConfig, services: Services) -> Outcome:
+    """Let the job wait for an allocation of its batch worker."""
+    token = job.remote.submission or new_submission()
+    script = pooled_script(job, worker, services.exec_config(job), token)
+    services.journal(job.worker)
+    host = services.host(job.worker)
+    host.write(str(PurePosixPath(run_dir, SUBMIT_SCRIPT)), script.encode())
+    Pool(host, batch.jobs_handle_dir, worker.timeout_execute).add(job.uuid, job.index, run_dir)
+    reach("submit.after_submit")
+    fields = {"remote.process_id": None, "remote.submission": token, "remote.batch_losses": 0}
+    return Advance(JobState.BATCH_SUBMITTED, fields)
 
 
 def new_submission() -> str:

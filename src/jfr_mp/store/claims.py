@@ -16,6 +16,7 @@ from jfr_mp.model import utcnow
 from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Outcome, Retry
 from jfr_mp.states import UPLOAD, FlowState, JobState, Step
 from jfr_mp.store.completion import complete
+from jfr_mp.store.faults import TRANSIENT
 from jfr_mp.store.locks import UNLOCKED, MongoLock
 
 if TYPE_CHECKING:
@@ -89,8 +90,14 @@ def claim(
         projection=None if step is UPLOAD else WITHOUT_INPUTS,
         sort=list(sort or ORDER),
     )
-    with lock:
-        yield lock
+    _free_doubtful_locks(db)
+    try:
+        with lock:
+            yield lock
+    except TRANSIENT:
+        # The job may be locked without our knowing it, and nobody else frees the lock of an owner that lives.
+        db.doubtful_locks.add(lock.lock_id)
+        raise
 
 
 def release(db: QueueDatabase, lock: MongoLock) -> None:
@@ -140,6 +147,12 @@ def commit(
     if outcome.state is JobState.CHECKED_OUT:
         _flow_runs(db, job["job"]["hosts"][-1])
     return () if outcome.state.value == job["state"] else (outcome.state,)
+
+
+def _free_doubtful_locks(db: QueueDatabase) -> None:
+    for lock_id in tuple(db.doubtful_locks):
+        db.jobs.update_one({"lock_id": lock_id}, {"$set": dict(UNLOCKED)})
+        db.doubtful_locks.discard(lock_id)
 
 
 def update_fields(job: Mapping[str, Any], outcome: Advance | Retry | Fail, policy: RunnerOptions) -> Doc:

@@ -61,6 +61,8 @@ class QueueDatabase:
         self.batches: Collection[Doc] = self.db[project.queue.batches_collection]
         self.processes: Collection[Doc] = self.db[PROCESSES_COLLECTION]
         self.leases: Collection[Doc] = self.db[LEASES_COLLECTION]
+        #: Locks that the server may or may not have set: the answer to a claim was lost.
+        self.doubtful_locks: set[str] = set()
         #: The ids of the sessions that the registry has for this process.
         self.announced_sessions: set[bytes] = set()
 

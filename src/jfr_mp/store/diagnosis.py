@@ -13,7 +13,7 @@ from jfr_mp.store.flow_state import leaves_of
 Doc = dict[str, Any]
 
 #: The fields of a flow that a diagnosis needs.
-FLOW_FIELDS = ("uuid", "state", "jobs", "ids", "updated_on")
+FLOW_FIELDS = ("uuid", "state", "jobs", "ids", "updated_on", "lock_id")
 #: The same for a job.
 JOB_FIELDS = ("uuid", "index", "db_id", "state", "parents", "lock_id", "job.config.on_missing_references")
 

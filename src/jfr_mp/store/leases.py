@@ -32,9 +32,7 @@ class Lease:
         Monotonic time in seconds.
     """
 
-    def __init__(
-        self, db: QueueDatabase, name: str, owner: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, db: QueueDatabase, name: str, owner: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._db = db
         self._clock = clock
         self._name = name

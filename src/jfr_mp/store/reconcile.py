@@ -88,7 +88,7 @@ class Reconciler:
         Returns
         -------
         list of Finding
-            What was wrong; nothing where the flow is locked, because somebody works on it.
+            What was wrong. A flow that is locked is left alone: somebody works on it, or did until the lock is broken.
         """
         flow = self._db.flows.find_one({"uuid": flow_uuid}, FLOW_FIELDS)
         if flow is None or not (diagnosis := self._diagnose(flow)):
@@ -96,7 +96,9 @@ class Reconciler:
         if self._dry_run:
             return list(_findings(flow_uuid, diagnosis, repaired=False))
         with MongoLock(self._db.flows, {"uuid": flow_uuid}, lock_id=new_lock_id(self._owner)) as lock:
-            if lock.locked_document is None or not (diagnosis := self._diagnose(lock.locked_document)):
+            if lock.locked_document is None:
+                return [Finding(flow_uuid, "it looks half done", f"wait for the lock {flow.get('lock_id')} on it")]
+            if not (diagnosis := self._diagnose(lock.locked_document)):
                 return []
             self._repair(lock, diagnosis)
         findings = list(_findings(flow_uuid, diagnosis, repaired=True))

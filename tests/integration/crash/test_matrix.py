@@ -31,17 +31,18 @@ def standalone(deploy: Deploy, mongod_standalone: Mongod) -> Deployment:
 
 
 def _two_machines(deployment: Deployment) -> Deployment:
-    for host in ("login-1", "login-2"):
-        deployment.start(host)
+    deployment.start("login-1", "login-2")
     return deployment
 
 
+@pytest.mark.xdist_group("crash with transactions")
 @pytest.mark.parametrize("point", REACHED)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_with_transactions(replica: Deployment, point: str, action: str) -> None:
     _strike(replica, point, action)
 
 
+@pytest.mark.xdist_group("crash without transactions")
 @pytest.mark.parametrize("point", WITHIN_THE_END)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_without_transactions(standalone: Deployment, point: str, action: str) -> None:

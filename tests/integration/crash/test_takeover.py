@@ -16,8 +16,7 @@ def test_another_machine_takes_over(deploy: Deploy, mongod_replica: Mongod) -> N
     # Given two machines, one of which is in the middle of a completion
     deployment = deploy(mongod_replica)
     db = deployment.project.db
-    for host in ("login-1", "login-2"):
-        deployment.start(host)
+    deployment.start("login-1", "login-2")
     deployment.arm("complete.after_copy", "stop")
     ledger = deployment.submit()
     doomed = deployment.registered()[deployment.wait_struck("complete.after_copy")]["host"]

@@ -48,13 +48,12 @@ def agent(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 @pytest.fixture
 def make_host(home: Path, tmp_path: Path) -> Iterator[MakeHost]:
-    """Call it with a server and fields of the worker to change; a field that is None is left out."""
+    """Call it with a server and fields of the worker to change."""
     with ExitStack() as open_hosts:
 
         def make(server: Sshd, **fields: Any) -> BaseHost:
             described = server.worker(tmp_path, **{"connect_timeout": 5, "timeout_execute": 20, **fields})
-            given = {field: value for field, value in described.items() if value is not None}
-            host = host_of(RemoteWorker.model_validate(given), tmp_path / "project")
+            host = host_of(RemoteWorker.model_validate(described), tmp_path / "project")
             open_hosts.callback(host.close)
             return host
 

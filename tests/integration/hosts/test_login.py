@@ -39,6 +39,10 @@ def test_a_key_with_a_passphrase(make_host: MakeHost, own_sshd: Sshd, tmp_path: 
     assert "s3cret" not in wrong
 
 
+def test_a_password_beside_a_key_that_needs_none(make_host: MakeHost, sshd: Sshd) -> None:
+    assert make_host(sshd, password="unused").run(["echo", "in"]).stdout == "in\n"
+
+
 def test_a_key_that_the_host_does_not_know(make_host: MakeHost, sshd: Sshd, tmp_path: Path) -> None:
     key = make_key(tmp_path / "strange")
     text = refusal(make_host, sshd, key_filename=str(key))
@@ -153,7 +157,7 @@ def test_a_gateway_that_is_down(make_host: MakeHost, tmp_path: Path) -> None:
 
 def test_connect_kwargs(make_host: MakeHost, sshd: Sshd) -> None:
     assert make_host(sshd, connect_kwargs={"compress": True}).run(["echo", "in"]).stdout == "in\n"
-    with pytest.raises(ConfigError, match=r"connect_kwargs .* has no 'compresss'"):
+    with pytest.raises(ConfigError, match=r"connect_kwargs .* 'compresss' is nothing"):
         make_host(sshd, connect_kwargs={"compresss": True}).connect()
 
 
@@ -187,7 +191,7 @@ def test_identities_only_lets_the_agent_use_the_named_key(
     for number in range(8):
         agent.add(make_key(tmp_path / f"other{number}"))
     agent.add(own_sshd.key)
-    own_sshd.key.write_text("locked away")
+    own_sshd.key.unlink()
     # When the configuration names that key alone
     (home / ".ssh" / "config").write_text(f"Host *\n  IdentitiesOnly yes\n  IdentityFile {own_sshd.key}\n")
     # Then the login succeeds before the server has had enough of wrong keys

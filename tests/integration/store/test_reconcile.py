@@ -56,7 +56,8 @@ def test_a_flow_that_somebody_works_on_is_left_alone(any_queue: Any) -> None:
     any_queue.add(Flow([parent, child]))
     any_queue.put(parent, S.COMPLETED)
     any_queue.db.flows.update_one({}, {"$set": {"lock_id": "of the peer"}})
-    assert _reconcile(any_queue) == []
+    assert _reconcile(any_queue) == ["it looks half done"]
+    assert any_queue.job(child)["state"] == "WAITING"
     assert any_queue.flow(parent)["lock_id"] == "of the peer"
 
 

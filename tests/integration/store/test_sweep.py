@@ -17,7 +17,6 @@ from jfr_mp.store.leases import Lease
 from jfr_mp.store.processes import ProcessRecord
 from jfr_mp.store.sweep import Sweeper, free_stale_locks, stale_locks
 from tests.support.jobs import add
-from tests.support.waiting import wait_until
 
 DEAD, LIVING = "dead:1:aaaa", "living:2:bbbb"
 LEASE_TTL = 1.0
@@ -123,9 +122,7 @@ def test_locks_that_nobody_holds(
     open_queue: Any, caplog: pytest.LogCaptureFixture, lock_id: str, age: float, broken: bool
 ) -> None:
     # Given a job locked by somebody, long ago or not
-    queue = open_queue(
-        metadata={"jfr_mp": {"lease_ttl": 5, "heartbeat_interval": 0.2}}, runner={"lock_timeout": 100}
-    )
+    queue = open_queue(metadata={"jfr_mp": {"lease_ttl": 5, "heartbeat_interval": 0.2}}, runner={"lock_timeout": 100})
     _register(queue, LIVING)
     job = _locked_job(queue, lock_id, age)
 
@@ -174,4 +171,4 @@ def test_a_process_that_enters_again_keeps_its_sessions(swept: Any, run_job: Any
     # When it was taken for dead and enters again, then its sessions are known
     processes.unregister(swept.db, record.id)
     processes.register(swept.db, record)
-    assert wait_until(lambda: swept.db.processes.find_one(), 5, "its entry")["sessions"] == sessions
+    assert swept.db.processes.find_one()["sessions"] == sessions

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jfr_mp.errors import ConfigError
-from jfr_mp.hosts.quoting import export_line, quote
+from jfr_mp.hosts.quoting import export_line, one_word, quote
 
 NASTY = [
     "relax (1); touch x",
@@ -37,6 +37,15 @@ def shell(script: str, home: str = "/home/me") -> str:
 def test_a_quoted_word_is_one_literal_word(word: str) -> None:
     assert shell(quote(["printf", "%s.", word])) == word
     assert shell(quote(["printf", "%s.", PurePosixPath("/dir", word)])) == str(PurePosixPath("/dir", word))
+
+
+@pytest.mark.parametrize("word", NASTY)
+def test_a_script_goes_through_any_login_shell(word: str) -> None:
+    script = f"printf %s. {quote([word])}"
+    carried = one_word(script)
+    assert shell(f"sh -c {carried}") == word
+    # csh and fish read these in their own way, even within quotes
+    assert not set(carried) & set("\n!\\")
 
 
 @pytest.mark.parametrize(

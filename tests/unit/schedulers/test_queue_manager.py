@@ -1,4 +1,4 @@
-"""Answers of a scheduler, good and bad, from an executable of ours named ps."""
+"""Asking, with answers good and bad from an executable of ours named ps."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from qtoolkit.io.shell import ShellIO
-from qtoolkit.io.slurm import SlurmIO
 
 from jfr_mp.config.workers import LocalWorker
-from jfr_mp.errors import CommandTimeout, ConfigError, SchedulerError
+from jfr_mp.errors import CommandTimeout, SchedulerError
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.schedulers import JobStatus, QueueManager
 
@@ -110,12 +109,7 @@ def test_only_ids_are_cancelled(manager: QueueManager, process_id: str) -> None:
         manager.cancel(process_id)
 
 
-def test_other_schedulers_are_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="SlurmIO is not supported yet"):
-        QueueManager(SlurmIO(), LocalHost())
-
-
 def test_a_worker_says_which_scheduler_and_how_long(tmp_path: Path) -> None:
-    worker = LocalWorker(scheduler_type="shell", work_dir=tmp_path, timeout_execute=7)
+    worker = LocalWorker(scheduler_type="shell", work_dir=tmp_path, timeout_execute=7, scheduler_username="me")
     manager = QueueManager.of_worker(worker, LocalHost())
-    assert (type(manager.scheduler_io), manager.timeout) == (ShellIO, 7)
+    assert (type(manager.scheduler_io), manager.timeout, manager.user) == (ShellIO, 7, "me")

@@ -115,8 +115,11 @@ def test_a_journal_that_cannot_be_written_does_not_matter(tmp_path: Path) -> Non
 def test_directives_get_a_plain_name_and_plain_paths() -> None:
     worker = local_worker(execution_cmd="run {}", resources={"nodes": 2})
     script = job_script(job_doc("relax (1); é\n#SBATCH -x"), worker, ExecutionConfig(), SlurmIO(), "/w/a b", "t")
-    assert "#SBATCH --job-name=relax__1______SBATCH_-x\n" in script
-    assert "#SBATCH --output=queue.out\n" in script
+    assert "#SBATCH --job-name=relax__1______SBATCH_-x-t\n" in script
+    # Slurm would expand a %, PBS would look for the host before a colon
+    for run_dir in ("/w/a b", "/w/%j", "/w/a:b"):
+        script = job_script(job_doc(), worker, ExecutionConfig(), SlurmIO(), run_dir, "t")
+        assert "#SBATCH --output=queue.out\n" in script
     assert "#SBATCH --nodes=2\n" in script
     assert "#SBATCH --output=/w/ab/queue.out\n" in job_script(
         job_doc(), worker, ExecutionConfig(), SlurmIO(), "/w/ab", "t"

@@ -1,195 +1,255 @@
-"""A job is submitted once, with real processes that are killed where it hurts."""
+"""A batch job is submitted once, with an sbatch of ours that does what real ones do on their bad days."""
 
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
+from qtoolkit.io.slurm import SlurmIO
 
+from jfr_mp.errors import HostError, HostUnreachable, SchedulerError, SiteLimit
+from jfr_mp.hosts import CommandResult
 from jfr_mp.hosts.local import LocalHost
-from jfr_mp.schedulers.submission import (
-    PROCESS_ID_FILENAME,
-    Submission,
-    cancel_on_shell,
-    forget_submission,
-    submit_to_shell,
-)
-from tests.support.processes import is_alive
+from jfr_mp.hosts.quoting import quote
+from jfr_mp.schedulers import QueueManager, forget_submission
+from jfr_mp.schedulers.submission import CLAIM_FILENAME, PROCESS_ID_FILENAME, adopt, once_lines
 from tests.support.waiting import wait_until
+from tests.unit.schedulers.test_dialects import SLURM_HEADING, Plugin
 
-#: Signs a ledger, so that each run of it counts, and waits to be ended.
-SCRIPT = "echo $$ >> ledger\nsleep 100\n"
-
-
-class RunDirectory:
-    """A run directory, and the job in it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.mkdir()
-        (path / "submit.sh").write_text(SCRIPT)
-
-    def submit(self) -> Submission:
-        return submit_to_shell(LocalHost(), self.path, timeout=30)
-
-    def runs(self) -> list[str]:
-        ledger = self.path / "ledger"
-        return ledger.read_text().split() if ledger.exists() else []
+TOKEN = "0a1b2c3d"
+#: A SchedulerError that lasts.
+BAD = None
+ACCEPT = "echo run >> ledger; echo Submitted batch job 12"
 
 
 @pytest.fixture
-def run_directory(tmp_path: Path) -> Iterator[RunDirectory]:
-    directory = RunDirectory(tmp_path / "run $(touch x) 'dir' é")
-    yield directory
-    for pid in directory.runs():
-        cancel_on_shell(LocalHost(), pid)
+def run_dir(tmp_path: Path) -> Path:
+    path = tmp_path / "run $(touch x) 'dir' é"
+    path.mkdir()
+    return path
 
 
-def test_the_job_has_a_session_of_its_own_and_its_id_is_in_the_run_directory(run_directory: RunDirectory) -> None:
-    # When a job is submitted
-    process_id = run_directory.submit().process_id
-    # Then its id is there, it leads a session, and it runs the script
-    assert process_id
-    assert (run_directory.path / PROCESS_ID_FILENAME).read_text().strip() == process_id
-    assert os.getsid(int(process_id)) == os.getpgid(int(process_id)) == int(process_id)
-    assert wait_until(run_directory.runs, 10, "the start of the script") == [process_id]
-    # And nothing is left of the shells that led to it
-    assert psutil.Process(int(process_id)).cmdline() == ["bash", "submit.sh"]
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Call it with a name and the text of a script to have such a command; squeue knows no job else."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", str(directory), prepend=os.pathsep)
+
+    def make(name: str, text: str) -> None:
+        (directory / name).write_text(f"#!/bin/sh\n{text}\n")
+        (directory / name).chmod(0o755)
+
+    make("squeue", f"echo '{SLURM_HEADING}'")
+    make("my-list", ":")
+    yield make
 
 
-def test_a_second_submission_finds_the_job_of_the_first(run_directory: RunDirectory) -> None:
-    first = run_directory.submit()
-    assert run_directory.submit() == first
-    wait_until(run_directory.runs, 10, "the start of the script")
-    # Even when it has ended
-    assert first.process_id
-    cancel_on_shell(LocalHost(), first.process_id)
-    assert run_directory.submit() == first
-    assert run_directory.runs() == [first.process_id]
-    # Until somebody uploads the job again
-    forget_submission(LocalHost(), run_directory.path)
-    forget_submission(LocalHost(), run_directory.path)
-    assert run_directory.submit().process_id not in (None, first.process_id)
-    wait_until(lambda: len(run_directory.runs()) == 2, 10, "the second run")
+@pytest.fixture
+def manager() -> QueueManager:
+    return QueueManager(SlurmIO(), LocalHost(), timeout=2)
 
 
-def test_many_submissions_at_once_are_one(run_directory: RunDirectory) -> None:
-    # When eight processes submit at the same time
-    results: list[Submission] = []
-    threads = [threading.Thread(target=lambda: results.append(run_directory.submit())) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    # Then all have the id of the one job
-    assert len(results) == 8
-    assert len(set(results)) == 1
-    assert wait_until(run_directory.runs, 10, "the start of the script") == [results[0].process_id]
+Command = Callable[[str, str], None]
 
 
-SUBMITTER = """
-import sys
-from jfr_mp.hosts.local import LocalHost
-from jfr_mp.schedulers.submission import submit_to_shell
-print("ready", flush=True)
-sys.stdin.readline()
-submit_to_shell(LocalHost(), sys.argv[1])
-"""
+def submissions(run_dir: Path) -> int:
+    ledger = run_dir / "ledger"
+    return len(ledger.read_text().split()) if ledger.exists() else 0
 
 
-@pytest.mark.parametrize("target", ["the submitting process", "all that it started"])
-def test_killed_at_any_point_one_job_runs(run_directory: RunDirectory, target: str) -> None:
-    random.seed(target)
-    for _ in range(12):
-        # Given a process that is about to submit
-        submitter = subprocess.Popen(
-            [sys.executable, "-c", SUBMITTER, str(run_directory.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert submitter.stdin
-        assert submitter.stdout
-        submitter.stdout.readline()
-        # When it is killed somewhere on its way
-        victim = psutil.Process(submitter.pid)
-        submitter.stdin.write(b"\n")
-        submitter.stdin.flush()
-        threading.Event().wait(random.uniform(0, 0.008))
-        family = victim.children(recursive=True) if target != "the submitting process" else []
-        for process in [victim, *family]:
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                continue
-        submitter.communicate()
-        # Then the next attempt ends with the one job that there is
-        process_id = run_directory.submit().process_id
-        assert process_id
-        if not is_alive(int(process_id)):
-            # It was the job itself that was killed: that must not start another one either.
-            assert family
-            assert run_directory.runs() in ([], [process_id])
-        else:
-            assert wait_until(run_directory.runs, 10, "the start of the script") == [process_id]
-        cancel_on_shell(LocalHost(), process_id)
-        forget_submission(LocalHost(), run_directory.path)
-        (run_directory.path / "ledger").unlink(missing_ok=True)
+def leave_claim(run_dir: Path, holder: str, age: float = 0.0) -> Path:
+    path = run_dir / CLAIM_FILENAME
+    path.write_text(f"{holder}\n")
+    now = path.stat().st_mtime
+    os.utime(path, (now - age, now - age))
+    return path
 
 
-def test_a_directory_that_cannot_be_written_is_an_error_with_its_reason(tmp_path: Path) -> None:
-    # Given a place where nobody can make files, root included
-    submission = submit_to_shell(LocalHost(), "/proc/self", timeout=30)
-    assert submission.process_id is None
-    assert submission.error
-    assert submission.error.startswith("the script in /proc/self could not be started: ")
-    assert len(submission.error.splitlines()) == 1
+def test_it_leaves_the_id_and_nothing_else(manager: QueueManager, run_dir: Path, command: Command) -> None:
+    # Given a site whose sbatch has more to say than the id
+    command("sbatch", f"echo Welcome; {ACCEPT} on cluster big; echo Goodbye; echo a warning >&2")
+    # When a job is submitted twice
+    assert [manager.submit("true\n", run_dir, TOKEN) for _ in range(2)] == ["12", "12"]
+    # Then the scheduler has heard once of it
+    assert submissions(run_dir) == 1
+    assert (run_dir / PROCESS_ID_FILENAME).read_text() == "12\n"
+    assert sorted(path.name for path in run_dir.iterdir()) == [PROCESS_ID_FILENAME, "ledger", "submit.sh"]
+    assert (run_dir / "submit.sh").read_text() == "true\n"
+    # Until it is forgotten
+    forget_submission(manager.host, run_dir)
+    manager.submit("true\n", run_dir, TOKEN)
+    assert submissions(run_dir) == 2
 
 
-def test_cancelling_ends_the_job_and_what_it_started_even_against_its_will(run_directory: RunDirectory) -> None:
-    # Given a job with a child, both deaf to SIGTERM
-    (run_directory.path / "submit.sh").write_text(
-        "trap '' TERM\nsleep 100 & echo $! > child\necho $$ >> ledger\nwait\n"
-    )
-    process_id = run_directory.submit().process_id
-    wait_until(run_directory.runs, 10, "the start of the script")
-    child = int((run_directory.path / "child").read_text())
-    # When it is cancelled, twice
-    assert process_id
-    cancel_on_shell(LocalHost(), process_id)
-    cancel_on_shell(LocalHost(), process_id)
-    # Then both are gone
-    wait_until(lambda: not is_alive(int(process_id)) and not is_alive(child), 10, "the end of the job")
+@pytest.mark.parametrize(
+    ("sbatch", "error", "message"),
+    [
+        ("echo 'sbatch: error: invalid account' >&2; exit 1", BAD, "sbatch: invalid account"),
+        ("echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2; exit 1", SiteLimit, "AssocMaxSubmitJobLimit"),
+        ("echo 'Unable to contact slurm controller' >&2; exit 1", HostUnreachable, "Unable to contact"),
+        ("exit 3", SchedulerError, "exit code 3, without a word"),
+        ("echo rubbish", SchedulerError, "it printed no id of a job, but 'rubbish'"),
+        ("sleep 60", HostUnreachable, "it did not end within 2 s"),
+        ("exit 127", BAD, "there is no such command"),
+    ],
+)
+def test_a_refusal_is_whose_fault_it_is(
+    run_dir: Path, command: Command, sbatch: str, error: type[HostError] | None, message: str
+) -> None:
+    # When the scheduler does not take a job
+    manager = QueueManager(SlurmIO(), LocalHost(), timeout=2)
+    command("sbatch", sbatch)
+    with pytest.raises(error or SchedulerError, match=message) as caught:
+        manager.submit("true\n", run_dir, TOKEN)
+    # Then one line says why, and whether it is in vain to try again
+    assert caught.value.permanent is (error is BAD)
+    assert "\n" not in str(caught.value)
+    # And a claim is left where the scheduler may have the job all the same
+    assert (run_dir / CLAIM_FILENAME).exists() is (error not in (BAD, SiteLimit))
+    # And when it takes the job, it has it
+    command("sbatch", ACCEPT)
+    assert manager.submit("true\n", run_dir, TOKEN) == "12"
+    assert not (run_dir / CLAIM_FILENAME).exists()
 
 
-def test_what_a_killed_job_left_behind_is_ended_too(run_directory: RunDirectory) -> None:
-    # Given a job that was killed and whose child lives
-    (run_directory.path / "submit.sh").write_text("sleep 100 & echo $! > child\necho $$ >> ledger\nwait\n")
-    process_id = run_directory.submit().process_id
-    wait_until(run_directory.runs, 10, "the start of the script")
-    child = int((run_directory.path / "child").read_text())
-    assert process_id
-    os.kill(int(process_id), signal.SIGKILL)
-    wait_until(lambda: not is_alive(int(process_id)), 10, "the end of the script")
-    # When it is cancelled
-    cancel_on_shell(LocalHost(), process_id)
-    # Then the child is gone
-    wait_until(lambda: not is_alive(child), 10, "the end of the child")
+def test_a_job_of_which_only_the_scheduler_knows_is_adopted(
+    manager: QueueManager, run_dir: Path, command: Command
+) -> None:
+    # Given a claim of a process that died, and a queue with its job, whose state nobody knows, and others
+    row = "{}<><> {}<><> None<><> {}<><> me<><> main<><> 1:00<><> 1<><> 1<><> 0:05<><> 0"
+    rows = [row.format(*job) for job in (("11", "R", "other-t"), ("12", "??", f"relax-{TOKEN}"), ("13", "R", "relax"))]
+    command("squeue", "cat <<'END'\n" + "\n".join([SLURM_HEADING, *rows]) + "\nEND")
+    command("sbatch", ACCEPT)
+    leave_claim(run_dir, f"{os.uname().nodename} 4194304 4194304")
+    # When the next attempt comes, then it takes that job
+    assert manager.submit("true\n", run_dir, TOKEN) == "12"
+    assert submissions(run_dir) == 0
+    assert (run_dir / PROCESS_ID_FILENAME).read_text() == "12\n"
 
 
-def test_a_process_that_leads_no_session_is_not_ours_to_end() -> None:
-    # Given a process that got its pid after one of our jobs had it
-    process = subprocess.Popen(["sleep", "100"])
+def test_a_script_of_which_only_a_part_came_is_not_submitted(run_dir: Path, command: Command) -> None:
+    # Given a connection that ends on the way
+    class HalfHost(LocalHost):
+        def run(self, argv: Sequence[str], *, stdin: str | None = None, **options: Any) -> CommandResult:
+            return super().run(argv, stdin=stdin and stdin[:2], **options)
+
+    command("sbatch", ACCEPT)
+    with pytest.raises(SchedulerError, match="no whole script came"):
+        QueueManager(SlurmIO(), HalfHost()).submit("true\n", run_dir, TOKEN)
+    assert submissions(run_dir) == 0
+
+
+@pytest.mark.parametrize("squeue", ["exit 1", ":", "echo rubbish", "echo 'cannot contact' >&2; exit 1"])
+def test_nothing_is_submitted_again_while_the_scheduler_says_nothing(
+    manager: QueueManager, run_dir: Path, command: Command, squeue: str
+) -> None:
+    command("squeue", squeue)
+    command("sbatch", ACCEPT)
+    leave_claim(run_dir, f"{os.uname().nodename} 4194304 4194304")
+    with pytest.raises(SchedulerError, match="left no id, and it is not submitted again until the scheduler") as caught:
+        manager.submit("true\n", run_dir, TOKEN)
+    assert not caught.value.permanent
+    assert submissions(run_dir) == 0
+
+
+def test_a_claim_of_another_login_node_counts_until_it_is_old(
+    manager: QueueManager, run_dir: Path, command: Command
+) -> None:
+    command("sbatch", ACCEPT)
+    leave_claim(run_dir, "login2 1 1", age=5)
+    assert manager.submit("true\n", run_dir, TOKEN) == "12"
+
+
+def test_an_attempt_that_is_at_it_is_waited_for(run_dir: Path, command: Command) -> None:
+    # Given a process of this machine that holds the claim
+    manager = QueueManager(SlurmIO(), LocalHost(), timeout=60)
+    command("sbatch", ACCEPT)
+    holder = subprocess.Popen(["sleep", "100"], start_new_session=True)
     try:
-        # When that job is cancelled
-        cancel_on_shell(LocalHost(), str(process.pid))
-        # Then the process lives
-        assert process.poll() is None
+        leave_claim(run_dir, f"{os.uname().nodename} {holder.pid} {holder.pid}")
+        # When it does not end, then nothing is submitted
+        with pytest.raises(SchedulerError, match="may still be at it"):
+            manager.submit("true\n", run_dir, TOKEN)
+        assert submissions(run_dir) == 0
     finally:
-        process.kill()
-        process.wait()
+        holder.kill()
+        holder.wait()
+    # And when it has, then the job is
+    assert manager.submit("true\n", run_dir, TOKEN) == "12"
+    assert submissions(run_dir) == 1
+
+
+def test_where_a_job_cannot_tell_its_id_what_is_not_known_is_shown(run_dir: Path, command: Command) -> None:
+    # Given a scheduler that nobody knows, and an attempt that died
+    manager = QueueManager(Plugin(), LocalHost(), timeout=2)
+    command("my-submit", "echo job=7")
+    claim = leave_claim(run_dir, f"{os.uname().nodename} 4194304 4194304")
+    # When the next one comes, then it says what to do
+    with pytest.raises(
+        SchedulerError, match=rf"name ends in {TOKEN}: it may have run\. If it has not, remove"
+    ) as caught:
+        manager.submit("true\n", run_dir, TOKEN)
+    assert caught.value.permanent
+    # And when that is done, the job is submitted
+    claim.unlink()
+    assert manager.submit("true\n", run_dir, TOKEN) == "7"
+    assert (run_dir / PROCESS_ID_FILENAME).read_text() == "job=7\n"
+
+
+def test_a_directory_that_cannot_be_written_is_an_error_with_its_reason(manager: QueueManager) -> None:
+    with pytest.raises(SchedulerError, match="nothing could be submitted in /proc/self: ") as caught:
+        manager.submit("true\n", "/proc/self", TOKEN)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+class TestOnce:
+    """The lines by which a job finds out that it is not the one."""
+
+    def run(self, run_dir: Path, own_id: str, token: str = TOKEN) -> bool:
+        """Run a job under an id, and tell whether it did its work."""
+        script = "\n".join(
+            ["set -e", *once_lines(str(run_dir), token, "MY_ID"), f"touch {quote([run_dir.parent / 'ran'])}"]
+        )
+        done = subprocess.run(
+            ["bash", "-c", script], env={**os.environ, "MY_ID": own_id}, capture_output=True, text=True, check=True
+        )
+        ran = (run_dir.parent / "ran").exists()
+        (run_dir.parent / "ran").unlink(missing_ok=True)
+        assert ("does nothing" in done.stderr) is not ran
+        return ran
+
+    def test_the_job_whose_id_is_there_runs(self, run_dir: Path) -> None:
+        adopt(LocalHost(), run_dir, "12.server")
+        assert [self.run(run_dir, own) for own in ("12.server", "12", "13.server", "1")] == [True, True, False, False]
+
+    def test_the_first_one_leaves_its_id_where_there_is_none(self, run_dir: Path) -> None:
+        (run_dir / "submit.sh").write_text(f"... {TOKEN} ...")
+        assert [self.run(run_dir, own) for own in ("12", "13", "12")] == [True, False, True]
+        assert (run_dir / PROCESS_ID_FILENAME).read_text() == "12\n"
+        assert sorted(path.name for path in run_dir.iterdir()) == [PROCESS_ID_FILENAME, "submit.sh"]
+
+    def test_a_job_of_an_earlier_submission_does_not_run_in_a_new_one(self, run_dir: Path) -> None:
+        (run_dir / "submit.sh").write_text("... 4e5f6a7b ...")
+        assert not self.run(run_dir, "12")
+        assert not (run_dir / PROCESS_ID_FILENAME).exists()
+
+    def test_without_an_id_every_job_runs(self, run_dir: Path) -> None:
+        adopt(LocalHost(), run_dir, "12")
+        assert self.run(run_dir, "")
+
+    def test_two_at_once_are_one(self, run_dir: Path) -> None:
+        (run_dir / "submit.sh").write_text(TOKEN)
+        script = "\n".join([*once_lines(str(run_dir), TOKEN, "MY_ID"), f"echo run >> {quote([run_dir / 'ledger'])}"])
+        jobs = [
+            subprocess.Popen(
+                ["bash", "-c", script], env={**os.environ, "MY_ID": str(number)}, stderr=subprocess.DEVNULL
+            )
+            for number in range(1, 9)
+        ]
+        wait_until(lambda: all(job.poll() is not None for job in jobs), 30, "their end")
+        assert submissions(run_dir) == 1

@@ -1,0 +1,208 @@
+"""The pool of a batch worker as the runner sees it: on a host that may be far away, so each question is one command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from jfr_mp.batch.fate import BatchInfo, Remains
+from jfr_mp.errors import HostError
+from jfr_mp.hosts import BaseHost, CommandResult
+from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME
+from jfr_mp.jobdata.outputs import is_complete
+from jfr_mp.jobdata.pool import ALIVE_FILENAME, BATCH_INFO_FILENAME, LOCK_DIR, Marker, Place
+from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME
+
+#: $1 the pool, $2 the job, $3 its run directory.
+#:
+#: An attempt that dies leaves a file in the run directory, and the next one finds the job wherever it is by then.
+#: Without that file, markers of the job belong to an earlier run, which nobody waits for any more.
+_ADD = f"""
+mkdir -p "$1/{Place.SUBMITTED}" "$1/{Place.RUNNING}" "$1/{Place.FINISHED}" "$1/{LOCK_DIR}" && cd "$1" || exit
+if test -e "$3/{PROCESS_ID_FILENAME}"; then
+    for marker in {Place.SUBMITTED}/"$2" {Place.RUNNING}/"$2"_* {Place.FINISHED}/"$2"_* "$3/{OUT_FILENAME}"; do
+        test -e "$marker" && exit
+    done
+else
+    rm -f {Place.RUNNING}/"$2"_* {Place.FINISHED}/"$2"_* && echo pool >"$3/{PROCESS_ID_FILENAME}" || exit
+fi
+: >{Place.SUBMITTED}/"$2"
+"""
+
+#: $1 the pool, $2 places, the rest directories of allocations. The places come in the order in which a marker passes
+#: them: one that moves meanwhile is seen twice rather than never.
+_LOOK = f"""
+cd "$1" || exit
+for place in $2; do
+    echo "jfr-mp $place"
+    ls -1 "$place" || exit
+done
+shift 2
+for directory; do
+    echo "jfr-mp $directory"
+    cat "$directory/{BATCH_INFO_FILENAME}" 2>/dev/null
+    echo
+done
+"""
+
+#: $1 the pool, $2 and $3 markers. Says whether the second is there now.
+_MOVE = """
+cd "$1" || exit
+mv -f "$2" "$3" 2>/dev/null
+test ! -e "$3" || echo moved
+"""
+
+#: $1 the pool, $2 the job.
+_ADD_AGAIN = f'cd "$1" && : >{Place.SUBMITTED}/"$2"'
+
+#: $1 the pool, the rest markers.
+_DISCARD = """
+cd "$1" || exit
+shift
+rm -f "$@"
+"""
+
+#: $1 the worker's work_dir, $2 the run directory.
+_REMAINS = f"""
+cd "$1" || exit
+test -e "$2/{IN_FILENAME}" && echo uploaded
+test -e "$2/{ALIVE_FILENAME}" || exit 0
+flock -n "$2/{ALIVE_FILENAME}" true
+test $? -eq 1 && echo alive
+exit 0
+"""
+
+#: As many markers as one command line takes for certain.
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in the pool.
+
+    Parameters
+    ----------
+    markers
+        The marker of each job; of one that moved meanwhile the last.
+    finished
+        All markers of scripts that have ended.
+    infos
+        What the allocations say about themselves, by their directories; None of one that says nothing.
+    """
+
+    markers: Mapping[tuple[str, int], Marker]
+    finished: Sequence[Marker]
+    infos: Mapping[str, BatchInfo | None]
+
+
+class Pool:
+    """The pool of one worker.
+
+    Parameters
+    ----------
+    host
+        The host of the worker.
+    directory
+        Its ``jobs_handle_dir``.
+    timeout
+        Seconds that a command may take; None waits for ever.
+    """
+
+    def __init__(self, host: BaseHost, directory: Path, timeout: float | None = None) -> None:
+        self._host = host
+        self._directory = str(directory)
+        self._timeout = timeout
+
+    def add(self, uuid: str, index: int, run_dir: str) -> None:
+        """Let a job wait in the pool; doing it again finds the job wherever it is by then.
+
+        Raises
+        ------
+        HostError
+            Whether the job is in the pool, the next attempt tells.
+        """
+        self._do("put a job into", _ADD, f"{uuid}_{index}", run_dir)
+
+    def add_again(self, uuid: str, index: int) -> None:
+        """Let a job wait whose marker was lost.
+
+        Raises
+        ------
+        HostError
+            Whether the job is in the pool, the next look tells.
+        """
+        self._do("put a job back into", _ADD_AGAIN, f"{uuid}_{index}")
+
+    def look(self, places: Collection[Place] = tuple(Place), allocation_dirs: Iterable[str] = ()) -> Look:
+        """Look at all markers in some places, and at what allocations say about themselves.
+
+        Raises
+        ------
+        HostError
+            The directory cannot be read, which says nothing about any job.
+        """
+        wanted = " ".join(place for place in Place if place in places)
+        result = self._do("look into", _LOOK, wanted, *allocation_dirs)
+        _, *parts = re.split(r"^jfr-mp (.+)$", result.stdout, flags=re.MULTILINE)
+        sections = list(zip(parts[::2], parts[1::2], strict=True))
+        markers = list(_markers(sections[: len(places)]))
+        return Look(
+            markers={marker.job: marker for marker in markers},
+            finished=[marker for marker in markers if marker.place is Place.FINISHED],
+            infos={directory: BatchInfo.parse(text) for directory, text in sections[len(places) :]},
+        )
+
+    def put_back(self, marker: Marker) -> bool:
+        """Let a job wait again that an allocation took; False where its marker is not there any more.
+
+        Raises
+        ------
+        HostError
+            Whether it waits, the next look tells.
+        """
+        waiting = Marker(marker.uuid, marker.index, Place.SUBMITTED)
+        return "moved" in self._do("put a job back into", _MOVE, marker.path, waiting.path).stdout
+
+    def discard(self, markers: Sequence[Marker]) -> None:
+        """Remove markers; that one is gone is fine.
+
+        Raises
+        ------
+        HostError
+            Some may be left.
+        """
+        for start in range(0, len(markers), _AT_ONCE):
+            self._do("tidy up", _DISCARD, *(marker.path for marker in markers[start : start + _AT_ONCE]))
+
+    def remains(self, work_dir: Path, run_dir: str) -> Remains:
+        """Look at what a job has left in its run directory.
+
+        Raises
+        ------
+        HostError
+            The worker's `work_dir` cannot be read, which says nothing about the job.
+        """
+        result = self._run(f"look for {run_dir} in {work_dir}", _REMAINS, str(work_dir), run_dir)
+        words = result.stdout.split()
+        # In this order: a job that ends between the two questions is complete.
+        alive = "alive" in words
+        return Remains("uploaded" in words, is_complete(self._host, str(PurePosixPath(run_dir))), alive)
+
+    def _do(self, what: str, script: str, *arguments: str) -> CommandResult:
+        return self._run(f"{what} {self._directory}", script, self._directory, *arguments)
+
+    def _run(self, what: str, script: str, *arguments: str) -> CommandResult:
+        result = self._host.run_script(script, *arguments, timeout=self._timeout, idempotent=True)
+        if result.returncode != 0:
+            reason = " ".join((result.stderr or result.stdout).split())[:500] or f"exit code {result.returncode}"
+            raise HostError(f"{self._host.name}: cannot {what}: {reason}")
+        return result
+
+
+def _markers(sections: Iterable[tuple[str, str]]) -> Iterator[Marker]:
+    for place, names in sections:
+        for name in names.split():
+            if marker := Marker.parse(Place(place), name):
+                yield marker

@@ -1,0 +1,104 @@
+"""The allocations of a batch worker: as many as its jobs need, never more than it may have."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from uuid import uuid4
+
+from jfr_mp.batch.allocation import batch_of, submit_allocation
+from jfr_mp.batch.fate import Life
+from jfr_mp.batch.sizing import Offer, allocations_to_submit
+from jfr_mp.batch.watch import BatchWatch, Survey
+from jfr_mp.errors import ConfigError, HostError, SiteLimit
+from jfr_mp.model import utcnow
+from jfr_mp.services import Services
+from jfr_mp.states import BatchState
+from jfr_mp.store.batches import BatchDoc, Book, explain_waiting, jobs_waiting, update_batch
+from jfr_mp.store.connection import QueueDatabase
+
+logger = logging.getLogger(__name__)
+
+
+class Submitting:
+    """Submits allocations and keeps their documents.
+
+    Parameters
+    ----------
+    db
+        Where the documents are.
+    services
+        Gives the hosts and the schedulers.
+    """
+
+    def __init__(self, db: QueueDatabase, services: Services) -> None:
+        self._db = db
+        self._services = services
+
+    def open_book(self, watch: BatchWatch) -> Book:
+        """Read the book of a worker, and go on with the submissions that somebody has not finished.
+
+        Raises
+        ------
+        HostError
+            The host or the scheduler did not answer, or refused.
+        """
+        book = Book(self._db, watch.worker_name)
+        for batch_uid in book.planned():
+            self._submit(watch, book, batch_uid)
+        return book
+
+    def record(self, batches: Sequence[BatchDoc], survey: Survey) -> None:
+        """Write what was seen of the allocations into their documents."""
+        for batch in batches:
+            life, info = survey.lives[batch.batch_uid], survey.infos.get(batch.batch_uid)
+            if life is Life.QUEUED:
+                continue
+            ping = info.last_ping_time if info else None
+            news = {
+                "batch_state": BatchState.FINISHED if life is Life.GONE else BatchState.RUNNING,
+                "start_time": (info and info.start_time) or batch.start_time,
+                "last_ping_time": ping or batch.last_ping_time,
+            }
+            if life is Life.GONE:
+                logger.info("batch %s (%s) of worker %s has ended", batch.batch_uid, batch.process_id, batch.worker)
+                news["end_time"] = (info and info.end_time) or ping or utcnow()
+            update_batch(self._db, batch, news)
+
+    def fill_up(self, watch: BatchWatch, book: Book, survey: Survey) -> None:
+        """Submit the allocations that are missing.
+
+        Raises
+        ------
+        HostError
+            The host or the scheduler did not answer, or refused.
+        LeaseLost
+            Another process does the same.
+        """
+        batch = batch_of(watch.worker)
+        waiting = jobs_waiting(self._db, watch.worker_name)
+        offers = [_offer(uid, life, survey) for uid, life in survey.lives.items() if life is not Life.GONE]
+        for _ in range(allocations_to_submit(waiting, offers, batch, watch.worker.max_jobs)):
+            batch_uid = str(uuid4())
+            book.plan(batch_uid)
+            self._submit(watch, book, batch_uid)
+
+    def _submit(self, watch: BatchWatch, book: Book, batch_uid: str) -> None:
+        name = watch.worker_name
+        try:
+            process_id = submit_allocation(self._services, name, batch_uid)
+        except (HostError, ConfigError) as error:
+            if isinstance(error, ConfigError | SiteLimit) or error.permanent:
+                # The scheduler has nothing of ours: what is needed next time, the next round will know.
+                book.strike_out(batch_uid)
+                explain_waiting(self._db, name, f"no batch could be submitted: {error}")
+            raise
+        book.submitted(batch_uid, process_id)
+        logger.info("batch %s was submitted to worker %s: %s", batch_uid, name, process_id)
+
+
+def _offer(batch_uid: str, life: Life, survey: Survey) -> Offer:
+    """Say what an allocation offers to the jobs that wait."""
+    info = survey.infos.get(batch_uid)
+    takes_jobs = life in (Life.QUEUED, Life.RUNNING) and (info is None or info.takes_jobs)
+    return Offer(takes_jobs, survey.running[batch_uid])

@@ -1,0 +1,198 @@
+"""Watching one batch worker: its pool, allocations and journal, and what is to be remembered between two looks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from jfr_mp.batch.allocation import allocation_dir, batch_of
+from jfr_mp.batch.fate import BatchInfo, Life, life_of
+from jfr_mp.batch.pool import Look, Pool
+from jfr_mp.jobdata.pool import Place
+from jfr_mp.schedulers import JobStatus
+from jfr_mp.schedulers.journal import Event
+from jfr_mp.services import Services
+
+#: Seconds for which a line of the journal is news.
+_NEWS_LIFETIME = 60.0
+#: Seconds after which a job whose script says that it has ended should be seen in its new place.
+_PUZZLING = 1.0
+#: Seconds after which a job counts as lost of which no marker is seen. A network file system may show a directory as it
+#: was a minute ago, and each directory of a pool as of another time.
+NOWHERE = 150.0
+#: Seconds without a sign of life after which an allocation has ended that no scheduler can be asked for; those of
+#: jobflow-remote give one every 600 s.
+_STRANGER_SILENCE = 1800.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was seen of a worker in one look.
+
+    Parameters
+    ----------
+    look
+        The markers.
+    lives, infos
+        By allocation: how far it is, and what it says about itself.
+    """
+
+    look: Look
+    lives: Mapping[str, Life] = field(default_factory=dict)
+    infos: Mapping[str, BatchInfo | None] = field(default_factory=dict)
+    #: Whether the allocations were asked for at all.
+    audited: bool = False
+
+    def holds(self, batch_uid: str | None) -> bool:
+        """Tell whether an allocation may run the jobs that it took; one of which nothing is known may."""
+        return self.lives.get(batch_uid or "", Life.RUNNING).holds_jobs
+
+    @property
+    def running(self) -> Counter[str | None]:
+        """The number of jobs that each allocation runs."""
+        return Counter(marker.batch_uid for marker in self.look.markers.values() if marker.place is Place.RUNNING)
+
+
+class Patience:
+    """Knows for how long something has been the case."""
+
+    def __init__(self) -> None:
+        self._since: dict[Hashable, tuple[object, float]] = {}
+
+    def of(self, key: Hashable, value: object = None) -> float:
+        """Return the seconds for which `key` has had this value, as far as anybody asked."""
+        known = self._since.get(key)
+        if known is None or known[0] != value:
+            known = self._since[key] = (value, time.monotonic())
+        return time.monotonic() - known[1]
+
+    def forget(self, key: Hashable) -> None:
+        """Begin anew: it is not the case any more."""
+        self._since.pop(key, None)
+
+
+class BatchWatch:
+    """Watches one batch worker.
+
+    Parameters
+    ----------
+    worker_name
+        The worker.
+    services
+        Gives its host and its scheduler.
+    """
+
+    def __init__(self, worker_name: str, services: Services) -> None:
+        self.worker_name = worker_name
+        self.worker = services.worker(worker_name)
+        self.pool = Pool(services.host(worker_name), batch_of(self.worker).jobs_handle_dir, self.worker.timeout_execute)
+        #: How long each job has had no marker.
+        self.nowhere = Patience()
+        #: The scheduler's ids of allocations.
+        self.process_ids: dict[str, str] = {}
+        self._services = services
+        self._journal = services.journal(worker_name)
+        self._signs = Patience()
+        self._absences: Counter[str] = Counter()
+        self._news: dict[str, tuple[Event, float]] = {}
+
+    def survey(self, batch_uids: Collection[str], places: Collection[Place]) -> Survey:
+        """Ask the scheduler for the allocations, then look at the pool.
+
+        In this order: what an allocation that has gone left in the pool does not move any more.
+
+        Parameters
+        ----------
+        batch_uids
+            The allocations that live, for all that is known; `process_ids` has their ids.
+        places
+            Where to look for markers.
+
+        Raises
+        ------
+        HostError
+            The scheduler or the host gave no answer.
+        """
+        process_ids = [self.process_ids[uid] for uid in batch_uids]
+        manager = self._services.queue_manager(self.worker_name)
+        statuses = manager.statuses(process_ids, user=self.worker.scheduler_username) if process_ids else {}
+        directories = {uid: allocation_dir(self.worker, uid) for uid in batch_uids}
+        look = self.pool.look(places, directories.values())
+        infos = {uid: look.infos.get(directory) for uid, directory in directories.items()}
+        self._absences = Counter({uid: self._absences[uid] for uid in batch_uids})
+        lives = {uid: self._life(uid, statuses.get(self.process_ids[uid]), infos[uid]) for uid in batch_uids}
+        return Survey(look, lives, infos, audited=True)
+
+    def lives_of_strangers(self, batch_uids: Collection[str]) -> dict[str, Life]:
+        """Say how far allocations are of which the database knows nothing: somebody ran them by hand.
+
+        Raises
+        ------
+        HostError
+            The host gave no answer.
+        """
+        directories = {uid: allocation_dir(self.worker, uid) for uid in batch_uids if _is_uuid(uid)}
+        infos = self.pool.look((), directories.values()).infos if directories else {}
+        lives = {}
+        for uid, directory in directories.items():
+            if info := infos.get(directory):
+                over = info.end_time or self._signs.of(uid, info.last_ping_time) > _STRANGER_SILENCE
+                lives[uid] = Life.GONE if over else Life.RUNNING
+        return lives
+
+    def _life(self, uid: str, status: JobStatus | None, info: BatchInfo | None) -> Life:
+        self._absences[uid] = 0 if status is not None else self._absences[uid] + 1
+        silent = self._signs.of(uid, info.last_ping_time if info else None)
+        return life_of(status, self._absences[uid], info, silent)
+
+    # The journal is a hint where to look, and when a job began.
+
+    def read_journal(self) -> None:
+        """Read what is new in the journal.
+
+        Raises
+        ------
+        HostError
+            It cannot be read now.
+        """
+        now = datetime.now(UTC)
+        for event in self._journal.new_events():
+            if (now - event.time).total_seconds() < _NEWS_LIFETIME:
+                self._news[event.submission] = (event, time.monotonic())
+
+    @property
+    def news(self) -> list[Event]:
+        """What the journal says and nobody has settled."""
+        return [event for event, _ in self._news.values()]
+
+    def started_at(self, submission: str | None) -> datetime | None:
+        """Return when a job started, where its script has just said so."""
+        event, _ = self._news.get(submission or "", (None, 0.0))
+        return event.time if event and not event.ended else None
+
+    def settle(self, pending: Collection[str]) -> bool:
+        """Forget all news but the ends of the jobs with these submissions.
+
+        Returns
+        -------
+        bool
+            Whether there is an end among them that should be visible by now: the allocation may have died with the job.
+            It is then forgotten, too.
+        """
+        kept = {token: news for token, news in self._news.items() if token in pending and news[0].ended}
+        puzzling = {token for token, (_, read) in kept.items() if time.monotonic() - read > _PUZZLING}
+        self._news = {token: news for token, news in kept.items() if token not in puzzling}
+        return bool(puzzling)
+
+
+def _is_uuid(text: str) -> bool:
+    """Tell whether an allocation has a directory: somebody may call one anything by hand."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

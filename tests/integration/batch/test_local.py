@@ -1,0 +1,228 @@
+"""Batch workers on this machine: real allocations as processes, which are ended in every way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from pymongo.errors import DuplicateKeyError
+
+from jfr_mp import Runner
+from jfr_mp.errors import LeaseLost
+from jfr_mp.store.batches import Book, living_batches
+from jfr_mp.store.connection import QueueDatabase
+from tests.integration.batch.conftest import BatchWorker, exactly_once
+from tests.support.processes import is_alive
+from tests.support.waiting import wait_until
+
+MakeWorker = Callable[..., BatchWorker]
+NewRunner = Callable[[], Runner]
+
+
+class Watcher:
+    """Counts the living batch processes until the end of its context."""
+
+    def __init__(self, worker: BatchWorker) -> None:
+        self._worker = worker
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.most = 0
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            self.most = max(self.most, len(self._worker.processes()))
+
+    def __enter__(self) -> Watcher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def run_until(runner: Runner, worker: BatchWorker, condition: Callable[[], bool], what: str) -> None:
+    """Run everything, a second at a time, until a condition holds."""
+
+    def holds() -> bool:
+        with suppress(RuntimeError):
+            runner.run_all_jobs(max_seconds=1)
+        return condition()
+
+    wait_until(holds, 100, f"{what}; there are {worker.states()}")
+
+
+def test_many_jobs_in_few_allocations(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given more jobs than slots
+    worker = make_worker()
+    worker.submit(40)
+
+    # When they are run
+    with Watcher(worker) as watcher:
+        new_runner().run_all_jobs(max_seconds=110)
+
+    # Then each ran once, in two allocations at most, and nothing is left in the pool
+    assert worker.states() == {"COMPLETED": 40}
+    assert worker.signatures() == exactly_once(40)
+    assert watcher.most <= 2
+    assert not [path for path in worker.pool.rglob("*") if path.is_file()]
+
+
+def test_the_documents(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given a worker whose allocations end at once when there is nothing to do
+    worker = make_worker(batch={"max_wait": 0.1})
+    worker.submit(3)
+    runner = new_runner()
+    runner.run_all_jobs(max_seconds=100)
+
+    # When the last allocation has ended
+    def over() -> bool:
+        runner.update_batch_jobs()
+        return not worker.batches(batch_state={"$ne": "FINISHED"})
+
+    wait_until(over, 60, "the end of the allocations")
+
+    # Then their documents are jobflow-remote's
+    (batch,) = worker.batches()
+    assert set(batch) == {
+        *("_id", "batch_uid", "process_id", "batch_state", "worker", "jobs", "created_on", "updated_on"),
+        *("start_time", "end_time", "last_ping_time"),
+    }
+    jobs = list(worker.project.db.jobs.find())
+    assert sorted(batch["jobs"]) == sorted([job["db_id"], job["uuid"], job["index"]] for job in jobs)
+    assert {job["remote"]["process_id"] for job in jobs} == {batch["process_id"]}
+    assert batch["created_on"] <= batch["start_time"] <= batch["end_time"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["SIGKILL", "SIGTERM"])
+def test_a_batch_process_that_is_ended(make_worker: MakeWorker, new_runner: NewRunner, number: signal.Signals) -> None:
+    # Given a batch process with jobs
+    worker = make_worker()
+    worker.submit(16, seconds=1)
+    runner = new_runner()
+    run_until(runner, worker, lambda: worker.states().get("BATCH_RUNNING", 0) >= 2, "jobs that run")
+    victim = worker.processes()[0].pid
+
+    # When it is ended in the middle
+    os.kill(victim, number)
+    runner.run_all_jobs(max_seconds=110)
+
+    # Then each job is run to its end once, whether it outlived the batch process or not
+    assert not is_alive(victim)
+    assert worker.states() == {"COMPLETED": 16}
+    assert worker.signatures() == exactly_once(16)
+
+
+def test_an_allocation_that_is_cancelled(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given two allocations with jobs
+    worker = make_worker()
+    worker.submit(24, seconds=1)
+    runner = new_runner()
+    run_until(runner, worker, lambda: worker.states().get("BATCH_RUNNING", 0) >= 6, "jobs that run")
+
+    # When one of them is cancelled
+    batch = worker.batches()[0]
+    runner.get_queue_manager("local").cancel(batch["process_id"])
+    runner.run_all_jobs(max_seconds=110)
+
+    # Then its jobs ran in another one
+    assert worker.states() == {"COMPLETED": 24}
+    assert worker.signatures() == exactly_once(24)
+    assert len(worker.batches()) > 2
+
+
+def test_a_job_that_its_allocations_die_of(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given a worker whose jobs end their allocation
+    worker = make_worker(
+        runner={"max_step_attempts": 1}, execution_cmd="kill -TERM $(ps -o ppid= -p $$); sleep 30; : {}"
+    )
+    worker.submit(1)
+
+    # When it has been tried often enough
+    runner = new_runner()
+    run_until(runner, worker, lambda: "REMOTE_ERROR" in worker.states(), "the end of the attempts")
+
+    # Then the job says why, and nobody runs it any more
+    (job,) = worker.project.db.jobs.find()
+    assert "the batch that ran it ended 2 times before the job did" in job["remote"]["error"]
+    assert not [path for path in worker.pool.rglob("*") if path.is_file()]
+
+
+def test_a_scheduler_that_takes_no_batches(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given resources that the scheduler does not know
+    worker = make_worker(resources={"nodes_of_gold": 3})
+    worker.submit(1)
+
+    # When a batch should be submitted
+    run_until(
+        new_runner(), worker, lambda: bool(worker.project.db.jobs.find_one({"remote.error": {"$ne": None}})), "a reason"
+    )
+
+    # Then the job says why it waits
+    (job,) = worker.project.db.jobs.find()
+    assert job["state"] == "BATCH_SUBMITTED"
+    assert "no batch could be submitted" in job["remote"]["error"]
+    assert "nodes_of_gold" in job["remote"]["error"]
+    assert not worker.batches()
+
+
+def test_a_marker_that_is_lost(make_worker: MakeWorker, new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a job in the pool whose marker somebody removed
+    worker = make_worker()
+    worker.submit(1)
+    runner = new_runner()
+    runner.checkout()
+    runner.advance_state(["CHECKED_OUT", "UPLOADED"])
+    assert worker.states() == {"BATCH_SUBMITTED": 1}
+    (marker,) = Path(worker.pool, "submitted").iterdir()
+    marker.unlink()
+
+    # When it has not been seen for long enough
+    monkeypatch.setattr("jfr_mp.batch.settling.NOWHERE", 3)
+    runner.run_all_jobs(max_seconds=60)
+
+    # Then it waits again, and runs
+    assert worker.signatures() == exactly_once(1)
+
+
+@pytest.fixture
+def db(make_worker: MakeWorker, new_runner: NewRunner) -> QueueDatabase:
+    make_worker()
+    return new_runner().job_controller.db
+
+
+def test_an_allocation_that_was_planned_is_found_by_the_next(db: QueueDatabase) -> None:
+    Book(db, "local").planned()
+    book = Book(db, "local")
+    assert book.planned() == []
+    book.plan("a")
+    assert Book(db, "local").planned() == ["a"]
+    book.submitted("a", "4711")
+    assert Book(db, "local").planned() == []
+    assert [batch.process_id for batch in living_batches(db, "local")] == ["4711"]
+    # Whoever comes late with the same news changes nothing.
+    book.submitted("a", "4711")
+    assert len(living_batches(db, "local")) == 1
+
+
+def test_two_who_believe_to_be_alone_do_not_both_plan(db: QueueDatabase) -> None:
+    one, other = Book(db, "local"), Book(db, "local")
+    one.planned()
+    other.planned()
+    one.plan("a")
+    with pytest.raises(LeaseLost, match="another process submits batches for worker 'local'"):
+        other.plan("b")
+    assert other.planned() == ["a"]
+    other.plan("b")
+    assert one.planned() == ["a", "b"]
+
+
+def test_the_book_is_made_once(db: QueueDatabase) -> None:
+    Book(db, "local").planned()
+    with pytest.raises(DuplicateKeyError):
+        db.auxiliary.insert_one({"_id": "jfr_mp_batches/local"})
