@@ -377,7 +377,7 @@ def test_a_missing_command_is_named(
     job: Job, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a host whose PATH has not what the scheduler needs
-    for name in ("sh", "cat", "ln", "mv", "rm", "uname", "date", "sed", "timeout", "tail"):
+    for name in ("sh", "cat", "ln", "mv", "rm", "uname", "date", "sed", "timeout", "wc", "ps", "grep"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
     with monkeypatch.context() as patch:
         patch.setenv("PATH", str(tmp_path))
@@ -393,7 +393,8 @@ def submit_and_die(cluster: Cluster, directory: Path, patch: pytest.MonkeyPatch,
     real = shutil.which(cluster.submit)
     directory.mkdir()
     command = directory / cluster.submit
-    command.write_text(f'#!/bin/sh\n{f"{real} "}"$@"\nkill -s KILL 0\n' if submits else "#!/bin/sh\nkill -s KILL 0\n")
+    everything = 'kill -s KILL $(ps -o pid= -s "$(ps -o sid= -p $$)")'
+    command.write_text("\n".join(["#!/bin/sh", f'{real} "$@"' if submits else ":", everything, ""]))
     command.chmod(0o755)
     patch.setenv("PATH", str(directory), prepend=os.pathsep)
 

@@ -157,7 +157,7 @@ def test_reset_step_attempts_after_a_failure_that_passed(project: TestProject, r
 
 
 def test_unknown_worker(runner: Runner) -> None:
-    with pytest.raises(ConfigError, match="no worker 'cluster'.*local"):
+    with pytest.raises(ConfigError, match=r"no worker .cluster.*local"):
         runner.get_worker("cluster")
 
 

@@ -58,6 +58,14 @@ def advance(state: str, *projects: str) -> None:
         runner.cleanup()
 
 
+def update_batches(*projects: str) -> None:
+    """Look after the jobs of batch workers, without submitting batches."""
+    for project in projects:
+        runner = Runner(project, log_level=LogLevel.WARN)
+        runner.update_batch_jobs(submit=False)
+        runner.cleanup()
+
+
 def hold(collection: str, *uuids: str) -> None:
     """Lock documents, say so, and unlock them at the end of the input."""
     controller = ConfigManager().get_project().get_job_controller()

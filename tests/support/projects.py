@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 from pymongo.database import Database
 from ruamel.yaml import YAML
 
+from jfr_mp.bus.paths import runtime_path
 from tests.support.mongod import Mongod
 from tests.support.processes import ROOT, end, pids_with
 
@@ -141,9 +143,11 @@ class ProjectFactory:
         return project
 
     def remove(self) -> None:
-        """End the processes that still run for these projects, daemons included, and drop the databases."""
+        """End the processes that still run for these projects, daemons included; drop databases and sockets."""
         for pid in pids_with(_FOLDER, str(self.projects_folder)):
             end(pid)
+        for base_dir in self.projects_folder.iterdir():
+            shutil.rmtree(runtime_path(base_dir / "daemon"), ignore_errors=True)
         for server, database in self._databases:
             if server.running:
                 server.client.drop_database(database)

@@ -10,16 +10,18 @@ from pathlib import Path, PurePosixPath
 from jfr_mp.batch.fate import BatchInfo, Remains
 from jfr_mp.errors import HostError
 from jfr_mp.hosts import BaseHost, CommandResult
-from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME
+from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, SUBMIT_SCRIPT
 from jfr_mp.jobdata.outputs import is_complete
 from jfr_mp.jobdata.pool import ALIVE_FILENAME, BATCH_INFO_FILENAME, LOCK_DIR, Marker, Place
 from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME
 
-#: $1 the pool, $2 the job, $3 its run directory.
+#: $1 the pool, $2 the job, $3 its run directory. The standard input is the script of the job.
 #:
 #: An attempt that dies leaves a file in the run directory, and the next one finds the job wherever it is by then.
 #: Without that file, markers of the job belong to an earlier run, which nobody waits for any more.
 _ADD = f"""
+own="$3/.{SUBMIT_SCRIPT}.$$"
+cat >"$own" && mv "$own" "$3/{SUBMIT_SCRIPT}" || exit
 mkdir -p "$1/{Place.SUBMITTED}" "$1/{Place.RUNNING}" "$1/{Place.FINISHED}" "$1/{LOCK_DIR}" && cd "$1" || exit
 if test -e "$3/{PROCESS_ID_FILENAME}"; then
     for marker in {Place.SUBMITTED}/"$2" {Place.RUNNING}/"$2"_* {Place.FINISHED}/"$2"_* "$3/{OUT_FILENAME}"; do
@@ -115,15 +117,24 @@ class Pool:
         self._directory = str(directory)
         self._timeout = timeout
 
-    def add(self, uuid: str, index: int, run_dir: str) -> None:
+    def add(self, uuid: str, index: int, run_dir: str, script: str) -> None:
         """Let a job wait in the pool; doing it again finds the job wherever it is by then.
+
+        Parameters
+        ----------
+        uuid, index
+            The job.
+        run_dir
+            Its run directory, which exists.
+        script
+            What an allocation runs there, as `jfr_mp.batch.allocation.pooled_script` makes it.
 
         Raises
         ------
         HostError
             Whether the job is in the pool, the next attempt tells.
         """
-        self._do("put a job into", _ADD, f"{uuid}_{index}", run_dir)
+        self._do("put a job into", _ADD, f"{uuid}_{index}", run_dir, stdin=script)
 
     def add_again(self, uuid: str, index: int) -> None:
         """Let a job wait whose marker was lost.
@@ -190,11 +201,12 @@ class Pool:
         alive = "alive" in words
         return Remains("uploaded" in words, is_complete(self._host, str(PurePosixPath(run_dir))), alive)
 
-    def _do(self, what: str, script: str, *arguments: str) -> CommandResult:
-        return self._run(f"{what} {self._directory}", script, self._directory, *arguments)
+    def _do(self, what: str, script: str, *arguments: str, stdin: str | None = None) -> CommandResult:
+        return self._run(f"{what} {self._directory}", script, self._directory, *arguments, stdin=stdin)
 
-    def _run(self, what: str, script: str, *arguments: str) -> CommandResult:
-        result = self._host.run_script(script, *arguments, timeout=self._timeout, idempotent=True)
+    def _run(self, what: str, script: str, *arguments: str, stdin: str | None = None) -> CommandResult:
+        argv = ["/bin/sh", "-c", script, "jfr-mp", *arguments]
+        result = self._host.run(argv, timeout=self._timeout, stdin=stdin, idempotent=True)
         if result.returncode != 0:
             reason = " ".join((result.stderr or result.stdout).split())[:500] or f"exit code {result.returncode}"
             raise HostError(f"{self._host.name}: cannot {what}: {reason}")

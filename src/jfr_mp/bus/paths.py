@@ -33,18 +33,24 @@ _SHORT_PARENT = Path("/tmp")
 def runtime_dir(project: Project) -> Path:
     """Return the directory with the sockets of this host's masters of a project; it exists and is private.
 
-    It lies in the project's daemon_dir, or in a short path of its own where the name of a socket would be too long.
-
     Raises
     ------
     BusError
         If it cannot be made, or does not belong to this user alone.
     """
-    path = Path(project.daemon_dir).absolute() / "jfr_mp" / socket.gethostname()
-    if len(os.fsencode(path)) + _ROOM > _LONGEST_SOCKET_PATH:
-        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-        path = _SHORT_PARENT / f"jfr-mp-{os.getuid()}-{digest}"
-    return _private(path)
+    return _private(runtime_path(Path(project.daemon_dir)))
+
+
+def runtime_path(daemon_dir: Path) -> Path:
+    """Return where the directory with the sockets of this host's masters is.
+
+    It lies in the project's daemon_dir, or in a short path of its own where the name of a socket would be too long.
+    """
+    path = daemon_dir.absolute() / "jfr_mp" / socket.gethostname()
+    if len(os.fsencode(path)) + _ROOM <= _LONGEST_SOCKET_PATH:
+        return path
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return _SHORT_PARENT / f"jfr-mp-{os.getuid()}-{digest}"
 
 
 def _private(path: Path) -> Path:

@@ -131,7 +131,10 @@ def _serialized_store(document: Mapping[str, Any]) -> Store:
     from maggma.core import Store
     from monty.json import MontyDecoder
 
-    store = MontyDecoder().process_decoded(_as_ours(document))
+    try:
+        store = MontyDecoder().process_decoded(_as_ours(document))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"remote_jobstore: {document.get('@class')} cannot be opened: {error}") from error
     if not isinstance(store, Store):
         raise ConfigError(
             f"remote_jobstore: {document.get('@module')}.{document.get('@class')} cannot be opened as a maggma Store; "

@@ -208,7 +208,7 @@ class QueueManager:
             refusal = Refusal.BAD
             line = f"there is no such command, or it cannot be executed; is it on the PATH of a shell there? ({line})"
         elif result.code in _TIMED_OUT:
-            refusal, line = Refusal.AWAY, f"it did not end within {self._submit_command.limit} s"
+            refusal, line = Refusal.AWAY, f"it did not end within {self._submit_command.limit} s, or was killed"
         elif result.code == 0:
             refusal = Refusal.UNCLEAR
             line = (

@@ -49,7 +49,7 @@ known() {{
 }}
 over() {{
     test "$1" = "$(uname -n)" && ! ps -o stat= -s "$2" | grep -qv Z && return
-    test $(($(date -r $mine +%s) - $(date -r {CLAIM_FILENAME} +%s))) -gt "$limit"
+    now=$(date -r $mine +%s) && then=$(date -r {CLAIM_FILENAME} +%s) && test $((now - then)) -gt "$limit"
 }}
 {RECEIVE}
 known
@@ -59,14 +59,18 @@ shift 4
 looks=0
 until trouble=$(ln $mine {CLAIM_FILENAME} 2>&1); do
     known
-    claim=$(cat {CLAIM_FILENAME}) || {{ echo "$trouble" >&2; exit 1; }}
-    if test "$claim" = "$stale"; then
-        mv -f $mine {CLAIM_FILENAME}
-        break
+    if claim=$(cat {CLAIM_FILENAME} 2>/dev/null); then
+        test "$claim" = "$stale" && mv -f $mine {CLAIM_FILENAME} && break
+        over $claim 2>/dev/null && {{ echo jfr-mp stale; echo "$claim"; exit; }}
     fi
-    over $claim 2>/dev/null && {{ echo jfr-mp stale; echo "$claim"; exit; }}
     looks=$((looks + 1))
-    test $looks -gt 50 && {{ echo jfr-mp busy; echo "$claim"; exit; }}
+    if test $looks -gt 50; then
+        # Without a claim to wait for, the trouble is another.
+        test "$claim" || {{ echo "$trouble" >&2; exit 1; }}
+        echo jfr-mp busy
+        echo "$claim"
+        exit
+    fi
     sleep 0.2
 done
 # Once more: looking for the claim has told a network file system to look again.

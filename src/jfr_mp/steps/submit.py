@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import PurePosixPath
 
 from jfr_mp.batch.allocation import pooled_script
 from jfr_mp.batch.pool import Pool
 from jfr_mp.config.workers import BatchConfig, WorkerBase
 from jfr_mp.faultpoints import reach
-from jfr_mp.jobdata.files import SUBMIT_SCRIPT
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Fail, Outcome
 from jfr_mp.schedulers import job_script
@@ -39,9 +37,8 @@ def _put_into_pool(job: JobDoc, run_dir: str, worker: WorkerBase, batch: BatchCo
     token = job.remote.submission or new_submission()
     script = pooled_script(job, worker, services.exec_config(job), token)
     services.journal(job.worker)
-    host = services.host(job.worker)
-    host.write(str(PurePosixPath(run_dir, SUBMIT_SCRIPT)), script.encode())
-    Pool(host, batch.jobs_handle_dir, worker.timeout_execute).add(job.uuid, job.index, run_dir)
+    pool = Pool(services.host(job.worker), batch.jobs_handle_dir, worker.timeout_execute)
+    pool.add(job.uuid, job.index, run_dir, script)
     reach("submit.after_submit")
     fields = {"remote.process_id": None, "remote.submission": token, "remote.batch_losses": 0}
     return Advance(JobState.BATCH_SUBMITTED, fields)

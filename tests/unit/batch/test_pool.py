@@ -16,6 +16,7 @@ from jfr_mp.jobdata.pool import ALIVE_FILENAME, Marker, Place
 from jfr_mp.schedulers import forget_submission
 
 UUID = "abcdef01-2345-6789-abcd-ef0123456789"
+SCRIPT = "echo 'it runs'\n"
 BATCH = "01234567-89ab-cdef-0123-456789abcdef"
 WAITING = Marker(UUID, 1, Place.SUBMITTED)
 RUNNING = Marker(UUID, 1, Place.RUNNING, BATCH)
@@ -49,38 +50,39 @@ def places(directory: Path) -> list[str]:
 
 
 def test_a_job_comes_into_a_new_pool(pool: Pool, directory: Path, run_dir: Path) -> None:
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     assert places(directory) == [WAITING.path]
+    assert (run_dir / "submit.sh").read_text() == SCRIPT
     assert {path.name for path in directory.iterdir()} == {"submitted", "running", "run_finished", "lock"}
     assert pool.look().markers == {WAITING.job: WAITING}
 
 
 @pytest.mark.parametrize("now", [WAITING, RUNNING, FINISHED], ids=lambda marker: marker.place.value)
 def test_a_second_attempt_finds_the_job_wherever_it_is(pool: Pool, directory: Path, run_dir: Path, now: Marker) -> None:
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     move(directory, WAITING, now)
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     assert places(directory) == [now.path]
 
 
 def test_a_second_attempt_finds_what_the_job_has_left(pool: Pool, directory: Path, run_dir: Path) -> None:
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     (directory / WAITING.path).unlink()
     (run_dir / "jfremote_out.json").touch()
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     assert places(directory) == []
 
 
 def test_markers_of_an_earlier_run_mean_nothing(pool: Pool, directory: Path, run_dir: Path) -> None:
     # Given a job that ran once, and another one that shares the beginning of its name
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     move(directory, WAITING, FINISHED)
     other = Marker(UUID, 11, Place.RUNNING, BATCH)
     (directory / other.path).touch()
 
     # When it is uploaded and submitted anew
     forget_submission(LocalHost(), run_dir)
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
 
     # Then it waits, and nothing else is known of it
     assert places(directory) == [other.path, WAITING.path]
@@ -88,7 +90,7 @@ def test_markers_of_an_earlier_run_mean_nothing(pool: Pool, directory: Path, run
 
 def test_a_look(pool: Pool, directory: Path, run_dir: Path) -> None:
     # Given a job that was seen in two places, files of others, and two allocations of which one speaks
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     for path in (RUNNING.path, FINISHED.path, "submitted/.nfs01", "running/README"):
         (directory / path).touch()
     (run_dir / "batch_info.json").write_text(json.dumps({"start_time": "2026-01-02 03:04:05+00:00"}))
@@ -109,14 +111,14 @@ def test_a_look(pool: Pool, directory: Path, run_dir: Path) -> None:
 @pytest.mark.parametrize("missing", ["", "running"])
 def test_a_pool_that_cannot_be_read_says_nothing(pool: Pool, directory: Path, run_dir: Path, missing: str) -> None:
     if missing:
-        pool.add(UUID, 1, str(run_dir))
+        pool.add(UUID, 1, str(run_dir), SCRIPT)
         (directory / missing).rmdir()
     with pytest.raises(HostError, match=r"cannot look into .*the pool"):
         pool.look()
 
 
 def test_putting_back(pool: Pool, directory: Path, run_dir: Path) -> None:
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     move(directory, WAITING, RUNNING)
     assert pool.put_back(RUNNING)
     # The command may be repeated when the connection breaks.
@@ -125,21 +127,21 @@ def test_putting_back(pool: Pool, directory: Path, run_dir: Path) -> None:
 
 
 def test_what_moved_meanwhile_is_not_put_back(pool: Pool, directory: Path, run_dir: Path) -> None:
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     move(directory, WAITING, FINISHED)
     assert not pool.put_back(RUNNING)
     assert places(directory) == [FINISHED.path]
 
 
 def test_a_lost_job_waits_again(pool: Pool, directory: Path, run_dir: Path) -> None:
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     (directory / WAITING.path).unlink()
     pool.add_again(UUID, 1)
     assert places(directory) == [WAITING.path]
 
 
 def test_tidying_up(pool: Pool, directory: Path, run_dir: Path) -> None:
-    pool.add(UUID, 1, str(run_dir))
+    pool.add(UUID, 1, str(run_dir), SCRIPT)
     pool.discard([WAITING, RUNNING])
     pool.discard([])
     assert places(directory) == []
