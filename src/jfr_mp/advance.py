@@ -112,6 +112,8 @@ class Advancer:
             logger.warning("%s of job %s abandoned: %s", step.name, document["db_id"], error)
             return None
         reach(f"{step.name}.after_commit")
+        if isinstance(result, Completion):
+            self.services.forget_output(JobDoc.model_validate(document))
         return Advanced(document["db_id"], document["worker"], result, news)
 
     def _run(self, step: Step, document: dict[str, Any], function: StepFunction) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -38,7 +39,7 @@ class Services:
     def __init__(self, project: Project, store_name_of_flow: Callable[[str], str | None]) -> None:
         self.project = project
         self.jobstores = JobStores(project, store_name_of_flow)
-        self._hosts = HostPool(project.workers)
+        self._hosts = HostPool(project.workers, project.base_dir)
         self._healths: dict[str, HostHealth] = {}
         # Lanes of several threads share hosts and what is built on them.
         self._making = threading.RLock()
@@ -101,6 +102,11 @@ class Services:
         if self.worker(job.worker).is_local:
             return Path(job.run_dir or "")
         return Path(job_path(job.uuid, job.index, Path(self.project.tmp_dir, "download")))
+
+    def forget_output(self, job: JobDoc) -> None:
+        """Remove the copies of a job's output files that were downloaded; those in its run directory stay."""
+        if self.project.runner.delete_tmp_folder and not self.worker(job.worker).is_local:
+            shutil.rmtree(self.output_dir(job), ignore_errors=True)
 
     def close(self) -> None:
         """Close every connection."""

@@ -68,6 +68,10 @@ def test_their_batch_process_serves_our_jobs(
     script = next((tmp_path / "batches").rglob("submit.sh")).read_text()
     assert f"{jf} -fe execution run-batch" in script
 
+    # And its command line understands what we wrote about it
+    (batch,) = project.db.batches.find()
+    assert batch["process_id"] in Peer(peer_python, project).check("batch", "info", batch["batch_uid"])
+
 
 def test_our_batch_process_serves_their_jobs(
     make_project: Callable[..., TestProject], pool: Path, peer_python: Path, processes: Processes, tmp_path: Path

@@ -14,7 +14,7 @@ from jfr_mp.batch.submitting import Submitting
 from jfr_mp.batch.watch import BatchWatch, Survey
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable, LeaseLost
 from jfr_mp.jobdata.pool import Place
-from jfr_mp.store.batches import busy_workers, living_batches
+from jfr_mp.store.batches import Book, busy_workers, living_batches
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class Batching:
     def _make_round(self, watch: BatchWatch) -> float | None:
         name = watch.worker_name
         # The book before the documents, or an allocation could be in neither.
-        book = self._submitting.open_book(watch)
+        book = Book(self._db, name)
         batches = living_batches(self._db, name)
         watch.process_ids |= {batch.batch_uid: batch.process_id for batch in batches}
         every = float(self._services.project.runner.delay_update_batch)

@@ -11,7 +11,7 @@ from typing import Any
 from jfr_mp.advance import Advanced, Advancer
 from jfr_mp.batch.fate import Fate, Life, fate_in_place, fate_of_remains
 from jfr_mp.batch.watch import NOWHERE, BatchWatch, Survey
-from jfr_mp.jobdata.pool import Marker, Place
+from jfr_mp.jobdata.pool import ALIVE_FILENAME, Marker, Place
 from jfr_mp.model import JOB_INFO_PROJECTION, JobDoc, JobInfo, utcnow
 from jfr_mp.outcomes import Advance, Blame, Fail, Outcome, Retry
 from jfr_mp.services import Services
@@ -99,6 +99,11 @@ class Settling:
         losses = losses_of(job) + 1
         if fate is None:
             remains = watch.pool.remains(watch.worker.work_dir, job.run_dir or "")
+            if remains.alive and not remains.complete:
+                logger.warning(
+                    "job %s has outlived its batch and is waited for; if you know that it is dead, remove %s/%s",
+                    *(job.db_id, job.run_dir, ALIVE_FILENAME),
+                )
             fate = fate_of_remains(job.state, remains, losses, self._most_losses)
         outcome = self._outcome(watch, job, marker, fate, losses)
         if outcome is not None:

@@ -35,19 +35,6 @@ class Submitting:
         self._db = db
         self._services = services
 
-    def open_book(self, watch: BatchWatch) -> Book:
-        """Read the book of a worker, and go on with the submissions that somebody has not finished.
-
-        Raises
-        ------
-        HostError
-            The host or the scheduler did not answer, or refused.
-        """
-        book = Book(self._db, watch.worker_name)
-        for batch_uid in book.planned():
-            self._submit(watch, book, batch_uid)
-        return book
-
     def record(self, batches: Sequence[BatchDoc], survey: Survey) -> None:
         """Write what was seen of the allocations into their documents."""
         for batch in batches:
@@ -66,7 +53,16 @@ class Submitting:
             update_batch(self._db, batch, news)
 
     def fill_up(self, watch: BatchWatch, book: Book, survey: Survey) -> None:
-        """Submit the allocations that are missing.
+        """Go on with the submissions that somebody has not finished, then submit the allocations that are missing.
+
+        Parameters
+        ----------
+        watch
+            The worker.
+        book
+            Its book, read before the allocations of the survey were.
+        survey
+            What was seen of it.
 
         Raises
         ------
@@ -75,9 +71,13 @@ class Submitting:
         LeaseLost
             Another process does the same.
         """
+        planned = list(book.planned)
+        for batch_uid in planned:
+            self._submit(watch, book, batch_uid)
         batch = batch_of(watch.worker)
         waiting = jobs_waiting(self._db, watch.worker_name)
         offers = [_offer(uid, life, survey) for uid, life in survey.lives.items() if life is not Life.GONE]
+        offers += [Offer() for _ in planned]
         for _ in range(allocations_to_submit(waiting, offers, batch, watch.worker.max_jobs)):
             batch_uid = str(uuid4())
             book.plan(batch_uid)

@@ -101,7 +101,7 @@ def note_job(db: QueueDatabase, batch_uid: str, job: Sequence[Any]) -> None:
 
 
 class Book:
-    """The allocations of one worker that are about to be submitted.
+    """The allocations of one worker that are about to be submitted, as they were when the book was opened.
 
     Parameters
     ----------
@@ -115,18 +115,15 @@ class Book:
         self._db = db
         self._worker = worker
         self._id = f"jfr_mp_batches/{worker}"
-        self._entries = 0
-
-    def planned(self) -> list[str]:
-        """Return the allocations that were planned and, for all that is known, not submitted."""
         page: Doc = {"_id": self._id, "worker": self._worker, "planned_batches": [], "entries": 0}
         found = self._db.auxiliary.find_one({"_id": self._id})
         if found is None:
             # Another process may do it at the same moment; then it has nothing in it either, or `plan` will tell.
             with suppress(DuplicateKeyError):
                 self._db.auxiliary.insert_one(page)
-        self._entries = (found or page)["entries"]
-        return list((found or page)["planned_batches"])
+        self._entries: int = (found or page)["entries"]
+        #: The allocations that were planned and, for all that is known, not submitted.
+        self.planned: tuple[str, ...] = tuple((found or page)["planned_batches"])
 
     def plan(self, batch_uid: str) -> None:
         """Enter an allocation.
@@ -134,7 +131,7 @@ class Book:
         Raises
         ------
         LeaseLost
-            Somebody else has entered one since we read the book: what we know is not true any more.
+            Somebody else has entered one since the book was opened: what we know is not true any more.
         """
         seen = {"_id": self._id, "entries": self._entries}
         update = {"$push": {"planned_batches": batch_uid}, "$inc": {"entries": 1}}

@@ -112,7 +112,8 @@ class Reconciler:
         return Diagnosis() if diagnosis.empty and not self._is_settled(flow) else diagnosis
 
     def _is_settled(self, flow: Doc) -> bool:
-        query = {"_id": flow["_id"], "$expr": {"$lt": ["$updated_on", seconds_ago(_SUBMITTED_WITHIN)]}}
+        long_ago = {"$lt": ["$updated_on", seconds_ago(_SUBMITTED_WITHIN)]}
+        query = {"_id": flow["_id"], "updated_on": {"$type": "date"}, "$expr": long_ago}
         return self._db.flows.find_one(query, {"_id": 1}) is not None
 
     def _repair(self, lock: MongoLock, diagnosis: Diagnosis) -> None:

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from pymongo.errors import DuplicateKeyError
 
 from jfr_mp import Runner
+from jfr_mp.batch.allocation import submit_allocation
 from jfr_mp.errors import LeaseLost
 from jfr_mp.store.batches import Book, living_batches
 from jfr_mp.store.connection import QueueDatabase
@@ -197,13 +198,12 @@ def db(make_worker: MakeWorker, new_runner: NewRunner) -> QueueDatabase:
 
 
 def test_an_allocation_that_was_planned_is_found_by_the_next(db: QueueDatabase) -> None:
-    Book(db, "local").planned()
     book = Book(db, "local")
-    assert book.planned() == []
+    assert book.planned == ()
     book.plan("a")
-    assert Book(db, "local").planned() == ["a"]
+    assert Book(db, "local").planned == ("a",)
     book.submitted("a", "4711")
-    assert Book(db, "local").planned() == []
+    assert Book(db, "local").planned == ()
     assert [batch.process_id for batch in living_batches(db, "local")] == ["4711"]
     # Whoever comes late with the same news changes nothing.
     book.submitted("a", "4711")
@@ -212,17 +212,25 @@ def test_an_allocation_that_was_planned_is_found_by_the_next(db: QueueDatabase) 
 
 def test_two_who_believe_to_be_alone_do_not_both_plan(db: QueueDatabase) -> None:
     one, other = Book(db, "local"), Book(db, "local")
-    one.planned()
-    other.planned()
     one.plan("a")
     with pytest.raises(LeaseLost, match="another process submits batches for worker 'local'"):
         other.plan("b")
-    assert other.planned() == ["a"]
-    other.plan("b")
-    assert one.planned() == ["a", "b"]
+    Book(db, "local").plan("b")
+    assert Book(db, "local").planned == ("a", "b")
 
 
-def test_the_book_is_made_once(db: QueueDatabase) -> None:
-    Book(db, "local").planned()
-    with pytest.raises(DuplicateKeyError):
-        db.auxiliary.insert_one({"_id": "jfr_mp_batches/local"})
+def test_an_allocation_that_was_planned_by_somebody_who_died(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given an allocation that was submitted, and nobody knows
+    worker = make_worker(max_jobs=1)
+    runner = new_runner()
+    worker.submit(2)
+    batch_uid = str(uuid4())
+    Book(runner.job_controller.db, "local").plan(batch_uid)
+    process_id = submit_allocation(runner._services, "local", batch_uid)
+
+    # When the jobs are run
+    runner.run_all_jobs(max_seconds=60)
+
+    # Then they ran in it
+    assert worker.signatures() == exactly_once(2)
+    assert [(batch["batch_uid"], batch["process_id"]) for batch in worker.batches()] == [(batch_uid, process_id)]
