@@ -156,9 +156,13 @@ def _svg() -> str:
 
 
 def _depth(state: JobState) -> int:
-    """Return the number of steps on the longest way to a state."""
-    before = [source for _, source, target in _edges() if target is state]
+    """Return the number of steps on the longest way to a state, without the ways back."""
+    before = [source for step, source, target in _edges() if target is state and not _leads_back(step, source, target)]
     return 1 + max(map(_depth, before), default=0)
+
+
+def _leads_back(step: Step, source: JobState, target: JobState) -> bool:
+    return target in step.sources and step.sources.index(target) < step.sources.index(source)
 
 
 def _box(state: JobState, y: float) -> str:

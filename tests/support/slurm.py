@@ -48,7 +48,9 @@ class Slurm:
         munge = self.directory / "munge"
         files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
         # The directories of pytest are for their owner alone; munge thinks of other users.
-        self._start("munged", "--foreground", "--force", *(f"--{option}={munge / name}" for option, name in files.items()))
+        self._start(
+            "munged", "--foreground", "--force", *(f"--{option}={munge / name}" for option, name in files.items())
+        )
         wait_until((munge / "socket").exists, 10, "the socket of munge")
         self.start_controller()
         self._start("slurmd", "-D", "-f", self.env["SLURM_CONF"])
@@ -70,9 +72,10 @@ class Slurm:
         if "slurmctld" in self._running:
             self.run("scancel", "--user=root")
             wait_until(lambda: not self.run("squeue", "-h", "-o", "%i"), 30, "the end of all jobs")
-        for name in ("slurmd", "slurmctld", "munged"):
+        # The controller first, which would take its time to say good-bye to a node that is away.
+        for name in ("slurmctld", "slurmd", "munged"):
             if process := self._running.pop(name, None):
-                process.terminate()
+                process.kill() if name == "slurmctld" else process.terminate()
                 process.wait(timeout=30)
                 wait_gone([process.pid])
 

@@ -112,7 +112,8 @@ class Settling:
     def _outcome(
         self, watch: BatchWatch, job: JobInfo, marker: Marker | None, fate: Fate, losses: int
     ) -> Outcome | StepFunction | None:
-        process_id = {"remote.process_id": watch.process_ids.get((marker and marker.batch_uid) or "")}
+        known = watch.process_ids.get((marker and marker.batch_uid) or "")
+        process_id = {"remote.process_id": known} if known else {}
         match fate:
             case Fate.RUNS:
                 started = watch.started_at(job.remote.submission) or utcnow()

@@ -94,6 +94,7 @@ class Submitting:
                 explain_waiting(self._db, name, f"no batch could be submitted: {error}")
             raise
         book.submitted(batch_uid, process_id)
+        watch.process_ids[batch_uid] = process_id
         logger.info("batch %s was submitted to worker %s: %s", batch_uid, name, process_id)
 
 

@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import typer
 
-from jfr_mp.cli.checks import Verdict, check_sheet, run_checks
+from jfr_mp.cli.check_report import Verdict, check_sheet
+from jfr_mp.cli.checks import run_checks
 from jfr_mp.cli.options import JsonOption, ProjectOption
 from jfr_mp.cli.output import doing, print_json, print_sheet
 from jfr_mp.cli.rows import Cell, Sheet
@@ -56,9 +57,11 @@ def project_sheet(rows: list[dict[str, str | bool | None]]) -> Sheet:
 
 @app.command()
 def check(as_json: JsonOption = False, project: ProjectOption = None) -> None:
-    """Test the project file, the database, the JobStores and the workers on this machine.
+    """Test the project file, the database, the JobStores and the workers, by using them.
 
-    The exit code is 8 when a check failed. Workers on other machines are not checked in this version.
+    Each worker is connected to, a directory is made and removed in each of its directories, its scheduler is asked, and
+    its command runs a small job that says which Python and which packages it finds. The exit code is 8 when a check
+    failed.
     """
     from jfr_mp.config import ConfigManager
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
@@ -24,8 +24,12 @@ from paramiko.ssh_exception import (
 
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable
 from jfr_mp.hosts.known_hosts import KnownHosts
+from jfr_mp.hosts.prompting import AskingTransport
 from jfr_mp.hosts.proxy import ProxyProcess
 from jfr_mp.hosts.ssh_config import Endpoint, public_half
+
+if TYPE_CHECKING:
+    from jfr_mp.hosts.login import Answer
 
 # What it has to say arrives as exceptions, too; its own log shows tracebacks for a host that is merely away.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -38,6 +42,9 @@ _OURS = {"self", "hostname", "sock", "transport_factory"}
 
 class Connection(Protocol):
     """What the rest of `hosts` needs of a connection, whoever has logged in and in whichever process."""
+
+    #: Whether a session that nobody uses now may be kept for later.
+    keeps_sessions: ClassVar[bool]
 
     @property
     def is_alive(self) -> bool:
@@ -65,6 +72,8 @@ class SshConnection:
     below
         What the connection stands on, closed after it.
     """
+
+    keeps_sessions = True
 
     def __init__(self, endpoint: Endpoint, client: SSHClient, below: ExitStack) -> None:
         self._endpoint = endpoint
@@ -95,8 +104,13 @@ class SshConnection:
 
     def open_sftp(self) -> SFTPClient:
         """Open a channel for files."""
+        return SFTPClient(self.sftp_channel())
+
+    def sftp_channel(self) -> Channel:
+        """Open a channel on which the host speaks SFTP."""
         try:
-            client = SFTPClient.from_transport(self.transport)
+            channel = self.transport.open_session()
+            channel.invoke_subsystem("sftp")
         except ChannelException as error:
             raise self._no_further_session(error) from error
         except SSHException as error:
@@ -107,8 +121,7 @@ class SshConnection:
                 "the files through another host",
                 permanent=True,
             ) from error
-        assert client is not None
-        return client
+        return channel
 
     def close(self) -> None:
         """Close the connection and what it stands on."""
@@ -120,7 +133,7 @@ class SshConnection:
         return HostUnreachable(f"{self._endpoint}: the host allows no further session on this connection: {error.text}")
 
 
-def connect(endpoint: Endpoint, known_hosts: Path | None) -> SshConnection:
+def connect(endpoint: Endpoint, known_hosts: Path | None, answer: Answer | None = None) -> SshConnection:
     """Connect and log in, through gateways where there are any.
 
     Parameters
@@ -129,6 +142,8 @@ def connect(endpoint: Endpoint, known_hosts: Path | None) -> SshConnection:
         Where to.
     known_hosts
         Where the keys of new hosts are recorded; None to refuse new hosts.
+    answer
+        Asks a person whatever the hosts on the way want to know; None where there is nobody.
 
     Raises
     ------
@@ -138,17 +153,17 @@ def connect(endpoint: Endpoint, known_hosts: Path | None) -> SshConnection:
         The project file asks for something that does not exist.
     """
     with ExitStack() as below:
-        sock = _reach(endpoint, known_hosts, below)
-        client = _log_in(endpoint, sock, KnownHosts(endpoint.known_hosts, known_hosts))
+        sock = _reach(endpoint, known_hosts, below, answer)
+        client = _log_in(endpoint, sock, KnownHosts(endpoint.known_hosts, known_hosts), answer)
         return SshConnection(endpoint, client, below.pop_all())
 
 
-def _reach(endpoint: Endpoint, known_hosts: Path | None, below: ExitStack) -> Any:
+def _reach(endpoint: Endpoint, known_hosts: Path | None, below: ExitStack, answer: Answer | None) -> Any:
     """Return something like a socket that leads to the host."""
     address = (endpoint.host, endpoint.port)
     try:
         if endpoint.gateway:
-            gateway = connect(endpoint.gateway, known_hosts)
+            gateway = connect(endpoint.gateway, known_hosts, answer)
             below.callback(gateway.close)
             return gateway.transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=endpoint.timeout)
         if endpoint.proxy_command:
@@ -170,7 +185,7 @@ def _reach(endpoint: Endpoint, known_hosts: Path | None, below: ExitStack) -> An
         raise HostUnreachable(f"{endpoint}: {_text(error)}") from error
 
 
-def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts) -> SSHClient:
+def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts, answer: Answer | None) -> SSHClient:
     """Verify the host and log in."""
     verified = False
 
@@ -184,7 +199,7 @@ def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts) -> SSHClient
 
     def transport(sock: Any, **options: Any) -> Transport:
         """Ask the host for a key of a type that we know."""
-        made = Transport(sock, **options)
+        made = AskingTransport(sock, str(endpoint), answer, **options) if answer else Transport(sock, **options)
         security = made.get_security_options()
         known = set(known_hosts.key_types(endpoint.key_name))
         security.key_types = sorted(security.key_types, key=lambda kind: _plain(kind) not in known)
@@ -195,13 +210,22 @@ def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts) -> SSHClient
     with _agent() as keys, ExitStack() as undo:
         undo.callback(client.close)
         arguments = _arguments(endpoint)
+        if answer:
+            # A person is asked for it; as an answer to something else it could cost an attempt.
+            arguments.update(password=None, passphrase=endpoint.passphrase or endpoint.password)
         if not endpoint.use_agent:
             arguments.setdefault("pkey", _named_key(endpoint, keys))
         try:
-            client.connect(endpoint.host, sock=sock, transport_factory=transport, **arguments)
+            try:
+                client.connect(endpoint.host, sock=sock, transport_factory=transport, **arguments)
+            except SSHException:
+                asking = client.get_transport()
+                if not isinstance(asking, AskingTransport) or not asking.is_active():
+                    raise
+                asking.ask(endpoint.user)
         except (SSHException, OSError, EOFError, ValueError) as error:
             # Each kind of damaged key raises something else.
-            why = _refusal(endpoint, keys, error) if verified else f"no connection: {_text(error)}"
+            why = _refusal(endpoint, keys, error, asked=answer is not None) if verified else f"no connection: {_text(error)}"
             raise HostUnreachable(f"{endpoint}: {why}") from error
         undo.pop_all()
     return client
@@ -254,7 +278,7 @@ def _named_key(endpoint: Endpoint, keys: Iterable[AgentKey]) -> AgentKey | None:
     return next((held[key] for key in wanted if key in held), None)
 
 
-def _refusal(endpoint: Endpoint, keys: Sequence[AgentKey], error: Exception) -> str:
+def _refusal(endpoint: Endpoint, keys: Sequence[AgentKey], error: Exception, *, asked: bool) -> str:
     """Say what was tried in vain."""
     tried = []
     for path in endpoint.key_files:
@@ -264,7 +288,9 @@ def _refusal(endpoint: Endpoint, keys: Sequence[AgentKey], error: Exception) -> 
         tried.append(f"{len(keys) or 'no'} keys of the SSH agent")
     if endpoint.use_default_keys:
         tried.append("the usual keys in ~/.ssh")
-    if endpoint.password:
+    if asked:
+        tried.append("what you typed")
+    elif endpoint.password:
         tried.append("the password")
     allowed = f"; it accepts {', '.join(error.allowed_types)}" if isinstance(error, BadAuthenticationType) else ""
     return f"login refused{allowed}; tried {', '.join(tried) or 'nothing'}"

@@ -141,12 +141,19 @@ class Link:
             if _is_broken(connection, error):
                 client.close()
             else:
-                self._idle.append((connection, client))
+                self._keep(connection, client)
             raise
         except BaseException:
             client.close()
             raise
-        self._idle.append((connection, client))
+        self._keep(connection, client)
+
+    def _keep(self, connection: Connection, client: SFTPClient) -> None:
+        """Keep an SFTP session for the next who wants one."""
+        if connection.keeps_sessions:
+            self._idle.append((connection, client))
+        else:
+            client.close()
 
     def _drop(self, connection: Connection) -> None:
         """Close a connection that broke, unless another thread has seen that before."""

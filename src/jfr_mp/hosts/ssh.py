@@ -215,40 +215,28 @@ class SshHost(BaseHost):
         return ""
 
 
-def ssh_host(worker: SshWorker, known_hosts: Path | None) -> SshHost:
+def ssh_host(worker: SshWorker, base_dir: Path | None) -> SshHost:
     """Return the host of a worker, not connected.
 
     Parameters
     ----------
     worker
         The worker; one with a `transfer` host has a second link for files.
-    known_hosts
-        Where the keys of new hosts are recorded; None to refuse new hosts.
+    base_dir
+        The project's directory; None to refuse new hosts, and those where a person has to log in.
 
     Raises
     ------
     ConfigError
         ``~/.ssh/config`` cannot be read or is not valid.
     """
-    config = SshConfig()
-    given = {
-        "timeout": worker.connect_timeout,
-        "keepalive": worker.keepalive or 0,
-        "forward_agent": worker.forward_agent,
-    }
-    shared = {field: value for field, value in given.items() if value is not None}
-
-    def link(data: ConnectionData | SshWorker) -> tuple[Link, Endpoint]:
-        endpoint = config.endpoint(data, **shared)
-        opened = _login_needed(data.host) if worker.interactive_login else partial(connect, endpoint, known_hosts)
-        return Link(data.host, opened, worker.timeout_execute), endpoint
-
-    commands, endpoint = link(worker)
+    ways = endpoints(worker)
+    links = [Link(way.alias, _opener(worker, way.endpoint, base_dir), worker.timeout_execute) for way in ways]
+    environment = ways[0].endpoint.environment
     options = ShellOptions(
-        worker.shell_cmd, worker.login_shell, endpoint.environment, bool(worker.inline_ssh_env), worker.timeout_execute
+        worker.shell_cmd, worker.login_shell, environment, bool(worker.inline_ssh_env), worker.timeout_execute
     )
-    transfer = _transfer_host(worker)
-    return SshHost(worker.host, commands, options, link(transfer)[0] if transfer else None)
+    return SshHost(worker.host, links[0], options, *links[1:])
 
 
 def _transfer_host(worker: SshWorker) -> ConnectionData | None:
@@ -261,12 +249,3 @@ def _transfer_host(worker: SshWorker) -> ConnectionData | None:
     if not any(getattr(transfer, field) for field in secrets):
         inherited.update((field, getattr(worker, field)) for field in secrets)
     return transfer.model_copy(update=inherited)
-
-
-def _login_needed(host: str) -> Callable[[], Connection]:
-    """Return what opens the connection to a host where a person has to log in."""
-
-    def refuse() -> Connection:
-        raise LoginNeeded(f"{host}: needs an interactive login, which this version cannot do yet")
-
-    return refuse

@@ -172,16 +172,18 @@ class QueueManager:
 
         Raises
         ------
+        HostUnreachable
+            The scheduler does not say, so that submitting again might run the job twice.
         SchedulerError
-            That cannot be known, so that submitting again might run the job twice.
+            It cannot say, and a person has to look.
         """
         where = f"an earlier attempt to submit the job in {run_dir} left no id"
         user = self.user or self.host.run(["id", "-un"], timeout=self.timeout, idempotent=True).stdout.strip()
         try:
             jobs = [job for command in self.dialect.list_commands((), user) for job in self._ask(command)]
         except SchedulerError as error:
-            raise SchedulerError(
-                f"{where}, and it is not submitted again until the scheduler says more: {error}"
+            raise HostUnreachable(
+                f"{where}, and it waits until the scheduler tells whether it has the job: {error}"
             ) from error
         found = [job.job_id for job in jobs if submission in job.text]
         if found:
@@ -232,7 +234,8 @@ class QueueManager:
         try:
             return list(self.dialect.read_list(result))
         except SchedulerError as error:
-            raise SchedulerError(f"{self.host.name}: {quote(command)[:200]!r} gave no answer: {error}") from error
+            name = command[-1] if command[0] == "/bin/sh" else command[0]
+            raise SchedulerError(f"{self.host.name}: {name} gave no answer: {error}") from error
 
     def _shown(self, process_ids: Sequence[str]) -> dict[str, JobStatus]:
         """Ask for jobs one by one, so that a list with rows missing ends no job."""

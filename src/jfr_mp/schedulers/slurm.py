@@ -51,5 +51,5 @@ class Slurm(Dialect):
 
 
 def _complete(command: list[str]) -> list[str]:
-    """Change a squeue of qtoolkit, which begins with a variable that only a shell would understand."""
-    return ["env", *(word for word in command if word != "--noheader"), "--states=all"]
+    """Change a squeue of qtoolkit, which begins with a variable for times that are not asked for."""
+    return [*(word for word in command[1:] if word != "--noheader"), "--states=all"]

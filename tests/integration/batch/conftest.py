@@ -60,21 +60,26 @@ class BatchWorker:
         """Return the documents of allocations, oldest first."""
         return list(self.project.db.batches.find(query).sort("created_on", 1))
 
-    def processes(self, batch_uid: str = "") -> list[psutil.Process]:
+    def processes(self) -> list[psutil.Process]:
         """Return the batch processes of this worker that live."""
-        return [
-            process
-            for process in psutil.process_iter()
-            if _is_batch(process, str(self.pool), batch_uid) and is_alive(process.pid)
-        ]
+        found = [process for process in psutil.process_iter() if is_alive(process.pid) and self._is_batch(process)]
+        pids = {process.pid for process in found}
+        # A process that is about to become a job still looks like its parent.
+        return [process for process in found if _parent(process) not in pids]
+
+    def _is_batch(self, process: psutil.Process) -> bool:
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            return False
+        return "run-batch" in words and str(self.pool) in words
 
 
-def _is_batch(process: psutil.Process, pool: str, batch_uid: str) -> bool:
+def _parent(process: psutil.Process) -> int:
     try:
-        words = process.cmdline()
+        return process.ppid()
     except psutil.Error:
-        return False
-    return "run-batch" in words and pool in words and (not batch_uid or batch_uid in words)
+        return 0
 
 
 def exactly_once(count: int) -> list[str]:

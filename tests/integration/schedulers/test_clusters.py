@@ -11,12 +11,15 @@ import pytest
 from jobflow import Flow
 
 from jfr_mp import Runner, submit_flow
+from jfr_mp.errors import HostUnreachable
 from tests.support import jobs
 from tests.support.processes import ROOT
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.sge import GridEngine
 from tests.support.slurm import Slurm
 from tests.support.waiting import wait_until
+
+TOKEN = "0a1b2c3d"
 
 
 @pytest.fixture(scope="module")
@@ -150,29 +153,36 @@ def test_a_squeue_that_lies_ends_no_job(
     assert state() == "COMPLETED"
 
 
-def test_a_controller_that_is_away_for_a_while_costs_nothing(
+def test_a_controller_that_dies_loses_nothing_and_doubles_nothing(
     project: TestProject, runner: Runner, slurm: Slurm, tmp_path: Path
 ) -> None:
-    # Given a job that runs and one that waits for its submission, while the controller dies
+    # Given a job that runs, and another that is ready for submission, when the controller dies
     gate = tmp_path / "gate"
-    (running,) = submit_flow(jobs.waits_for(str(gate), 60))
-    submitted(project, runner, running)
-    (waiting,) = submit_flow(jobs.add(1))
-    runner.checkout()
-    runner.advance_state(["CHECKED_OUT"])
+    (db_id,) = submit_flow(jobs.waits_for(str(gate), 60))
+    submitted(project, runner, db_id)
+    started = project.work_dir / ".jfr_mp" / "journal"
+    wait_until(started.exists, 30, "the start of the job")
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    manager = runner.get_queue_manager("local")
+    script = f"#!/bin/bash\n#SBATCH --job-name=other-{TOKEN}\necho run >>{run_dir}/ledger\n"
+    # Jobs of the last seconds are in the memory of a controller alone.
+    slurm.run("scontrol", "shutdown", "slurmctld")
     slurm.kill_controller()
     try:
-        # When both would have something to do
+        # Then the first one has spent no attempt for the silence
         runner.check_run_status()
-        runner.advance_state(["UPLOADED"])
-        # Then they wait, without a spent attempt
-        for db_id, states in ((running, ("SUBMITTED", "RUNNING")), (waiting, ("UPLOADED",))):
-            job = document(project, db_id)
-            assert job["state"] in states
-            assert job["remote"]["step_attempts"] == 0
+        assert document(project, db_id)["remote"]["step_attempts"] == 0
+        # And both the submission and the question for what became of it say whose fault it is
+        for message in ("Unable to contact slurm controller", "left no id, and it waits"):
+            with pytest.raises(HostUnreachable, match=message):
+                manager.submit(script, run_dir, TOKEN)
     finally:
         slurm.start_controller()
-    # And complete when it is back
+    # And when it is back, both jobs end, and ran once
     gate.touch()
+    process_id = manager.submit(script, run_dir, TOKEN)
     runner.run_all_jobs(max_seconds=60)
-    assert project.db.jobs.distinct("state") == ["COMPLETED"]
+    assert document(project, db_id)["state"] == "COMPLETED"
+    wait_until(lambda: manager.statuses([process_id])[process_id].done, 60, "the end of the other job")
+    assert (run_dir / "ledger").read_text() == "run\n"

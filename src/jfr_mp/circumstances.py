@@ -1,0 +1,96 @@
+"""Gathers the facts from which `jfr_mp.explain` tells why a job is where it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jfr_mp.explain import Facts, Holder, Parent
+from jfr_mp.identity import owner_of_lock
+from jfr_mp.states import POLL, JobState, Role
+from jfr_mp.store import processes, queries, runner_doc
+from jfr_mp.store.children import satisfying_states
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from jfr_mp.model import JobInfo, Outage
+    from jfr_mp.services import Services
+    from jfr_mp.store.connection import QueueDatabase
+    from jfr_mp.store.processes import ProcessRecord
+
+
+def gather(db: QueueDatabase, job: JobInfo, scheduler: str | None = None) -> Facts:
+    """Read all that has to do with a job.
+
+    Parameters
+    ----------
+    scheduler
+        What the scheduler said of it; see `ask_scheduler`.
+    """
+    living = {record.id: record for record in processes.living(db, db.project.jfr_mp.lease_ttl)}
+    worker = db.project.workers.get(job.worker)
+    document = db.jobs.find_one({"db_id": job.db_id}, {"job.config.on_missing_references": 1}) or {"job": {}}
+    flow = db.flows.find_one({"uuid": (job.hosts or [""])[-1]}, {"lock_id": 1, "lock_time": 1}) or {}
+    in_queue = {"worker": job.worker, "state": {"$in": [state.value for state in POLL.sources]}}
+    return Facts(
+        job=job,
+        now=db.server_time(),
+        parents=tuple(_parent(db, uuid) for uuid in job.parents or ()),
+        enough=tuple(map(JobState, satisfying_states(document))),
+        lock=_holder(job.lock_id, job.lock_time, living),
+        flow_lock=_holder(flow.get("lock_id"), flow.get("lock_time"), living),
+        roles=_roles(db, living),
+        outage=outage_of(db, job.worker),
+        worker_known=worker is not None,
+        in_queue=queries.count_jobs(db, in_queue),
+        max_jobs=worker.max_jobs if worker else None,
+        scheduler=scheduler,
+    )
+
+
+def outage_of(db: QueueDatabase, worker: str) -> Outage | None:
+    """Return what the masters say of the host of a worker, or None where it answers."""
+    masters = processes.living(db, db.project.jfr_mp.lease_ttl)
+    outages = [outage for master in masters for outage in master.outages if worker in outage.host.split(", ")]
+    return min(outages, key=lambda outage: outage.since, default=None)
+
+
+def ask_scheduler(services: Services, job: JobInfo) -> str | None:
+    """Return what the scheduler says of a job now; None where it does not have it.
+
+    Raises
+    ------
+    HostError
+        The host or the scheduler does not answer.
+    """
+    process_id = job.remote.process_id
+    if job.state not in POLL.sources or not process_id:
+        return None
+    worker = services.worker(job.worker)
+    statuses = services.queue_manager(job.worker).statuses([process_id], user=worker.scheduler_username)
+    status = statuses.get(process_id)
+    if status is None:
+        return "it knows no such job"
+    return f"{status.name} ({status.said})" if status.said else status.name
+
+
+def _parent(db: QueueDatabase, uuid: str) -> Parent:
+    job = queries.job_info(db, job_id=uuid)
+    return Parent(uuid, job.db_id, job.name, job.state) if job else Parent(uuid)
+
+
+def _holder(lock_id: str | None, since: datetime | None, living: dict[str, ProcessRecord]) -> Holder | None:
+    if lock_id is None:
+        return None
+    owner = owner_of_lock(lock_id)
+    record = living.get(owner or "")
+    return Holder(lock_id, since, owner, record.name if record else None, alive=record is not None)
+
+
+def _roles(db: QueueDatabase, living: dict[str, ProcessRecord]) -> frozenset[Role]:
+    """Return the roles that somebody has; a daemon of jobflow-remote is taken to have all."""
+    runner = runner_doc.read(db)
+    if runner and not runner_doc.is_ours(runner) and not runner_doc.is_provably_dead(runner):
+        return frozenset(Role)
+    processes_of_roles = (record for record in living.values() if record.kind == "role")
+    return frozenset(Role(role) for record in processes_of_roles for role in record.roles or [record.role or ""] if role)
