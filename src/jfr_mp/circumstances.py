@@ -29,14 +29,14 @@ def gather(db: QueueDatabase, job: JobInfo, scheduler: str | None = None) -> Fac
     """
     living = {record.id: record for record in processes.living(db, db.project.jfr_mp.lease_ttl)}
     worker = db.project.workers.get(job.worker)
-    document = db.jobs.find_one({"db_id": job.db_id}, {"job.config.on_missing_references": 1}) or {"job": {}}
+    document = db.jobs.find_one({"db_id": job.db_id}, {"job.config.on_missing_references": 1}) or {}
     flow = db.flows.find_one({"uuid": (job.hosts or [""])[-1]}, {"lock_id": 1, "lock_time": 1}) or {}
     in_queue = {"worker": job.worker, "state": {"$in": [state.value for state in POLL.sources]}}
     return Facts(
         job=job,
         now=db.server_time(),
         parents=tuple(_parent(db, uuid) for uuid in job.parents or ()),
-        enough=tuple(map(JobState, satisfying_states(document))),
+        enough=tuple(map(JobState, satisfying_states({"job": {}, **document}))),
         lock=_holder(job.lock_id, job.lock_time, living),
         flow_lock=_holder(flow.get("lock_id"), flow.get("lock_time"), living),
         roles=_roles(db, living),
@@ -92,5 +92,4 @@ def _roles(db: QueueDatabase, living: dict[str, ProcessRecord]) -> frozenset[Rol
     runner = runner_doc.read(db)
     if runner and not runner_doc.is_ours(runner) and not runner_doc.is_provably_dead(runner):
         return frozenset(Role)
-    processes_of_roles = (record for record in living.values() if record.kind == "role")
-    return frozenset(Role(role) for record in processes_of_roles for role in record.roles or [record.role or ""] if role)
+    return frozenset(Role(role) for record in living.values() if record.kind == "role" for role in record.roles)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp import states as job_states
+from jfr_mp.cancelling import cancel_process
 from jfr_mp.config import ConfigManager, ExecutionConfig, Project
 from jfr_mp.identity import new_owner
 from jfr_mp.jobstores import JobStores
 from jfr_mp.model import FlowInfo, JobDoc, JobInfo
 from jfr_mp.outcomes import Advance
+from jfr_mp.services import Services
 from jfr_mp.states import FlowState, JobState
-from jfr_mp.store import adding, claims, indexes, queries, runner_doc, setup
+from jfr_mp.store import adding, claims, indexes, queries, runner_doc, setup, stopping
 from jfr_mp.store import flow_state as flow_states
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.locks import MongoLock
@@ -22,6 +25,8 @@ from jfr_mp.store.locks import MongoLock
 if TYPE_CHECKING:
     from jobflow import Flow, Job
     from qtoolkit.core.data_objects import QResources
+
+logger = logging.getLogger(__name__)
 
 JobId = tuple[str, int]
 
@@ -232,6 +237,51 @@ class JobController:
                 return None
             claims.commit(self.db, lock, job_states.CHECKOUT, Advance(JobState.CHECKED_OUT), self.project.runner)
             return str(job["uuid"]), int(job["index"])
+
+    def stop_job(
+        self,
+        job_id: str | None = None,
+        db_id: str | None = None,
+        job_index: int | None = None,
+        wait: int | None = None,
+        break_lock: bool = False,
+    ) -> str:
+        """Stop a job that is READY or on its way and cancel it at its scheduler; a warning tells where that failed.
+
+        Parameters
+        ----------
+        job_id, db_id, job_index
+            The job, as for `get_job_info`.
+        wait, break_lock
+            See `mark_stopped`.
+
+        Returns
+        -------
+        str
+            Its db_id.
+
+        Raises
+        ------
+        ValueError
+            There is no such job.
+        JfrMpError
+            See `mark_stopped`.
+        """
+        job = self.get_job_info(job_id=job_id, db_id=db_id, job_index=job_index)
+        if job is None:
+            raise ValueError(f"there is no job {db_id or job_id}")
+        before = self.mark_stopped(job.db_id, wait=wait, break_lock=break_lock)
+        services = Services(self.project, self.get_flow_store)
+        try:
+            if left := cancel_process(services, before):
+                logger.warning("job %s is stopped, but %s", job.db_id, left)
+        finally:
+            services.close()
+        return job.db_id
+
+    def mark_stopped(self, db_id: str, *, wait: float | None = None, break_lock: bool = False) -> JobInfo:
+        """Make a job USER_STOPPED and leave its process alone; see `jfr_mp.store.stopping.stop_job`."""
+        return stopping.stop_job(self.db, db_id, self._owner, wait=wait, break_lock=break_lock)
 
     def update_flow_state(self, flow_uuid: str) -> FlowState:
         """Derive the state of a flow from its jobs, write and return it; lock the flow first."""

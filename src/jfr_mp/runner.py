@@ -18,6 +18,7 @@ from jfr_mp.hosts import BaseHost
 from jfr_mp.identity import new_owner
 from jfr_mp.lanes import Lanes
 from jfr_mp.loop import Loop, Task
+from jfr_mp.outcomes import Blame, Retry
 from jfr_mp.presence import Presence
 from jfr_mp.schedulers import QueueManager
 from jfr_mp.services import Services
@@ -245,6 +246,7 @@ class Runner:
             pass
 
     def _advance_one(self, step: Step, query: Mapping[str, Any]) -> bool:
+        """Take one job through a step; False where none is left that it makes sense to try now."""
         excluded: tuple[str, ...] = ()
         if step is states.SUBMIT:
             self.refresh_num_current_jobs()
@@ -252,7 +254,10 @@ class Runner:
         advanced = self._advancer.advance(step, query=query, exclude_workers=excluded)
         if advanced and step is states.SUBMIT:
             self._tasks.watch(advanced)
-        return advanced is not None
+        if advanced is None:
+            return False
+        # The job of a host that is away may be tried again at any time, so that trying would never end.
+        return not (isinstance(advanced.outcome, Retry) and advanced.outcome.blame is Blame.HOST)
 
     def upload(self, lock: MongoLock) -> None:
         """Upload the files of a locked job that is CHECKED_OUT; it is UPLOADED and unlocked then."""

@@ -31,7 +31,7 @@ def submit(*names: str) -> None:
 def run_all() -> None:
     """Run until no job is left that could move, without the long pauses of the runner's own loop."""
     runner = Runner(log_level=LogLevel.WARN)
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 240
     while runner.job_controller.count_jobs(query={"state": {"$in": MOVING}}):
         assert time.monotonic() < deadline, "the jobs did not end in time"
         runner.checkout()

@@ -24,13 +24,13 @@ from tests.support.projects import TestProject
 from tests.support.waiting import wait_until
 
 # The first test of a way waits for all flows of that way, and of the reference.
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 #: What both run side by side.
 DYNAMIC = ("all at once", "nested")
 
-#: Seconds in which all flows are done, on two cores.
-PATIENCE = 150.0
+#: Seconds in which all flows are done, even where two cores are busy with other things.
+PATIENCE = 240.0
 
 #: A way of running all flows, or some.
 Way = Callable[[Peer, Processes], None]

@@ -51,7 +51,7 @@ class Peer:
         """Run ``jf ARGV``, which must succeed, and return what it printed."""
         return _output(self.jf(*argv))
 
-    def tool(self, *argv: str, timeout: float = 210.0) -> str:
+    def tool(self, *argv: str, timeout: float = 260.0) -> str:
         """Call a function of `TOOL`, which must succeed, and return what it printed."""
         return _output(run(self._tool(argv), env=self.env, timeout=timeout))
 

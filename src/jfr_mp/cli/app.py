@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from jfr_mp.cli import admin, db, execution, flow, init, job, lifecycle, logs, project, status, submit
+from jfr_mp.cli import admin, connect, db, execution, flow, init, job, lifecycle, logs, project, status, submit
 from jfr_mp.cli.complaints import show_tracebacks
 from jfr_mp.cli.help_text import with_list
 from jfr_mp.cli.options import ProjectOption
@@ -34,6 +34,7 @@ for _panel, _commands in {
         status.status,
         logs.logs,
         lifecycle.run,
+        connect.connect,
     ),
     _JOBS: (submit.submit,),
 }.items():

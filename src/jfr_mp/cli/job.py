@@ -1,13 +1,16 @@
-"""``jfr-mp job``: look at jobs."""
+"""``jfr-mp job``: look at jobs, and stop them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jfr_mp.cli.complaints import warn
 from jfr_mp.cli.help_text import with_examples
+from jfr_mp.cli.job_actions import cancel, explain
+from jfr_mp.cli.job_choice import IndexArgument, JobArgument, chosen_job
+from jfr_mp.cli.job_files import files_app, queue_out
 from jfr_mp.cli.options import (
     DaysOption,
     DbIdsOption,
@@ -31,10 +34,9 @@ from jfr_mp.cli.options import (
 from jfr_mp.cli.output import print_details, print_json, print_sheet, suggest
 from jfr_mp.cli.rows import details, job_sheet
 from jfr_mp.cli.session import job_controller, load_project
-from jfr_mp.errors import JfrMpError
 from jfr_mp.states import JobState
 
-app = typer.Typer(no_args_is_help=True, help="Look at jobs.")
+app = typer.Typer(no_args_is_help=True, help="Look at jobs, and stop them.")
 
 JobIdsOption = Annotated[
     list[str] | None, typer.Option("--job-id", "-jid", metavar="UUID:INDEX", help="Only these jobs.")
@@ -92,7 +94,7 @@ def list_jobs(  # noqa: PLR0913 (one parameter for each option)
     if max_results and len(jobs) == max_results:
         warn(f"there may be more jobs than these {max_results}; -m 0 shows all")
     if any(info.state in (JobState.FAILED, JobState.REMOTE_ERROR) for info in jobs):
-        suggest("`jfr-mp job info ID` tells what went wrong with a job.")
+        suggest("`jfr-mp job explain ID` tells what went wrong with a job, and what would move it.")
 
 
 @app.command()
@@ -104,33 +106,22 @@ def list_jobs(  # noqa: PLR0913 (one parameter for each option)
 )
 def info(
     *,
-    job: Annotated[str, typer.Argument(metavar="ID", help="The db_id of the job, or its uuid.")],
-    index: Annotated[
-        int | None, typer.Argument(metavar="INDEX", help="With a uuid: the index, by default the largest.")
-    ] = None,
+    job: JobArgument,
+    index: IndexArgument = None,
     show_none: Annotated[bool, typer.Option("--show-none", "-n", help="Show the fields without a value, too.")] = False,
     as_json: JsonOption = False,
     project: ProjectOption = None,
 ) -> None:
     """Show everything about one job: where it is, what went wrong, what its worker said."""
-    by: dict[str, Any] = {"db_id": job} if index is None and not _is_uuid(job) else {"job_id": job, "job_index": index}
-    chosen = load_project(project)
-    with job_controller(chosen) as controller:
-        found = controller.get_job_info(**by)
-    if found is None:
-        which = job if index is None else f"{job} with index {index}"
-        raise JfrMpError(f"project {chosen.name} has no job {which}; `jfr-mp job list` shows the jobs that it has")
-    if as_json:
-        print_json(found.model_dump())
-    else:
-        print_details(details(found.model_dump(), show_none=show_none))
+    with chosen_job(project, job, index) as (_, found):
+        if as_json:
+            print_json(found.model_dump())
+        else:
+            print_details(details(found.model_dump(), show_none=show_none))
 
 
-def _is_uuid(text: str) -> bool:
-    from uuid import UUID
-
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
+app.command()(explain)
+app.command()(queue_out)
+app.add_typer(files_app, name="files")
+app.command()(cancel)
+app.command("stop")(cancel)

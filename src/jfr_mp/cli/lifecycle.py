@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jfr_mp.cli.connect import connect_all
 from jfr_mp.cli.help_text import with_examples
 from jfr_mp.cli.options import (
     CheckoutOption,
@@ -60,16 +61,19 @@ def start(  # noqa: PLR0913 (one parameter for each option)
     """Start the processes that move jobs: a master, and one or more for each role.
 
     Without a role flag all four roles start here. The command returns when every process is ready, or says which one
-    is not and why.
+    is not and why. On a terminal it logs in first where a person has to, as `jfr-mp connect` does.
     """
     roles = wanted_roles(_chosen(checkout, transfer, queue, complete), num_transfer, num_complete)
-    _start(load_project(project), roles, log_level, foreground=foreground)
+    chosen = load_project(project)
+    connect_all(chosen)
+    _start(chosen, roles, log_level, foreground=foreground)
 
 
 def stop(project: ProjectOption = None) -> None:
     """Stop the processes on this machine; each finishes the step in hand first.
 
-    Jobs that run on a worker go on running. The next start takes them up again.
+    Jobs that run on a worker go on running. The next start takes them up again. Connections that were opened by
+    `jfr-mp connect` stay open.
     """
     from jfr_mp.supervisor import launch
 

@@ -11,12 +11,12 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
 
 from paramiko import Channel
 from paramiko.ssh_exception import SSHException
@@ -27,8 +27,10 @@ from jfr_mp.hosts.connection import SshConnection, connect
 from jfr_mp.hosts.login import Order, Question
 from jfr_mp.hosts.watchdog import Watchdog
 
-#: An sshd allows ten sessions by default, for all processes together, and one that is just being closed counts.
+#: An sshd allows ten sessions by default, now for all processes together.
 _COMMANDS, _TRANSFERS = 4, 4
+#: Seconds for which a session is asked for again and again, and between two times.
+_SESSION_PATIENCE, _SESSION_PAUSE = 15.0, 0.1
 #: Seconds between two looks at whether the host still answers, and how long it may take.
 _BEAT, _PATIENCE = 15.0, 60.0
 _BLOCK = 32768
@@ -80,30 +82,31 @@ class Broker:
         with client, suppress(OSError, EOFError, SSHException):
             if not _is_ours(client) or not self._connection.is_alive:
                 return
-            request = json.loads(read_line(client))
             try:
-                match request["want"]:
-                    case "exec":
-                        self._run(client, request)
-                    case "sftp":
+                match read_line(client).strip():
+                    case b"session":
+                        self._run(client)
+                    case b"sftp":
                         self._transfer(client)
-                    case "close":
+                    case b"close":
                         _grant(client)
                         self._connection.close()
-                    case "presence":
+                    case b"presence":
                         _grant(client)
                         client.recv(1)
             except HostError as error:
                 away = isinstance(error, HostUnreachable)
                 _say(client, {"refused": str(error), "unreachable": away, "permanent": error.permanent})
 
-    def _run(self, client: socket.socket, request: dict[str, Any]) -> None:
+    def _run(self, client: socket.socket) -> None:
         """Run a command."""
-        with self._commands, self._connection.session() as channel:
-            if request["environment"]:
-                channel.update_environment(request["environment"])
-            channel.exec_command(request["command"])
+        with self._commands, ExitStack() as opened:
+            channel = _patiently(lambda: opened.enter_context(self._connection.session()))
             _grant(client)
+            order = json.loads(read_line(client))
+            if order["environment"]:
+                channel.update_environment(order["environment"])
+            channel.exec_command(order["command"])
             frame = partial(_send_frame, client, threading.Lock())
             with _fed(channel, client):
                 errors = _start(partial(_copy, channel.recv_stderr, partial(frame, STDERR)))
@@ -118,10 +121,22 @@ class Broker:
 
     def _transfer(self, client: socket.socket) -> None:
         """Pass on what SFTP says."""
-        with self._transfers, closing(self._connection.sftp_channel()) as channel:
+        with self._transfers, closing(_patiently(self._connection.sftp_channel)) as channel:
             _grant(client)
             with _fed(channel, client):
                 _copy(channel.recv, client.sendall)
+
+
+def _patiently(opened: Callable[[], Channel]) -> Channel:
+    """Return a channel as soon as the host grants one: it still counts those that have just been closed."""
+    deadline = time.monotonic() + _SESSION_PATIENCE
+    while True:
+        try:
+            return opened()
+        except HostUnreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_SESSION_PAUSE)
 
 
 @contextmanager

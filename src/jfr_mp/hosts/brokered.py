@@ -1,8 +1,8 @@
 """A connection that a broker process owns, as the processes see it that use it.
 
-For each channel there is one connection to the broker's Unix socket. It begins with one line of JSON each way: what is
-wanted, and whether it is granted. Then follow bytes: as they are for SFTP; for a command its input goes as it is to the
-broker, and what it prints comes back in frames.
+For each channel there is one connection to the broker's Unix socket. It begins with one line each way: what is wanted,
+and, as JSON, whether it is granted. What follows for SFTP are bytes as they are. In a session there follow the command,
+as a line of JSON, and its input as it is; what the command prints comes back in frames.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from weakref import WeakSet
 
 from paramiko import Channel, SFTPClient
@@ -36,7 +36,7 @@ class BrokeredConnection:
     Parameters
     ----------
     name
-        How messages call the host.
+        How messages, and `jfr-mp connect`, call the host.
     path
         The broker's socket.
 
@@ -50,15 +50,13 @@ class BrokeredConnection:
     keeps_sessions = False
 
     def __init__(self, name: str, path: Path) -> None:
-        self._name = name
         self._path = path
         self._sockets: WeakSet[socket.socket] = WeakSet()
         try:
             #: Ends when the broker does.
             self._presence = self.request("presence")
         except (OSError, EOFError) as error:
-            host = name.partition("@")[2].partition(":")[0] or name
-            raise LoginNeeded(f"{name}: a login is needed: jfr-mp connect {host}") from error
+            raise LoginNeeded(f"{name}: a login is needed: jfr-mp connect {name}") from error
 
     @property
     def is_alive(self) -> bool:
@@ -70,7 +68,7 @@ class BrokeredConnection:
         except OSError:
             return False
 
-    def request(self, want: str, **details: Any) -> socket.socket:
+    def request(self, want: str) -> socket.socket:
         """Return a connection to the broker on which it has granted what is wanted.
 
         Raises
@@ -84,7 +82,7 @@ class BrokeredConnection:
         self._sockets.add(opened)
         try:
             opened.connect(str(self._path))
-            opened.sendall(json.dumps({"want": want, **details}).encode() + b"\n")
+            opened.sendall(f"{want}\n".encode())
             answer = json.loads(read_line(opened))
             if "refused" in answer:
                 kind = HostUnreachable if answer["unreachable"] else HostError
@@ -96,7 +94,7 @@ class BrokeredConnection:
 
     def open_session(self) -> BrokeredChannel:
         """Return a channel for one command."""
-        return BrokeredChannel(self)
+        return BrokeredChannel(self, self.request("session"))
 
     @contextmanager
     def session(self) -> Iterator[Channel]:
@@ -133,13 +131,15 @@ class BrokeredChannel:
     Parameters
     ----------
     connection
-        Leads to the broker.
+        What opens further channels.
+    opened
+        Leads to a session that the broker has granted.
     """
 
-    def __init__(self, connection: BrokeredConnection) -> None:
+    def __init__(self, connection: BrokeredConnection, opened: socket.socket) -> None:
         self._connection = connection
+        self._socket = opened
         self._environment: dict[str, str] = {}
-        self._socket: socket.socket | None = None
         self._arrived = bytearray()
         self._output = {STDOUT: bytearray(), STDERR: bytearray()}
         self._status: int | None = None
@@ -153,7 +153,8 @@ class BrokeredChannel:
 
     def exec_command(self, command: str) -> None:
         """Start the command."""
-        self._socket = self._connection.request("exec", command=command, environment=self._environment)
+        order = {"command": command, "environment": self._environment}
+        self._socket.sendall(json.dumps(order).encode() + b"\n")
 
     def get_transport(self) -> BrokeredConnection:
         """Return what opens channels."""
@@ -162,10 +163,9 @@ class BrokeredChannel:
     @property
     def closed(self) -> bool:
         """Whether nothing more will come; this reads what has arrived."""
-        opened = self._opened
         with suppress(BlockingIOError):
             while not self.eof_received:
-                block = opened.recv(_BLOCK, socket.MSG_DONTWAIT)
+                block = self._socket.recv(_BLOCK, socket.MSG_DONTWAIT)
                 self._arrived += block
                 self.eof_received = not block
         self._unpack()
@@ -192,7 +192,7 @@ class BrokeredChannel:
 
     def fileno(self) -> int:
         """Return what to poll for output."""
-        return self._opened.fileno()
+        return self._socket.fileno()
 
     def recv_ready(self) -> bool:
         """Tell whether there is output."""
@@ -212,12 +212,12 @@ class BrokeredChannel:
 
     def send_ready(self) -> bool:
         """Tell whether input is taken."""
-        return bool(select.select([], [self._opened], [], 0)[1])
+        return bool(select.select([], [self._socket], [], 0)[1])
 
     def send(self, content: bytes) -> int:
         """Send input as far as it is taken; return how many bytes."""
         try:
-            return self._opened.send(content, socket.MSG_DONTWAIT)
+            return self._socket.send(content, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return 0
 
@@ -225,17 +225,11 @@ class BrokeredChannel:
         """End the input."""
         # A command that has ended takes no more.
         with suppress(OSError):
-            self._opened.shutdown(socket.SHUT_WR)
+            self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Give up the channel."""
-        if self._socket is not None:
-            self._socket.close()
-
-    @property
-    def _opened(self) -> socket.socket:
-        assert self._socket is not None, "no command was started"
-        return self._socket
+        self._socket.close()
 
     def _unpack(self) -> None:
         """Sort out the frames that are complete."""
@@ -279,10 +273,9 @@ class _SftpSocket:
 
 
 def read_line(opened: socket.socket) -> bytes:
-    """Read one line and not a byte more: frames may follow at once."""
+    """Read one line and not a byte more: something else may follow at once."""
     line = bytearray()
     while not line.endswith(b"\n"):
-        # As much as can be the rest of the line is looked at, but only the line is taken.
         block = opened.recv(_BLOCK, socket.MSG_PEEK)
         if not block:
             raise EOFError("the broker ended")

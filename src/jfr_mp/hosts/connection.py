@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
@@ -43,8 +43,9 @@ _OURS = {"self", "hostname", "sock", "transport_factory"}
 class Connection(Protocol):
     """What the rest of `hosts` needs of a connection, whoever has logged in and in whichever process."""
 
-    #: Whether a session that nobody uses now may be kept for later.
-    keeps_sessions: ClassVar[bool]
+    @property
+    def keeps_sessions(self) -> bool:
+        """Whether a session that nobody uses now may be kept for later."""
 
     @property
     def is_alive(self) -> bool:
@@ -225,7 +226,11 @@ def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts, answer: Answ
                 asking.ask(endpoint.user)
         except (SSHException, OSError, EOFError, ValueError) as error:
             # Each kind of damaged key raises something else.
-            why = _refusal(endpoint, keys, error, asked=answer is not None) if verified else f"no connection: {_text(error)}"
+            why = (
+                _refusal(endpoint, keys, error, asked=answer is not None)
+                if verified
+                else f"no connection: {_text(error)}"
+            )
             raise HostUnreachable(f"{endpoint}: {why}") from error
         undo.pop_all()
     return client

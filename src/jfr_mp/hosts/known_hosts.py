@@ -14,6 +14,8 @@ from paramiko.ssh_exception import SSHException
 
 from jfr_mp.errors import HostUnreachable
 
+#: The file in a project's base_dir in which the keys of its hosts are recorded.
+KNOWN_HOSTS = "known_hosts"
 _SYSTEM_FILE = Path("/etc/ssh/ssh_known_hosts")
 
 

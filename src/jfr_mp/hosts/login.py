@@ -22,6 +22,7 @@ from pathlib import Path
 
 from jfr_mp.errors import HostError, HostUnreachable, JfrMpError
 from jfr_mp.hosts.brokered import BrokeredConnection
+from jfr_mp.hosts.known_hosts import KNOWN_HOSTS
 from jfr_mp.hosts.ssh_config import Endpoint
 
 #: The address of a Unix socket has room for 103 bytes. Not `tempfile.gettempdir()`: TMPDIR differs between shells.
@@ -57,7 +58,7 @@ class Order:
     """What a broker needs to know: where to log in, where new host keys are recorded, where to listen."""
 
     endpoint: Endpoint
-    known_hosts: Path | None
+    known_hosts: Path
     socket: Path
 
 
@@ -82,7 +83,7 @@ def is_open(endpoint: Endpoint, base_dir: Path) -> bool:
     return True
 
 
-def open_login(endpoint: Endpoint, base_dir: Path, known_hosts: Path, answer: Answer) -> bool:
+def open_login(endpoint: Endpoint, base_dir: Path, answer: Answer) -> bool:
     """Log in and leave the connection to a broker, unless there is one already.
 
     Parameters
@@ -90,9 +91,7 @@ def open_login(endpoint: Endpoint, base_dir: Path, known_hosts: Path, answer: An
     endpoint
         Where to.
     base_dir
-        The project's directory.
-    known_hosts
-        Where the keys of new hosts are recorded.
+        The project's directory, where the keys of new hosts are recorded.
     answer
         Asks the person.
 
@@ -111,7 +110,7 @@ def open_login(endpoint: Endpoint, base_dir: Path, known_hosts: Path, answer: An
     with _alone(path):
         if is_open(endpoint, base_dir):
             return False
-        _start_broker(Order(endpoint, known_hosts, path), answer)
+        _start_broker(Order(endpoint, base_dir / KNOWN_HOSTS, path), answer)
     return True
 
 
@@ -140,12 +139,10 @@ def _start_broker(order: Order, answer: Answer) -> None:
     with Pipe(ours.detach()) as pipe:
         try:
             pipe.send(order)
-            while (said := pipe.recv()) is not None:
+            while (said := _heard(pipe, order, log.name)) is not None:
                 if isinstance(said, JfrMpError):
                     raise said
                 pipe.send(answer(said))
-        except (EOFError, ConnectionError) as error:
-            raise HostError(f"{order.endpoint}: the login ended early: see {log.name}") from error
         except BaseException:
             # Among others Ctrl-C at a prompt.
             process.kill()
@@ -153,6 +150,15 @@ def _start_broker(order: Order, answer: Answer) -> None:
             raise
     # It outlives this process, which therefore does not wait for it.
     process.returncode = 0
+
+
+def _heard(pipe: Pipe, order: Order, log: str) -> Question | JfrMpError | None:
+    """Return what a broker says: a question, why it cannot log in, or, when it listens, None."""
+    try:
+        said: Question | JfrMpError | None = pipe.recv()
+    except (EOFError, OSError) as error:
+        raise HostError(f"{order.endpoint}: the process that logs in ended early: see {log}") from error
+    return said
 
 
 def _digest(text: str) -> str:

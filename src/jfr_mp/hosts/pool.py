@@ -14,9 +14,6 @@ from jfr_mp.hosts.local import LocalHost
 if TYPE_CHECKING:
     from jfr_mp.config.workers import WorkerBase
 
-#: The file in a project's base_dir in which the keys of its hosts are recorded.
-KNOWN_HOSTS = "known_hosts"
-
 
 def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
     """Return the host of a worker, not connected.
@@ -26,7 +23,8 @@ def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
     worker
         The worker.
     base_dir
-        The project's directory, where the keys of new hosts are recorded; None to refuse new hosts.
+        The project's directory, where the keys of new hosts are recorded; None to refuse new hosts, and those where a
+        person has to log in.
 
     Raises
     ------
@@ -40,7 +38,7 @@ def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
     if isinstance(worker, SshWorker):
         from jfr_mp.hosts.ssh import ssh_host
 
-        return ssh_host(worker, Path(base_dir, KNOWN_HOSTS) if base_dir else None)
+        return ssh_host(worker, Path(base_dir) if base_dir else None)
     raise ConfigError(f"workers of type {worker.type!r} have no host that this version knows")
 
 

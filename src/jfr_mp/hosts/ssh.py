@@ -10,9 +10,12 @@ from typing import Any
 from jfr_mp.config.workers import ConnectionData, SeparatedTransferWorker, SshWorker
 from jfr_mp.errors import HostError, LoginNeeded
 from jfr_mp.hosts.base import BaseHost, CommandResult, HostPath, Progress
+from jfr_mp.hosts.brokered import BrokeredConnection
 from jfr_mp.hosts.connection import Connection, connect
 from jfr_mp.hosts.faults import is_permanent_text, reason_in
+from jfr_mp.hosts.known_hosts import KNOWN_HOSTS
 from jfr_mp.hosts.link import Link
+from jfr_mp.hosts.login import broker_socket
 from jfr_mp.hosts.sftp import RemoteFiles
 from jfr_mp.hosts.shell import RemoteShell, ShellOptions
 from jfr_mp.hosts.ssh_config import Endpoint, SshConfig
@@ -230,13 +233,48 @@ def ssh_host(worker: SshWorker, base_dir: Path | None) -> SshHost:
     ConfigError
         ``~/.ssh/config`` cannot be read or is not valid.
     """
+
+    def link(host: str, endpoint: Endpoint) -> Link:
+        if worker.interactive_login:
+            opener: Callable[[], Connection] = partial(_brokered, worker.host, endpoint, base_dir)
+        else:
+            opener = partial(connect, endpoint, base_dir and base_dir / KNOWN_HOSTS)
+        return Link(host, opener, worker.timeout_execute)
+
     ways = endpoints(worker)
-    links = [Link(way.alias, _opener(worker, way.endpoint, base_dir), worker.timeout_execute) for way in ways]
-    environment = ways[0].endpoint.environment
+    environment = ways[0][1].environment
     options = ShellOptions(
         worker.shell_cmd, worker.login_shell, environment, bool(worker.inline_ssh_env), worker.timeout_execute
     )
-    return SshHost(worker.host, links[0], options, *links[1:])
+    return SshHost(worker.host, link(*ways[0]), options, link(*ways[1]) if len(ways) > 1 else None)
+
+
+def endpoints(worker: SshWorker) -> list[tuple[str, Endpoint]]:
+    """Return where the connections of a worker go, each with the name that the project file has for it.
+
+    The first is for commands; if there is a second, it is for files.
+
+    Raises
+    ------
+    ConfigError
+        ``~/.ssh/config`` cannot be read or is not valid.
+    """
+    config = SshConfig()
+    given = {
+        "timeout": worker.connect_timeout,
+        "keepalive": worker.keepalive or 0,
+        "forward_agent": worker.forward_agent,
+    }
+    shared = {field: value for field, value in given.items() if value is not None}
+    transfer = _transfer_host(worker)
+    return [(data.host, config.endpoint(data, **shared)) for data in (worker, transfer) if data is not None]
+
+
+def _brokered(name: str, endpoint: Endpoint, base_dir: Path | None) -> Connection:
+    """Return the connection of somebody who has logged in."""
+    if base_dir is None:
+        raise LoginNeeded(f"{name}: only processes of a project can use an interactive login")
+    return BrokeredConnection(name, broker_socket(endpoint, base_dir))
 
 
 def _transfer_host(worker: SshWorker) -> ConnectionData | None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from jfr_mp.config.workers import WorkerBase
 
-__all__ = ["JobStatus", "QueueManager"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds that a submit command may take where nobody says.

@@ -49,7 +49,7 @@ known() {{
 }}
 over() {{
     test "$1" = "$(uname -n)" && ! ps -o stat= -s "$2" | grep -qv Z && return
-    now=$(date -r $mine +%s) && then=$(date -r {CLAIM_FILENAME} +%s) && test $((now - then)) -gt "$limit"
+    now=$(date -r $mine +%s) && made=$(date -r {CLAIM_FILENAME} +%s) && test $((now - made)) -gt $((limit + 10))
 }}
 {RECEIVE}
 known

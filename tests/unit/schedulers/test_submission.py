@@ -160,7 +160,10 @@ def test_a_claim_of_another_login_node_counts_until_it_is_old(
     manager: QueueManager, run_dir: Path, command: Command
 ) -> None:
     command("sbatch", ACCEPT)
-    leave_claim(run_dir, "login2 1 1", age=5)
+    leave_claim(run_dir, "login2 1 1")
+    with pytest.raises(SchedulerError, match="may still be at it"):
+        manager.submit("true\n", run_dir, TOKEN)
+    leave_claim(run_dir, "login2 1 1", age=20)
     assert manager.submit("true\n", run_dir, TOKEN) == "12"
 
 

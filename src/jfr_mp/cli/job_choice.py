@@ -1,0 +1,78 @@
+"""The one job that a command is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from jfr_mp.cli.session import job_controller, load_project
+from jfr_mp.errors import JfrMpError
+
+if TYPE_CHECKING:
+    from jfr_mp.controller import JobController
+    from jfr_mp.model import JobInfo
+    from jfr_mp.services import Services
+
+JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The db_id of the job, or its uuid.")]
+IndexArgument = Annotated[
+    int | None, typer.Argument(metavar="INDEX", help="With a uuid: the index, by default the largest.")
+]
+IndexOption = Annotated[
+    int | None, typer.Option("--index", "-i", metavar="N", help="With a uuid: the index, by default the largest.")
+]
+
+
+@contextmanager
+def chosen_job(project: str | None, job: str, index: int | None) -> Iterator[tuple[JobController, JobInfo]]:
+    """Lend the controller of a project and the job that the user means.
+
+    Raises
+    ------
+    JfrMpError
+        There is no such job.
+    """
+    by: dict[str, Any] = {"db_id": job} if index is None and not _is_uuid(job) else {"job_id": job, "job_index": index}
+    chosen = load_project(project)
+    with job_controller(chosen) as controller:
+        found = controller.get_job_info(**by)
+        if found is None:
+            which = job if index is None else f"{job} with index {index}"
+            raise JfrMpError(f"project {chosen.name} has no job {which}; `jfr-mp job list` shows the jobs that it has")
+        yield controller, found
+
+
+@contextmanager
+def services_of(controller: JobController) -> Iterator[Services]:
+    """Lend the hosts and schedulers of a project."""
+    from jfr_mp.services import Services
+
+    services = Services(controller.project, controller.get_flow_store)
+    try:
+        yield services
+    finally:
+        services.close()
+
+
+def run_dir_of(job: JobInfo) -> str:
+    """Return the run directory of a job.
+
+    Raises
+    ------
+    JfrMpError
+        It has none yet.
+    """
+    if not job.run_dir:
+        raise JfrMpError(f"job {job.db_id} is {job.state.name} and has no directory on its worker yet")
+    return job.run_dir
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

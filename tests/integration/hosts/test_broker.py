@@ -1,0 +1,284 @@
+"""A host where a person has to log in: one login serves all processes until the connection ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jfr_mp.config.workers import RemoteWorker, SeparatedTransferWorker
+from jfr_mp.errors import CommandTimeout, HostError, HostUnreachable, LoginNeeded
+from jfr_mp.hosts import BaseHost
+from jfr_mp.hosts.login import Question, broker_socket, close_login, is_open, open_login
+from jfr_mp.hosts.ssh import endpoints
+from jfr_mp.hosts.ssh_config import Endpoint
+from tests.integration.hosts.conftest import MakeHost
+from tests.support.processes import Processes, is_alive, wait_gone
+from tests.support.sshd import SecretSshd, Sshd, running
+from tests.support.waiting import wait_until
+
+CODE = "918273"
+#: What a process of its own does with a host.
+CLIENT = """
+import sys
+from pathlib import Path
+from jfr_mp.config.workers import RemoteWorker
+from jfr_mp.hosts import host_of
+base, worker, name = Path(sys.argv[1]), RemoteWorker.model_validate_json(sys.argv[2]), sys.argv[3]
+host = host_of(worker, base)
+for round in range(5):
+    content = bytes(range(256)) * 4000 + name.encode()
+    host.write(base / name, content)
+    assert host.read(base / name) == content
+    assert host.run(["cat", str(base / name)], stdin="").stdout.endswith(name)
+host.close()
+"""
+
+
+@pytest.fixture
+def otp(tmp_path: Path) -> Iterator[SecretSshd]:
+    """A server that lets one login in, by a one-time password."""
+    yield from running(SecretSshd(tmp_path / "otp", CODE, interactive=True, once=True))
+
+
+class Site:
+    """A worker that wants a person, and that person."""
+
+    def __init__(self, server: Sshd, base_dir: Path) -> None:
+        self.server = server
+        self.base_dir = base_dir
+        self.fields = {"interactive_login": True, "key_filename": None, "connect_timeout": 5, "timeout_execute": 20}
+        self.asked: list[Question] = []
+
+    @property
+    def endpoint(self) -> Endpoint:
+        ((_, endpoint),) = endpoints(self.worker)
+        return endpoint
+
+    @property
+    def worker(self) -> RemoteWorker:
+        return RemoteWorker.model_validate(self.server.worker(self.base_dir, **self.fields))
+
+    @property
+    def brokers(self) -> list[psutil.Process]:
+        """The brokers of this endpoint."""
+        return [
+            process
+            for process in psutil.process_iter()
+            if is_alive(process.pid) and process.cmdline()[-2:] == ["jfr_mp.hosts.broker", str(self.endpoint)]
+        ]
+
+    @property
+    def connections(self) -> int:
+        """How many TCP connections the server has seen, without the one that looked whether it listens."""
+        return len(re.findall("^Connection from ", self.server.log, re.MULTILINE)) - 1
+
+    def logs_in(self, *answers: str) -> bool:
+        left = list(answers)
+
+        def answer(question: Question) -> list[str]:
+            self.asked.append(question)
+            return [left.pop(0) for _ in question.prompts]
+
+        return open_login(self.endpoint, self.base_dir, answer)
+
+
+@pytest.fixture
+def site(otp: SecretSshd, tmp_path: Path, home: Path) -> Iterator[Site]:
+    base_dir = tmp_path / "project"
+    base_dir.mkdir()
+    site = Site(otp, base_dir)
+    yield site
+    pids = [broker.pid for broker in site.brokers]
+    close_login(site.endpoint, base_dir)
+    wait_gone(pids)
+    shutil.rmtree(broker_socket(site.endpoint, base_dir).parent, ignore_errors=True)
+
+
+@pytest.fixture
+def host(site: Site, make_host: MakeHost) -> BaseHost:
+    """That host, as a process of the project has it."""
+    return make_host(site.server, **site.fields)
+
+
+def test_one_login_serves_several_processes(site: Site, processes: Processes) -> None:
+    # Given one login
+    assert site.logs_in(CODE)
+    assert not site.logs_in()
+
+    # When five processes use the host at the same time
+    worker = site.worker.model_dump_json()
+    clients = [
+        processes.start([sys.executable, "-c", CLIENT, str(site.base_dir), worker, f"client-{number}"])
+        for number in range(5)
+    ]
+    for client in clients:
+        assert client.wait(90) == 0, processes.output(client)
+
+    # Then the server has seen one connection
+    assert site.connections == 1
+    assert site.server.logins == 1
+
+
+def test_the_host_asks_in_its_own_words(site: Site) -> None:
+    site.logs_in(CODE)
+    ((prompt, visible),) = [prompt for question in site.asked for prompt in question.prompts]
+    assert prompt == "Password: "
+    assert not visible
+    assert {question.host for question in site.asked} == {str(site.endpoint)}
+
+
+def test_a_password_that_is_no_interactive_one(tmp_path: Path, site: Site) -> None:
+    for server in running(SecretSshd(tmp_path / "password", "s3cret")):
+        other = Site(server, site.base_dir)
+        assert other.logs_in("s3cret")
+        assert close_login(other.endpoint, site.base_dir)
+
+
+def test_through_a_gateway_that_asks_too(tmp_path: Path, site: Site) -> None:
+    for server in running(SecretSshd(tmp_path / "gateway", "first", interactive=True)):
+        # Given
+        gateway = {"host": server.host, "port": server.port, "user": server.user}
+        site.fields["gateway"] = gateway
+        # When
+        assert site.logs_in("first", CODE)
+        # Then
+        assert server.logins == site.server.logins == 1
+        assert close_login(site.endpoint, site.base_dir)
+
+
+def test_without_a_login_everybody_hears_what_to_do(host: BaseHost) -> None:
+    with pytest.raises(LoginNeeded, match=r"a login is needed: jfr-mp connect 127\.0\.0\.1"):
+        host.run(["true"])
+
+
+def test_a_wrong_code_is_refused_in_one_line(site: Site) -> None:
+    with pytest.raises(HostUnreachable, match=r"login refused.*what you typed") as caught:
+        site.logs_in("000000")
+    assert "000000" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not is_open(site.endpoint, site.base_dir)
+    wait_until(lambda: not site.brokers, 20, "the end of the broker")
+
+
+def test_a_person_who_gives_up_leaves_nothing_behind(site: Site) -> None:
+    def interrupt(question: Question) -> list[str]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_login(site.endpoint, site.base_dir, interrupt)
+    assert not site.brokers
+
+
+def test_commands_are_as_on_any_host(site: Site, host: BaseHost) -> None:
+    # Given
+    site.logs_in(CODE)
+    # Then output, errors, exit codes and signals arrive
+    done = host.run(["sh", "-c", "cat; echo wrong >&2; exit 3"], stdin="x" * 300_000)
+    assert (len(done.stdout), done.stderr, done.returncode) == (300_000, "wrong\n", 3)
+    assert host.run(["sh", "-c", "kill -9 $$"]).returncode == -1
+    # And what takes too long is ended
+    with pytest.raises(CommandTimeout):
+        host.run(["sleep", "60"], timeout=0.5)
+    wait_until(
+        lambda: not any("sleep" in process.name() for process in site.server.sessions), 20, "the end of the command"
+    )
+    # And errors of files are those of files
+    with pytest.raises(HostError, match="No such file") as caught:
+        host.read(site.base_dir / "missing")
+    assert not isinstance(caught.value, HostUnreachable)
+
+
+def test_more_threads_than_sessions_wait_for_each_other(site: Site, host: BaseHost, make_host: MakeHost) -> None:
+    # Given more users than the server grants sessions
+    site.logs_in(CODE)
+    hosts = [host, *(make_host(site.server, **site.fields) for _ in range(4))]
+    path = site.base_dir / "shared"
+    host.write(path, b"content" * 100_000)
+
+    def use(number: int) -> bool:
+        used = hosts[number % len(hosts)]
+        return used.run(["echo", "in"]).stdout == "in\n" and len(used.read(path)) == 700_000
+
+    # When
+    with ThreadPoolExecutor(30) as pool:
+        worked = list(pool.map(use, range(60)))
+    # Then
+    assert all(worked)
+    assert site.connections == 1
+
+
+def test_when_the_connection_breaks_a_login_is_needed_again(site: Site, host: BaseHost, home: Path) -> None:
+    # Given a command under way
+    site.logs_in(CODE)
+    (broker,) = site.brokers
+    failures: list[HostError] = []
+
+    def work() -> None:
+        try:
+            host.run(["sh", "-c", f"touch {site.base_dir}/begun; sleep 30"])
+        except HostError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_until((site.base_dir / "begun").exists, 20, "the command")
+
+    # When
+    site.server.break_connections()
+    thread.join(20)
+
+    # Then nobody is told that a command or a file is to blame
+    (failure,) = failures
+    assert isinstance(failure, HostUnreachable)
+    wait_gone([broker.pid])
+    assert not host.is_connected
+    with pytest.raises(LoginNeeded):
+        host.run(["true"])
+    # And the same host works again after a new login
+    (site.server.directory / "secrets").write_text("another\n")
+    assert site.logs_in("another")
+    assert host.run(["echo", "back"]).stdout == "back\n"
+
+
+def test_closing(site: Site, host: BaseHost) -> None:
+    site.logs_in(CODE)
+    host.connect()
+    assert close_login(site.endpoint, site.base_dir)
+    wait_until(lambda: not host.is_connected, 20, "the news of the end")
+    assert not close_login(site.endpoint, site.base_dir)
+    wait_until(lambda: not site.server.sessions, 20, "the end of the connection")
+
+
+def test_no_secret_is_left_anywhere(site: Site, host: BaseHost) -> None:
+    # Given
+    site.logs_in(CODE)
+    host.run(["true"])
+    # Then
+    (broker,) = site.brokers
+    assert CODE not in " ".join([*broker.cmdline(), *broker.environ().values()])
+    path = broker_socket(site.endpoint, site.base_dir)
+    for file in (*path.parent.glob("*.log"), *site.base_dir.rglob("*")):
+        assert file.is_dir() or CODE.encode() not in file.read_bytes()
+    # And nobody else gets at the socket
+    status = path.parent.stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (os.getuid(), 0o700)
+
+
+def test_a_transfer_host_is_a_login_of_its_own(site: Site) -> None:
+    transfer = {"host": "127.0.0.2", "user": "other"}
+    worker = SeparatedTransferWorker.model_validate(
+        {**site.server.worker(site.base_dir, **site.fields), "type": "separated_transfer", "transfer": transfer}
+    )
+    commands, files = (endpoint for _, endpoint in endpoints(worker))
+    assert commands == site.endpoint
+    assert broker_socket(commands, site.base_dir) != broker_socket(files, site.base_dir)
+    assert broker_socket(commands, site.base_dir) == broker_socket(site.endpoint, site.base_dir)
