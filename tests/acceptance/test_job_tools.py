@@ -138,7 +138,7 @@ def test_jobs_are_explained_while_nothing_runs(user: User) -> None:
 
     assert "nothing is running" in whys(user.json("job", "explain", first))
     assert "`jfr-mp start`" in user.ok("job", "explain", first)
-    assert f"waits for job {first} (link-0), which is READY" in whys(user.json("job", "explain", second))
+    assert f"waits for job {first} (link), which is READY" in whys(user.json("job", "explain", second))
 
 
 def test_jobs_are_explained_while_a_master_runs(busy: User, failed: Submitted, gate: Path) -> None:

@@ -16,8 +16,8 @@ from jfr_mp.config.workers import WorkerBase
 from jfr_mp.jobdata.outputs import is_complete
 from jfr_mp.model import JobRecord
 from jfr_mp.outcomes import Advance, Outcome
-from jfr_mp.schedulers.journal import Event, JobKey
 from jfr_mp.schedulers import JobStatus
+from jfr_mp.schedulers.journal import Event, JobKey
 from jfr_mp.services import Services
 from jfr_mp.states import JobState
 
