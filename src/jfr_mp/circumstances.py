@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jfr_mp.explain import Facts, Holder, Parent
@@ -11,22 +12,14 @@ from jfr_mp.store import processes, queries, runner_doc
 from jfr_mp.store.children import satisfying_states
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from jfr_mp.model import JobInfo, Outage
     from jfr_mp.services import Services
     from jfr_mp.store.connection import QueueDatabase
     from jfr_mp.store.processes import ProcessRecord
 
 
-def gather(db: QueueDatabase, job: JobInfo, scheduler: str | None = None) -> Facts:
-    """Read all that has to do with a job.
-
-    Parameters
-    ----------
-    scheduler
-        What the scheduler said of it; see `ask_scheduler`.
-    """
+def gather(db: QueueDatabase, job: JobInfo) -> Facts:
+    """Read all that the database knows and that has to do with a job; see also `ask_scheduler`."""
     living = {record.id: record for record in processes.living(db, db.project.jfr_mp.lease_ttl)}
     worker = db.project.workers.get(job.worker)
     document = db.jobs.find_one({"db_id": job.db_id}, {"job.config.on_missing_references": 1}) or {}
@@ -40,19 +33,11 @@ def gather(db: QueueDatabase, job: JobInfo, scheduler: str | None = None) -> Fac
         lock=_holder(job.lock_id, job.lock_time, living),
         flow_lock=_holder(flow.get("lock_id"), flow.get("lock_time"), living),
         roles=_roles(db, living),
-        outage=outage_of(db, job.worker),
+        outage=_outage(job.worker, living),
         worker_known=worker is not None,
         in_queue=queries.count_jobs(db, in_queue),
-        max_jobs=worker.max_jobs if worker else None,
-        scheduler=scheduler,
+        max_jobs=worker.max_jobs if worker and not worker.is_batch else None,
     )
-
-
-def outage_of(db: QueueDatabase, worker: str) -> Outage | None:
-    """Return what the masters say of the host of a worker, or None where it answers."""
-    masters = processes.living(db, db.project.jfr_mp.lease_ttl)
-    outages = [outage for master in masters for outage in master.outages if worker in outage.host.split(", ")]
-    return min(outages, key=lambda outage: outage.since, default=None)
 
 
 def ask_scheduler(services: Services, job: JobInfo) -> str | None:
@@ -82,9 +67,18 @@ def _parent(db: QueueDatabase, uuid: str) -> Parent:
 def _holder(lock_id: str | None, since: datetime | None, living: dict[str, ProcessRecord]) -> Holder | None:
     if lock_id is None:
         return None
+    if since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)  # as MongoDB gives it
     owner = owner_of_lock(lock_id)
     record = living.get(owner or "")
     return Holder(lock_id, since, owner, record.name if record else None, alive=record is not None)
+
+
+def _outage(worker: str, living: dict[str, ProcessRecord]) -> Outage | None:
+    """Return what the masters say of the host of a worker, by the one that found it away first."""
+    outages = [outage for record in living.values() for outage in record.outages]
+    theirs = [outage for outage in outages if worker in outage.host.split(", ")]
+    return min(theirs, key=lambda outage: outage.since, default=None)
 
 
 def _roles(db: QueueDatabase, living: dict[str, ProcessRecord]) -> frozenset[Role]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jfr_mp.model import JobInfo, Outage
-from jfr_mp.states import FINAL_STATES, POLL, SUBMIT, JobState, Role, Step, step_from
+from jfr_mp.states import BATCH, FINAL_STATES, POLL, SUBMIT, JobState, Role, Step, step_from
 
 _NOTHING = "nothing to do"
 
@@ -194,8 +194,20 @@ def _moving(facts: Facts) -> Iterator[Reason]:
     yield from hindrances
     if facts.scheduler is not None:
         yield Reason(f"the scheduler says of {facts.job.remote.process_id}: {facts.scheduler}", _cure_of_poll(facts))
+    elif step is BATCH:
+        yield _in_pool(facts)
     elif facts.lock is None and not hindrances:
         yield Reason(f"the next step, {step.name}, is to {step.summary}", f"{_NOTHING}: {step.role} does it soon")
+
+
+def _in_pool(facts: Facts) -> Reason:
+    job = facts.job
+    if job.state is JobState.BATCH_RUNNING:
+        return Reason(f"it runs in an allocation of the batch worker {job.worker}", f"{_NOTHING}: wait for its end")
+    return Reason(
+        f"it waits in the pool of the batch worker {job.worker} for an allocation that takes it",
+        f"{_NOTHING}: allocations are submitted as max_jobs of the worker and its scheduler allow",
+    )
 
 
 def _cure_of_poll(facts: Facts) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from jfr_mp.controller import JobController
 from jfr_mp.errors import ExitCode
+from jfr_mp.states import JobState
 from tests.acceptance.conftest import NewUser
 from tests.support.processes import ROOT, is_alive
 from tests.support.sshd import Sshd, running
@@ -115,6 +117,25 @@ def test_a_running_job_is_cancelled(busy: User, gate: Path, command: str) -> Non
 
     # And once more is a mistake
     assert "is USER_STOPPED; only" in busy.refused("job", command, flow.db_ids[0], code=ExitCode.ERROR)
+
+
+def test_the_controller_stops_jobs(user: User, caplog: pytest.LogCaptureFixture) -> None:
+    # Given a job that was submitted to a scheduler that cannot cancel it
+    (db_id,) = user.submit("add(1)").db_ids
+    submitted = {"state": "SUBMITTED", "remote.process_id": "no number"}
+    user.project.db.jobs.update_one({"db_id": db_id}, {"$set": submitted})
+    controller = JobController.from_project_name(user.project.name)
+    try:
+        # When it is stopped, then it is, and what is left is told
+        assert controller.stop_job(db_id=db_id) == db_id
+        job = controller.get_job_info(db_id=db_id)
+        assert job is not None
+        assert job.state is JobState.USER_STOPPED
+        assert "may go on on worker local" in caplog.text
+        with pytest.raises(ValueError, match="no job 4711"):
+            controller.stop_job(db_id="4711")
+    finally:
+        controller.close()
 
 
 def test_a_job_that_is_locked_is_not_cancelled(user: User) -> None:

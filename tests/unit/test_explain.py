@@ -90,6 +90,8 @@ def parent(state: str) -> Parent:
             {"job": job("RUNNING", **remote(process_id="123")), "scheduler": "RUNNING (R)"},
             [("the scheduler says of 123: RUNNING (R)", "its end is seen as soon as")],
         ),
+        ({"job": job("BATCH_SUBMITTED")}, [("waits in the pool", "max_jobs")]),
+        ({"job": job("BATCH_RUNNING"), "outage": OUTAGE}, [("is away", "tried again"), ("runs in an", "its end")]),
         # Several at once, in the order in which they matter
         (
             {"job": job("RUNNING", **remote(process_id="1")), "lock": DEAD, "outage": OUTAGE, "scheduler": "no answer"},

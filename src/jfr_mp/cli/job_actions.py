@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -63,7 +63,10 @@ def explain(
     from jfr_mp.explain import explain as explain_facts
 
     with chosen_job(project, job, index) as (controller, found), services_of(controller) as services, doing("asking"):
-        facts = gather(controller.db, found, _scheduler(services, found))
+        facts = gather(controller.db, found)
+        # A host that the runner knows to be away would only keep the user waiting.
+        if facts.outage is None:
+            facts = replace(facts, scheduler=_scheduler(services, found))
     reasons = explain_facts(facts)
     if as_json:
         print_json(_explanation(facts, reasons))
