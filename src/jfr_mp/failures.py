@@ -5,12 +5,14 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-from jfr_mp.errors import ConfigError, HostError, HostUnreachable, JfrMpError, SiteLimit
+from jfr_mp.errors import ConfigError, HostError, HostUnreachable, JfrMpError, LeaseLost, SiteLimit
 from jfr_mp.outcomes import Blame, Fail, Outcome, Retry
 from jfr_mp.store.faults import TRANSIENT, is_too_large
 
 #: Seconds before a job whose store did not answer is tried again, and one whose site takes no more jobs now.
 _STORE_AWAY_DELAY, _SITE_LIMIT_DELAY = 5.0, 60.0
+#: The same for a step that this process gave up because it may have lost the job; if not, it is tried again.
+_LEASE_LOST_DELAY = 1.0
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -56,6 +58,7 @@ _RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]]
     (is_too_large, _too_large),
     (_is(HostUnreachable), lambda error: Retry(str(error), delay=0, blame=Blame.HOST)),
     (_is(SiteLimit), lambda error: Retry(str(error), delay=_SITE_LIMIT_DELAY, blame=Blame.CIRCUMSTANCES)),
+    (_is(LeaseLost), lambda error: Retry(str(error), delay=_LEASE_LOST_DELAY, blame=Blame.CIRCUMSTANCES)),
     (lambda error: isinstance(error, HostError) and error.permanent, lambda error: Fail(str(error))),
     (_is(ConfigError), lambda error: Fail(str(error))),
     (_is(JfrMpError), lambda error: Retry(str(error))),

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Self
 
@@ -56,12 +57,14 @@ class Presence:
             state="RUNNING",
         )
         self._sweeper = Sweeper(db)
+        self._lease_ttl = db.project.jfr_mp.lease_ttl
+        self._beat_at = self._entered_at = time.monotonic()
         self._wakeups = LocalWakeups()
         beating = Task("heartbeat", db.project.jfr_mp.heartbeat_interval, self._beat)
         self._thread = threading.Thread(target=Loop([beating], self._wakeups).run, name="heartbeat", daemon=True)
 
     def __enter__(self) -> Self:
-        processes.register(self._db, self._record)
+        self._enter()
         self._thread.start()
         return self
 
@@ -72,9 +75,20 @@ class Presence:
         with suppress(*TRANSIENT):
             processes.bury(self._db, self._owner, "it has ended")
 
+    def holds_since(self, moment: float) -> bool:
+        """Tell whether nobody can have taken the locks of this process away since a monotonic time."""
+        return self._entered_at <= moment and time.monotonic() - self._beat_at < self._lease_ttl
+
+    def _enter(self) -> None:
+        processes.register(self._db, self._record)
+        self._beat_at = self._entered_at = time.monotonic()
+
     def _beat(self) -> None:
-        if not processes.heartbeat(self._db, self._owner):
+        begun = time.monotonic()
+        if processes.heartbeat(self._db, self._owner):
+            self._beat_at = begun
+        else:
             # Somebody took us for dead, for instance while the machine slept. What we held then is fenced off.
             logger.warning("this process was missing in the registry, and enters it again")
-            processes.register(self._db, self._record)
+            self._enter()
         self._sweeper.sweep()

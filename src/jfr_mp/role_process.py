@@ -58,7 +58,8 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
     if db is None:
         return
     services = Services(project, lambda flow_uuid: flow_store_name(db, flow_uuid))
-    with Presence(db, owner, name, (role,)):
+    with Presence(db, owner, name, (role,)) as presence:
+        services.holds_lease_since = presence.holds_since
         if role in (Role.TRANSFER, Role.COMPLETE):
             services.jobstores.warm_up()
         lanes = Lanes(bus)

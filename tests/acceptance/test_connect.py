@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from jfr_mp.errors import ExitCode
+from jfr_mp.hosts.login import broker_dir
 from tests.acceptance.conftest import NewUser
 from tests.support.processes import JFR_MP, ROOT, pids_with
 from tests.support.sshd import SecretSshd, running
@@ -43,6 +45,7 @@ def user(new_user: NewUser, cluster: SecretSshd, tmp_path: Path) -> Iterator[Use
     user = new_user(workers={"far": far})
     yield user
     user.types("connect", "--close", "far")
+    shutil.rmtree(broker_dir(user.project.base_dir), ignore_errors=True)
 
 
 def on_a_terminal(user: User, *argv: str, types: str) -> tuple[int, str]:

@@ -11,6 +11,7 @@ from jfr_mp.errors import (
     FlowLockedError,
     HostError,
     HostUnreachable,
+    LeaseLost,
     LoginNeeded,
     SchedulerError,
     SiteLimit,
@@ -39,6 +40,12 @@ def test_a_full_site_is_waited_for() -> None:
     assert isinstance(outcome, Retry)
     assert not outcome.spend_attempt
     assert outcome.delay
+
+
+def test_a_step_that_was_given_up_spends_no_attempt() -> None:
+    outcome = outcome_of(LeaseLost("suspended for too long"))
+    assert isinstance(outcome, Retry)
+    assert not outcome.spend_attempt
 
 
 def test_an_output_over_the_limit_of_mongodb_says_what_to_do() -> None:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 #: Seconds that a check may take beyond what the worker allows a single command.
 _MARGIN = 15.0
-#: An id that any scheduler may have given; whether there is such a job does not matter.
-_ANY_JOB = "1"
 
 
 def check_worker(project: Project, name: str, hosts: HostPool) -> Iterator[Check]:
@@ -100,7 +98,7 @@ class WorkerChecker:
         from jfr_mp.schedulers import QueueManager
 
         manager = QueueManager.of_worker(self._worker, host)
-        manager.statuses([_ANY_JOB], user=self._worker.scheduler_username)
+        manager.jobs_of_user()
         if self._scheduler == "shell":
             return "the shell of the host"
         command = manager.dialect.submit_command()[0]

@@ -11,6 +11,7 @@ import json
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -52,6 +53,7 @@ class BrokeredConnection:
     def __init__(self, name: str, path: Path) -> None:
         self._path = path
         self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._noting = threading.Lock()
         try:
             #: Ends when the broker does.
             self._presence = self.request("presence")
@@ -79,7 +81,8 @@ class BrokeredConnection:
             The connection has ended.
         """
         opened = socket.socket(socket.AF_UNIX)
-        self._sockets.add(opened)
+        with self._noting:
+            self._sockets.add(opened)
         try:
             opened.connect(str(self._path))
             opened.sendall(f"{want}\n".encode())
@@ -118,7 +121,9 @@ class BrokeredConnection:
 
     def close(self) -> None:
         """Leave the connection; others may go on to use it."""
-        for opened in list(self._sockets):
+        with self._noting:
+            sockets = list(self._sockets)
+        for opened in sockets:
             # Closing alone does not wake a thread that waits there.
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)

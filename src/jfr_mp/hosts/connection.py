@@ -94,10 +94,7 @@ class SshConnection:
     @contextmanager
     def session(self) -> Iterator[Channel]:
         """Lend a channel for one command, which may use the SSH agent where that is wanted."""
-        try:
-            channel = self.transport.open_session()
-        except ChannelException as error:
-            raise self._no_further_session(error) from error
+        channel = self._open_session()
         with ExitStack() as open_ones:
             if self._endpoint.forward_agent:
                 open_ones.enter_context(closing(AgentRequestHandler(channel)))
@@ -109,11 +106,9 @@ class SshConnection:
 
     def sftp_channel(self) -> Channel:
         """Open a channel on which the host speaks SFTP."""
+        channel = self._open_session()
         try:
-            channel = self.transport.open_session()
             channel.invoke_subsystem("sftp")
-        except ChannelException as error:
-            raise self._no_further_session(error) from error
         except SSHException as error:
             if not self.is_alive:
                 raise
@@ -130,8 +125,15 @@ class SshConnection:
             self._client.close()
             self._below.close()
 
-    def _no_further_session(self, error: ChannelException) -> HostUnreachable:
-        return HostUnreachable(f"{self._endpoint}: the host allows no further session on this connection: {error.text}")
+    def _open_session(self) -> Channel:
+        try:
+            return self.transport.open_session()
+        except SSHException as error:
+            # Where several are refused at the same time, paramiko gives the reason to one and this text to the others.
+            refused = isinstance(error, ChannelException) or str(error) == "Unable to open channel."
+            if not refused or not self.is_alive:
+                raise
+            raise HostUnreachable(f"{self._endpoint}: the host allows no further session on this connection") from error
 
 
 def connect(endpoint: Endpoint, known_hosts: Path | None, answer: Answer | None = None) -> SshConnection:

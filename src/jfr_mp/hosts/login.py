@@ -62,16 +62,20 @@ class Order:
     socket: Path
 
 
+def broker_dir(base_dir: Path) -> Path:
+    """Return the directory with the sockets of a project's brokers on this machine, whether it exists or not."""
+    where = f"{base_dir.absolute()}\0{socket.gethostname()}"
+    return _SHORT_PARENT / f"jfr-mp-{os.getuid()}-{_digest(where)}"
+
+
 def broker_socket(endpoint: Endpoint, base_dir: Path) -> Path:
     """Return where the broker of a project for a login listens, whether there is one or not."""
-    where = f"{base_dir.absolute()}\0{socket.gethostname()}"
-    directory = _SHORT_PARENT / f"jfr-mp-{os.getuid()}-{_digest(where)}"
-    way: list[str] = []
+    way = []
     hop: Endpoint | None = endpoint
     while hop:
         way.append(f"{hop} {hop.proxy_command}")
         hop = hop.gateway
-    return directory / f"{_digest(chr(0).join(way))}.sock"
+    return broker_dir(base_dir) / f"{_digest(chr(0).join(way))}.sock"
 
 
 def is_open(endpoint: Endpoint, base_dir: Path) -> bool:

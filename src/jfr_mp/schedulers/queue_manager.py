@@ -140,6 +140,17 @@ class QueueManager:
         statuses = {process_id: listed[process_id] for process_id in wanted if process_id in listed}
         return statuses | self._shown([process_id for process_id in wanted if process_id not in statuses])
 
+    def jobs_of_user(self) -> list[Listed]:
+        """Ask for all jobs that the user has in the queue, whoever submitted them; none is an answer, too.
+
+        Raises
+        ------
+        SchedulerError
+            There was no answer.
+        """
+        user = self.user or self.host.run(["id", "-un"], timeout=self.timeout, idempotent=True).stdout.strip()
+        return [job for command in self.dialect.list_commands((), user) for job in self._ask(command)]
+
     def cancel(self, process_id: str) -> None:
         """End a job and all its processes; a job that is gone is fine.
 
@@ -176,9 +187,8 @@ class QueueManager:
             It cannot say, and a person has to look.
         """
         where = f"an earlier attempt to submit the job in {run_dir} left no id"
-        user = self.user or self.host.run(["id", "-un"], timeout=self.timeout, idempotent=True).stdout.strip()
         try:
-            jobs = [job for command in self.dialect.list_commands((), user) for job in self._ask(command)]
+            jobs = self.jobs_of_user()
         except SchedulerError as error:
             raise HostUnreachable(
                 f"{where}, and it waits until the scheduler tells whether it has the job: {error}"

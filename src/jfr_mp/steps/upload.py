@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import PurePosixPath
 
-from jfr_mp.errors import HostError
+from jfr_mp.errors import HostError, LeaseLost
 from jfr_mp.faultpoints import reach
 from jfr_mp.hosts import BaseHost
 from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, job_path
@@ -20,6 +21,7 @@ from jfr_mp.steps.submit import new_submission
 
 def run(job: JobDoc, services: Services) -> Outcome:
     """Make the run directory and put the input there."""
+    begun = time.monotonic()
     host = services.host(job.worker)
     run_dir = job_path(job.uuid, job.index, services.worker(job.worker).work_dir)
     with services.jobstore(job) as jobstore:
@@ -27,9 +29,12 @@ def run(job: JobDoc, services: Services) -> Outcome:
         store = transfer_store(jobstore, run_dir, services.project.remote_jobstore)
     payload = input_document(job.job, store, job)
 
+    reach("upload.before_put")
+    if not services.holds_lease_since(begun):
+        # Somebody may have run the job since: what is there now is not ours to remove.
+        raise LeaseLost(f"job {job.db_id} was not uploaded: this process was suspended for longer than its lease")
     if job.remote.prerun_cleanup and job.run_dir:
         _remove_earlier_run(host, job.run_dir)
-    reach("upload.before_put")
     # What an earlier run left there would be taken for the result, or the submission, of this one.
     host.deliver(PurePosixPath(run_dir, IN_FILENAME), payload, instead_of=(OUT_FILENAME, *SUBMISSION_FILES))
     reach("upload.after_put")

@@ -152,4 +152,3 @@ def masters_elsewhere(project: Project) -> list[MasterStatus]:
         ]
     finally:
         db.close()
-

@@ -17,7 +17,7 @@ import pytest
 from jfr_mp.config.workers import RemoteWorker, SeparatedTransferWorker
 from jfr_mp.errors import CommandTimeout, HostError, HostUnreachable, LoginNeeded
 from jfr_mp.hosts import BaseHost
-from jfr_mp.hosts.login import Question, broker_socket, close_login, is_open, open_login
+from jfr_mp.hosts.login import Question, broker_dir, broker_socket, close_login, is_open, open_login
 from jfr_mp.hosts.ssh import endpoints
 from jfr_mp.hosts.ssh_config import Endpoint
 from tests.integration.hosts.conftest import MakeHost
@@ -100,7 +100,7 @@ def site(otp: SecretSshd, tmp_path: Path, home: Path) -> Iterator[Site]:
     pids = [broker.pid for broker in site.brokers]
     close_login(site.endpoint, base_dir)
     wait_gone(pids)
-    shutil.rmtree(broker_socket(site.endpoint, base_dir).parent, ignore_errors=True)
+    shutil.rmtree(broker_dir(base_dir), ignore_errors=True)
 
 
 @pytest.fixture
@@ -141,6 +141,19 @@ def test_a_password_that_is_no_interactive_one(tmp_path: Path, site: Site) -> No
         other = Site(server, site.base_dir)
         assert other.logs_in("s3cret")
         assert close_login(other.endpoint, site.base_dir)
+
+
+def test_a_key_and_a_code(site: Site, home: Path) -> None:
+    # Given a server that wants both
+    site.server.stop()
+    config = site.server.directory / "sshd_config"
+    both = "PubkeyAuthentication yes\nAuthenticationMethods publickey,keyboard-interactive"
+    config.write_text(config.read_text().replace("PubkeyAuthentication no", both))
+    site.server.start()
+    site.fields["key_filename"] = str(site.server.key)
+    # Then one question is enough
+    assert site.logs_in(CODE)
+    assert len([prompt for question in site.asked for prompt in question.prompts]) == 1
 
 
 def test_through_a_gateway_that_asks_too(tmp_path: Path, site: Site) -> None:
@@ -265,11 +278,11 @@ def test_no_secret_is_left_anywhere(site: Site, host: BaseHost) -> None:
     # Then
     (broker,) = site.brokers
     assert CODE not in " ".join([*broker.cmdline(), *broker.environ().values()])
-    path = broker_socket(site.endpoint, site.base_dir)
-    for file in (*path.parent.glob("*.log"), *site.base_dir.rglob("*")):
+    directory = broker_dir(site.base_dir)
+    for file in (*directory.glob("*.log"), *site.base_dir.rglob("*")):
         assert file.is_dir() or CODE.encode() not in file.read_bytes()
     # And nobody else gets at the socket
-    status = path.parent.stat()
+    status = directory.stat()
     assert (status.st_uid, status.st_mode & 0o777) == (os.getuid(), 0o700)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from jfr_mp.cli.check_report import Check, Verdict
 from jfr_mp.cli.worker_checks import check_worker
 from jfr_mp.config import Project
 from jfr_mp.hosts import HostPool
+from tests.support.pbs import Pbs
 from tests.support.processes import free_port
 
 
@@ -84,6 +86,27 @@ def test_a_scheduler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
     assert scheduler.verdict is Verdict.FAILED
     assert "squeue" in scheduler.detail
     assert "on the PATH" in scheduler.cure
+
+
+def test_a_scheduler_without_jobs_and_one_that_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a scheduler that has no jobs
+    pbs = Pbs(tmp_path / "pbs")
+    pbs.start()
+    monkeypatch.setenv("PATH", f"{pbs.bin}:{os.environ['PATH']}")
+    fields = {"scheduler_type": "pbs", "execution_cmd": "true {}"}
+    scheduler = checks(tmp_path, **fields)["scheduler"]
+    assert (scheduler.verdict, scheduler.detail) == (
+        Verdict.OK,
+        f"pbs answers; jobs are submitted by {pbs.bin}/qsub",
+    )
+
+    # When its server is down
+    (pbs.bin / "qstat").write_text("#!/bin/sh\necho cannot connect to server >&2; exit 111\n")
+
+    # Then its own words say so
+    scheduler = checks(tmp_path, **fields)["scheduler"]
+    assert scheduler.verdict is Verdict.FAILED
+    assert "cannot connect to server" in scheduler.detail
 
 
 def test_a_host_that_refuses_ends_the_checks_of_its_worker(tmp_path: Path) -> None:

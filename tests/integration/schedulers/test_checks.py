@@ -1,0 +1,41 @@
+"""`jfr-mp project check` on a real scheduler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from jfr_mp.cli.check_report import Check, Verdict
+from jfr_mp.cli.worker_checks import check_worker
+from jfr_mp.config import Project
+from jfr_mp.hosts import HostPool
+from tests.support.slurm import Slurm
+
+
+def scheduler_check(directory: Path) -> Check:
+    worker = {"type": "local", "scheduler_type": "slurm", "work_dir": str(directory), "execution_cmd": "true {}"}
+    project = Project.model_validate(
+        {"name": "main", "base_dir": str(directory / "base"), "queue": {}, "workers": {"w": worker}}
+    )
+    found = check_worker(project, "w", HostPool(project.workers))
+    return next(check for check in found if check.what == "worker w: scheduler")
+
+
+def test_slurm_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a Slurm that runs
+    slurm = Slurm(tmp_path / "slurm")
+    monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
+    try:
+        slurm.start()
+        # When it is checked, then it answers, although there is no job
+        check = scheduler_check(tmp_path / "work")
+        assert check.verdict is Verdict.OK, check.detail
+        assert "slurm answers; jobs are submitted by /" in check.detail
+    finally:
+        slurm.stop()
+
+    # When it has ended, then its own words say why
+    check = scheduler_check(tmp_path / "work")
+    assert check.verdict is Verdict.FAILED
+    assert "gave no answer" in check.detail
