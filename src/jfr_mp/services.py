@@ -40,7 +40,7 @@ class Services:
         self.project = project
         self.jobstores = JobStores(project, store_name_of_flow)
         self._hosts = HostPool(project.workers, project.base_dir)
-        #: Tells whether this process has kept its locks since a monotonic time; for what no fence in the database guards.
+        #: Tells whether this process has kept its locks since a monotonic time, for what no fence in a database guards.
         self.holds_lease_since: Callable[[float], bool] = lambda _moment: True
         self._healths: dict[str, HostHealth] = {}
         # Lanes of several threads share hosts and what is built on them.
