@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from jfr_mp.errors import HostError, HostUnreachable, SchedulerError, SiteLimit
 from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.quoting import quote
-from jfr_mp.schedulers.dialect import GONE, JobStatus, Listed
+from jfr_mp.schedulers.dialect import GONE, JobStatus, Listed, no_answer
 from jfr_mp.schedulers.dialects import dialect_of
 from jfr_mp.schedulers.refusals import Refusal, weigh
 from jfr_mp.schedulers.shell import Shell, cancel_on_shell, submit_to_shell
@@ -148,7 +148,7 @@ class QueueManager:
         SchedulerError
             There was no answer.
         """
-        user = self.user or self.host.run(["id", "-un"], timeout=self.timeout, idempotent=True).stdout.strip()
+        user = self.user or self._login_name()
         return [job for command in self.dialect.list_commands((), user) for job in self._ask(command)]
 
     def cancel(self, process_id: str) -> None:
@@ -172,6 +172,13 @@ class QueueManager:
         if result.returncode != 0 and not self.dialect.gone.search(said):
             reason = " ".join(said.split())[:500] or f"exit code {result.returncode}"
             raise SchedulerError(f"{self.host.name}: {quote(command)} failed: {reason}")
+
+    def _login_name(self) -> str:
+        result = self.host.run(["id", "-un"], timeout=self.timeout, idempotent=True)
+        # Without a name nobody's jobs would be asked for, and none would be found.
+        if result.returncode != 0 or not result.stdout.strip():
+            raise SchedulerError(f"{self.host.name}: 'id -un' does not say who we are: {no_answer(result)}")
+        return result.stdout.strip()
 
     def _attempt(self, script: str, run_dir: str | PurePath, stale: str = "") -> Attempt:
         return attempt(self.host, run_dir, script, self._submit_command, stale=stale)

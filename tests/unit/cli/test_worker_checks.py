@@ -78,14 +78,18 @@ def test_directories_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a machine without Slurm
-    monkeypatch.setenv("PATH", "/no/such/directory")
+    # Given a machine on whose PATH there is nothing, and then one without Grid Engine
+    fields = {"scheduler_type": "sge", "execution_cmd": "true {}"}
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    nobody = checks(tmp_path, **fields)["scheduler"]
+    (tmp_path / "bin" / "id").symlink_to("/usr/bin/id")
+    missing = checks(tmp_path, **fields)["scheduler"]
 
-    scheduler = checks(tmp_path, scheduler_type="slurm", execution_cmd="true {}")["scheduler"]
-
-    assert scheduler.verdict is Verdict.FAILED
-    assert "squeue" in scheduler.detail
-    assert "on the PATH" in scheduler.cure
+    assert (nobody.verdict, missing.verdict) == (Verdict.FAILED, Verdict.FAILED)
+    assert "id -un" in nobody.detail
+    assert "qstat" in missing.detail
+    assert "on the PATH" in missing.cure
 
 
 def test_a_scheduler_without_jobs_and_one_that_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
