@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
-from jfr_mp.errors import ConfigError, HostError, HostUnreachable, JfrMpError, LeaseLost, SiteLimit
+from jfr_mp.errors import ConfigError, HostError, HostUnreachable, JfrMpError, LeaseLost, LoginNeeded, SiteLimit
 from jfr_mp.outcomes import Blame, Fail, Outcome, Retry
 from jfr_mp.store.faults import TRANSIENT, is_too_large
 
@@ -56,6 +56,7 @@ def _one_line(error: Exception) -> str:
 _RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]], ...] = (
     (_is(*TRANSIENT), _store_away),
     (is_too_large, _too_large),
+    (_is(LoginNeeded), lambda error: Retry(str(error), delay=0, blame=Blame.LOGIN)),
     (_is(HostUnreachable), lambda error: Retry(str(error), delay=0, blame=Blame.HOST)),
     (_is(SiteLimit), lambda error: Retry(str(error), delay=_SITE_LIMIT_DELAY, blame=Blame.CIRCUMSTANCES)),
     (_is(LeaseLost), lambda error: Retry(str(error), delay=_LEASE_LOST_DELAY, blame=Blame.CIRCUMSTANCES)),

@@ -55,10 +55,20 @@ class HostHealth:
             self._closed_until = self._clock() + FIRST_PAUSE
             return 0.0
 
-    def failed(self, why: str) -> bool:
-        """Note that the host could not be worked with; tell whether that is news."""
+    def failed(self, why: str, *, wants_login: bool = False) -> bool:
+        """Note that the host could not be worked with; tell whether that is news.
+
+        Parameters
+        ----------
+        why
+            What was found.
+        wants_login
+            A person has to log in. Asking whether somebody has costs nothing, so that the pause stays short.
+        """
         with self._lock:
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
+            longest = FIRST_PAUSE if wants_login else LONGEST_PAUSE
+            # The exponent is bounded because a host may be away for any time.
+            pause = min(longest, FIRST_PAUSE * 2 ** min(self._failures, 16))
             now = utcnow()
             since = self._outage.since if self._outage else now
             news = self._outage is None

@@ -39,6 +39,8 @@ class Blame(StrEnum):
     JOB = "job"
     #: Its host cannot be worked with: no job of it can go on.
     HOST = "host"
+    #: Its host wants a person to log in.
+    LOGIN = "login"
     #: Something that passes: a locked flow, a limit of the site, a store that is away.
     CIRCUMSTANCES = "circumstances"
 

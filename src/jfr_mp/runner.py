@@ -15,6 +15,7 @@ from jfr_mp.config import ConfigManager, LogLevel, Project, RunnerOptions
 from jfr_mp.config.workers import WorkerBase
 from jfr_mp.controller import JobController
 from jfr_mp.hosts import BaseHost
+from jfr_mp.hosts.terminal import log_in, logins
 from jfr_mp.identity import new_owner
 from jfr_mp.lanes import Lanes
 from jfr_mp.loop import Loop, Task
@@ -57,7 +58,7 @@ class Runner:
     runner_id
         What the locks of this runner are called; None for a name with host and process id.
     connect_interactive
-        Whether hosts that want an interactive login are opened now.
+        Whether to log in now, at the terminal, at the hosts that want a person for it.
 
     Raises
     ------
@@ -78,12 +79,14 @@ class Runner:
         self.project: Project = self.config_manager.get_project(project_name)
         self.project_name = self.project.name
         self.runner_id = runner_id or new_owner()
-        self.connect_interactive = connect_interactive
         logs.configure((log_level or self.project.log_level).to_logging(), "runner")
         self.job_controller = JobController.from_project(self.project)
         self.workers: Mapping[str, WorkerBase] = self.project.workers
         self._db = self.job_controller.db
         self._services = Services(self.project, self.job_controller.get_flow_store)
+        if connect_interactive and self.project.has_interactive_workers:
+            for endpoint in logins(self.project):
+                log_in(endpoint, self.project)
         self._wakeups = LocalWakeups()
         self._advancer = Advancer(self._db, self._services, self.runner_id, self._wakeups)
         self._tasks = Tasks(self._advancer, self._wakeups)
@@ -257,7 +260,7 @@ class Runner:
         if advanced is None:
             return False
         # The job of a host that is away may be tried again at any time, so that trying would never end.
-        return not (isinstance(advanced.outcome, Retry) and advanced.outcome.blame is Blame.HOST)
+        return not (isinstance(advanced.outcome, Retry) and advanced.outcome.blame in (Blame.HOST, Blame.LOGIN))
 
     def upload(self, lock: MongoLock) -> None:
         """Upload the files of a locked job that is CHECKED_OUT; it is UPLOADED and unlocked then."""

@@ -11,7 +11,7 @@ from typing import Any
 from jfr_mp import states
 from jfr_mp.advance import Advanced, Advancer
 from jfr_mp.batch.rounds import Batching
-from jfr_mp.errors import HostUnreachable
+from jfr_mp.errors import HostUnreachable, LoginNeeded
 from jfr_mp.health import HostHealth
 from jfr_mp.limits import WorkerLimits
 from jfr_mp.loop import Task
@@ -127,7 +127,7 @@ class Tasks:
         try:
             doubts = self.polling.ask_schedulers(self._query)
         except HostUnreachable as error:
-            return self._host_failed(str(error))
+            return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
         if self.polling.anything_submitted:
             self._host_worked()
         return _DOUBT if doubts else None
@@ -144,7 +144,7 @@ class Tasks:
         try:
             again = self.batching.update(self._query)
         except HostUnreachable as error:
-            return self._host_failed(str(error))
+            return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
         if self.batching.anything_submitted:
             self._host_worked()
         return again
@@ -155,14 +155,14 @@ class Tasks:
         try:
             self.batching.follow_journals()
         except HostUnreachable as error:
-            return self._host_failed(str(error))
+            return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
         return self._project.jfr_mp.journal_interval
 
     def _moved(self, advanced: Advanced) -> float:
         self._announce(advanced)
         if isinstance(advanced.outcome, Retry):
-            if advanced.outcome.blame is Blame.HOST:
-                return self._host_failed(advanced.outcome.why)
+            if advanced.outcome.blame in (Blame.HOST, Blame.LOGIN):
+                return self._host_failed(advanced.outcome.why, wants_login=advanced.outcome.blame is Blame.LOGIN)
         else:
             self._host_worked()
         return 0.0
@@ -178,11 +178,11 @@ class Tasks:
         """Return the seconds for which the host is to be left alone."""
         return self._health.pause() if self._health else 0.0
 
-    def _host_failed(self, why: str) -> float:
+    def _host_failed(self, why: str, *, wants_login: bool) -> float:
         """Leave the host alone for a while; return for how long."""
         if self._health is None:
             return 0.0
-        if self._health.failed(why):
+        if self._health.failed(why, wants_login=wants_login):
             logger.warning("the host of %s is away, its jobs wait: %s", self._health.host, why)
         self._wakeups.report("RUNNING", outages=self._advancer.services.outages())
         return self._health.pause()

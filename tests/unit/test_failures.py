@@ -32,7 +32,7 @@ def test_a_store_that_is_away_spends_no_attempt(error: Exception) -> None:
 def test_a_host_that_is_away_is_to_blame_itself(error: HostUnreachable) -> None:
     outcome = outcome_of(error)
     assert isinstance(outcome, Retry)
-    assert outcome.blame is Blame.HOST
+    assert outcome.blame is (Blame.LOGIN if isinstance(error, LoginNeeded) else Blame.HOST)
 
 
 def test_a_full_site_is_waited_for() -> None:
