@@ -153,6 +153,7 @@ def test_a_squeue_that_lies_ends_no_job(
     assert state() == "COMPLETED"
 
 
+@pytest.mark.timeout(300)
 def test_a_controller_that_dies_loses_nothing_and_doubles_nothing(
     project: TestProject, runner: Runner, slurm: Slurm, tmp_path: Path
 ) -> None:
@@ -184,5 +185,6 @@ def test_a_controller_that_dies_loses_nothing_and_doubles_nothing(
     process_id = manager.submit(script, run_dir, TOKEN)
     runner.run_all_jobs(max_seconds=60)
     assert document(project, db_id)["state"] == "COMPLETED"
-    wait_until(lambda: manager.statuses([process_id])[process_id].done, 60, "the end of the other job")
+    # The node comes back to a new controller when it feels like it, which takes a minute at times.
+    wait_until(lambda: manager.statuses([process_id])[process_id].done, 150, "the end of the other job")
     assert (run_dir / "ledger").read_text() == "run\n"
