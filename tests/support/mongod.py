@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import subprocess
 from pathlib import Path
@@ -96,6 +97,8 @@ class Mongod:
                     *(str(find_mongod()), "--dbpath", str(self.directory / "data"), "--nounixsocket"),
                     *("--bind_ip", self.host, "--port", str(self.port), *role, *_SMALL),
                 ],
+                # Not those of the test that happens to be the first one: at its end it ends what has them.
+                env={name: value for name, value in os.environ.items() if not name.startswith("JFREMOTE_")},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
