@@ -67,6 +67,13 @@ class Slurm:
         process.kill()
         process.wait()
 
+    def stop_controller(self) -> None:
+        """End the controller when it has written down what it knows; running jobs go on."""
+        process = self._running.pop("slurmctld")
+        process.terminate()
+        process.wait(timeout=30)
+        wait_gone([process.pid])
+
     def stop(self) -> None:
         """End all jobs, then the daemons."""
         if "slurmctld" in self._running:
