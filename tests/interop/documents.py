@@ -74,6 +74,8 @@ def _flow(project: TestProject, flow: Doc) -> Doc:
         # Those that a detour adds are with the job only where the peer completed it, and here as well where we did.
         noted = flow["parents"][job["uuid"]].pop(str(job["index"]))
         assert set(noted) <= set(job["parents"]), f"flow {flow['name']} notes parents that its jobs do not have"
+        # Their order is that of a graph, which differs from run to run.
+        job["parents"] = sorted(job["parents"], key=labels.__getitem__)
     assert not any(flow["parents"].values()), f"flow {flow['name']} notes parents of jobs that do not exist"
     return {
         "flow": clean({**flow, "ids": [row[1:] for row in flow["ids"]]}),
