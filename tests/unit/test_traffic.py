@@ -15,7 +15,7 @@ def project(**workers: dict[str, Any]) -> Project:
 
 
 def local(name: str) -> dict[str, Any]:
-    return {"type": "local", "scheduler_type": "shell", "work_dir": f"/work/{name}"}
+    return {"type": "local", "scheduler_type": "shell", "work_dir": f"/scratch/{name}"}
 
 
 def remote(host: str) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def test_a_job_in_an_allocation_asks_for_nothing_itself() -> None:
     # Given a job with resources, on a worker with lines for its allocations
     job = JobDoc(
         **{"uuid": JOB, "index": 1, "db_id": "1", "worker": "w", "state": JobState.UPLOADED, "job": {"name": "relax"}},
-        run_dir=f"/work/{JOB}_1",
+        run_dir=f"/scratch/{JOB}_1",
         resources={"nodes": 7},
     )
     worker = remote(resources={"nodes": 2}, pre_run="echo for the allocation")
@@ -75,7 +75,7 @@ def test_a_job_in_an_allocation_asks_for_nothing_itself() -> None:
     assert "SBATCH" not in script
     assert "for the allocation" not in script
     assert "echo for the job" in script
-    assert f"jfr-mp execution run /work/{JOB}_1" in script
+    assert f"jfr-mp execution run /scratch/{JOB}_1" in script
     assert f"{JOB}_1 token" in script
 
 
