@@ -12,13 +12,13 @@ from typing import Self
 
 import psutil
 
-from jfr_mp.loop import Loop, Task
+from jfr_mp.loop.loop import Loop, Task
+from jfr_mp.loop.wakeups import LocalWakeups
 from jfr_mp.states import Role
 from jfr_mp.store import processes
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.faults import TRANSIENT
 from jfr_mp.store.sweep import Sweeper
-from jfr_mp.wakeups import LocalWakeups
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from jfr_mp.bus.client import RoleBus
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.identity import new_owner
-from jfr_mp.lanes import Lanes
+from jfr_mp.loop.lanes import Lanes
+from jfr_mp.loop.traffic import open_lanes
 from jfr_mp.presence import Presence
 from jfr_mp.roles import wake_states
 from jfr_mp.services import Services
@@ -20,7 +21,6 @@ from jfr_mp.states import Role
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.queries import flow_store_name
 from jfr_mp.supervisor.lifeline import Lifeline
-from jfr_mp.traffic import open_lanes
 
 #: Not __name__, which is __main__ in the process of a role.
 logger = logging.getLogger("jfr_mp.role_process")

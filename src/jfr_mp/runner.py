@@ -10,24 +10,24 @@ from contextlib import contextmanager
 from typing import Any
 
 from jfr_mp import logs, states
-from jfr_mp.advance import Advancer
 from jfr_mp.config import ConfigManager, LogLevel, Project, RunnerOptions
 from jfr_mp.config.workers import WorkerBase
 from jfr_mp.controller import JobController
 from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.terminal import log_in, logins
 from jfr_mp.identity import new_owner
-from jfr_mp.lanes import Lanes
-from jfr_mp.loop import Loop, Task
+from jfr_mp.loop.advance import Advancer
+from jfr_mp.loop.lanes import Lanes
+from jfr_mp.loop.loop import Loop, Task
+from jfr_mp.loop.tasks import Tasks
+from jfr_mp.loop.traffic import open_lanes
+from jfr_mp.loop.wakeups import LocalWakeups
 from jfr_mp.outcomes import Blame, Retry
 from jfr_mp.presence import Presence
 from jfr_mp.schedulers import QueueManager
 from jfr_mp.services import Services
 from jfr_mp.states import FINAL_STATES, JobState, Role, Step
 from jfr_mp.store.locks import MongoLock
-from jfr_mp.tasks import Tasks
-from jfr_mp.traffic import open_lanes
-from jfr_mp.wakeups import LocalWakeups
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jfr_mp.health import HostHealth
 from jfr_mp.hosts import HostPool
+from jfr_mp.hosts.health import HostHealth
 from jfr_mp.jobdata.files import job_path
 from jfr_mp.jobstores import JobStores
 

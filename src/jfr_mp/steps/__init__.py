@@ -1,8 +1,8 @@
 """What each step does to a job: one module a step, each with ``run(job, services) -> Outcome``.
 
 A step knows hosts, schedulers and JobStores, and nothing of the queue database: claiming a job before and writing the
-outcome after is the business of `jfr_mp.advance`, the same for all. `poll` looks at many jobs at once and therefore
-differs: see its module.
+outcome after is the business of `jfr_mp.loop`, the same for all. `poll` looks at many jobs at once and therefore is
+different: see its module.
 """
 
 from __future__ import annotations

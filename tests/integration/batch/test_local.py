@@ -184,7 +184,7 @@ def test_a_marker_that_is_lost(make_worker: MakeWorker, new_runner: NewRunner, m
     marker.unlink()
 
     # When it has not been seen for long enough
-    monkeypatch.setattr("jfr_mp.batch.settling.NOWHERE", 3)
+    monkeypatch.setattr("jfr_mp.loop.settling.NOWHERE", 3)
     runner.run_all_jobs(max_seconds=60)
 
     # Then it waits again, and runs

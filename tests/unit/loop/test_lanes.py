@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Sequence
 
-from jfr_mp.lanes import Lanes
-from jfr_mp.loop import Task
+from jfr_mp.loop.lanes import Lanes
+from jfr_mp.loop.loop import Task
+from jfr_mp.loop.wakeups import LocalWakeups, Wakeups
 from jfr_mp.model import Outage
 from jfr_mp.states import JobState
-from jfr_mp.wakeups import LocalWakeups, Wakeups
 
 NEVER = 3600.0
 

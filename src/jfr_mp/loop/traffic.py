@@ -6,11 +6,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from jfr_mp.advance import Advancer
 from jfr_mp.config import Project
-from jfr_mp.health import HostHealth
-from jfr_mp.lanes import Lanes
-from jfr_mp.loop import Task
+from jfr_mp.hosts.health import HostHealth
+from jfr_mp.loop.advance import Advancer
+from jfr_mp.loop.lanes import Lanes
+from jfr_mp.loop.loop import Task
+from jfr_mp.loop.tasks import Tasks
+from jfr_mp.loop.wakeups import Wakeups
 from jfr_mp.roles import wake_states
 from jfr_mp.services import Services
 from jfr_mp.states import Role
@@ -18,8 +20,6 @@ from jfr_mp.store.changes import StateChanges
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.leases import Lease
 from jfr_mp.store.reconcile import Reconciler
-from jfr_mp.tasks import Tasks
-from jfr_mp.wakeups import Wakeups
 
 #: The roles that work with hosts.
 _ROLES_WITH_HOSTS = (Role.TRANSFER, Role.QUEUE)

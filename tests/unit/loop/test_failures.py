@@ -16,7 +16,7 @@ from jfr_mp.errors import (
     SchedulerError,
     SiteLimit,
 )
-from jfr_mp.failures import outcome_of
+from jfr_mp.loop.failures import outcome_of
 from jfr_mp.outcomes import Blame, Fail, Retry
 
 

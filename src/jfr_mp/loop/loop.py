@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from jfr_mp.loop.wakeups import Wakeups
 from jfr_mp.states import JobState
 from jfr_mp.store.faults import TRANSIENT
-from jfr_mp.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jfr_mp.advance import Advanced, Advancer
 from jfr_mp.batch.fate import Fate, Life, fate_in_place, fate_of_remains
 from jfr_mp.batch.watch import NOWHERE, BatchWatch, Survey
 from jfr_mp.jobdata.pool import ALIVE_FILENAME, Marker, Place
+from jfr_mp.loop.advance import Advanced, Advancer
 from jfr_mp.model import JOB_INFO_PROJECTION, JobDoc, JobInfo, utcnow
 from jfr_mp.outcomes import Advance, Blame, Fail, Outcome, Retry
 from jfr_mp.services import Services

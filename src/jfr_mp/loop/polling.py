@@ -6,8 +6,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jfr_mp.advance import Advanced, Advancer
 from jfr_mp.errors import HostError, HostUnreachable
+from jfr_mp.loop.advance import Advanced, Advancer
 from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo, JobRecord
 from jfr_mp.outcomes import Outcome
 from jfr_mp.states import POLL

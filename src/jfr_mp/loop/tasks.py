@@ -9,18 +9,18 @@ from functools import partial
 from typing import Any
 
 from jfr_mp import states
-from jfr_mp.advance import Advanced, Advancer
-from jfr_mp.batch.rounds import Batching
 from jfr_mp.errors import HostUnreachable, LoginNeeded
-from jfr_mp.health import HostHealth
-from jfr_mp.limits import WorkerLimits
-from jfr_mp.loop import Task
+from jfr_mp.hosts.health import HostHealth
+from jfr_mp.loop.advance import Advanced, Advancer
+from jfr_mp.loop.batching import Batching
+from jfr_mp.loop.limits import WorkerLimits
+from jfr_mp.loop.loop import Task
+from jfr_mp.loop.polling import Polling
+from jfr_mp.loop.wakeups import Wakeups
 from jfr_mp.outcomes import Advance, Blame, Retry
-from jfr_mp.polling import Polling
 from jfr_mp.roles import interval
 from jfr_mp.states import JobState, Role, Step, steps_of
 from jfr_mp.store.leases import Lease
-from jfr_mp.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
 

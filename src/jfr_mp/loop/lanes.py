@@ -11,10 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from jfr_mp.loop import Loop, Task
+from jfr_mp.loop.loop import Loop, Task
+from jfr_mp.loop.wakeups import LocalWakeups, Wakeups
 from jfr_mp.model import Outage
 from jfr_mp.states import JobState
-from jfr_mp.wakeups import LocalWakeups, Wakeups
 
 #: Seconds between two looks at the clock, and, while stopping, at whether a lane has finished its step.
 _GLANCE = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jfr_mp.health import FIRST_PAUSE, LONGEST_PAUSE, HostHealth
+from jfr_mp.hosts.health import FIRST_PAUSE, LONGEST_PAUSE, HostHealth
 
 
 class Clock:

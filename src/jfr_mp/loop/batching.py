@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jfr_mp.advance import Advanced, Advancer
 from jfr_mp.batch.fate import Life
-from jfr_mp.batch.settling import Settling
 from jfr_mp.batch.submitting import Submitting
 from jfr_mp.batch.watch import BatchWatch, Survey
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable, LeaseLost
 from jfr_mp.jobdata.pool import Place
+from jfr_mp.loop.advance import Advanced, Advancer
+from jfr_mp.loop.settling import Settling
 from jfr_mp.store.batches import Book, busy_workers, living_batches
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from typing import Any
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from jfr_mp.errors import LeaseLost
-from jfr_mp.failures import outcome_of
 from jfr_mp.faultpoints import reach
+from jfr_mp.loop.failures import outcome_of
+from jfr_mp.loop.wakeups import Wakeups
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Completion, Fail, Outcome, Retry
 from jfr_mp.services import Services
@@ -21,7 +22,6 @@ from jfr_mp.store.claims import claim, commit
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.faults import TRANSIENT
 from jfr_mp.store.locks import MongoLock
-from jfr_mp.wakeups import Wakeups
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from pymongo.errors import AutoReconnect
 
-from jfr_mp.loop import Loop, Task
+from jfr_mp.loop.loop import Loop, Task
+from jfr_mp.loop.wakeups import LocalWakeups
 from jfr_mp.states import JobState
-from jfr_mp.wakeups import LocalWakeups
 
 NEVER = 3600.0
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jfr_mp.config import Project
-from jfr_mp.traffic import queries_by_host
+from jfr_mp.loop.traffic import queries_by_host
 
 
 def project(**workers: dict[str, Any]) -> Project:
