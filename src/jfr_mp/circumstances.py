@@ -51,8 +51,7 @@ def ask_scheduler(services: Services, job: JobInfo) -> str | None:
     process_id = job.remote.process_id
     if job.state not in POLL.sources or not process_id:
         return None
-    worker = services.worker(job.worker)
-    statuses = services.queue_manager(job.worker).statuses([process_id], user=worker.scheduler_username)
+    statuses = services.queue_manager(job.worker).statuses([process_id])
     status = statuses.get(process_id)
     if status is None:
         return "it knows no such job"

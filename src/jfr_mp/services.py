@@ -68,14 +68,14 @@ class Services:
             return [health.outage for health in self._healths.values() if health.outage]
 
     def queue_manager(self, worker_name: str) -> QueueManager:
-        """Return the scheduler of a worker, joined to its host."""
-        host = self.host(worker_name)
+        """Return the scheduler of a worker, joined to its host; workers with the same scheduler there share it."""
+        host, worker = self.host(worker_name), self.worker(worker_name)
         with self._making:
-            if worker_name not in self._queue_managers:
+            if worker.scheduler_key not in self._queue_managers:
                 from jfr_mp.schedulers import QueueManager
 
-                self._queue_managers[worker_name] = QueueManager.of_worker(self.worker(worker_name), host)
-            return self._queue_managers[worker_name]
+                self._queue_managers[worker.scheduler_key] = QueueManager.of_worker(worker, host)
+            return self._queue_managers[worker.scheduler_key]
 
     def journal(self, worker_name: str) -> JournalReader:
         """Return the journal of a worker, read from where it was when it was first asked for."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +163,71 @@ def test_unknown_worker(runner: Runner) -> None:
         runner.get_worker("cluster")
 
 
-def test_workers_of_one_host_share_it(fresh_project: ProjectFactory, tmp_path: Path) -> None:
-    fresh_project(workers={"other": {"type": "local", "scheduler_type": "shell", "work_dir": str(tmp_path / "other")}})
+@pytest.fixture
+def two_workers(fresh_project: ProjectFactory, tmp_path: Path) -> TestProject:
+    other = {"type": "local", "scheduler_type": "shell", "work_dir": str(tmp_path / "other")}
+    return fresh_project(
+        workers={"other": {**other, "timeout_execute": 60}, "impatient": {**other, "timeout_execute": 9}}
+    )
+
+
+@pytest.mark.usefixtures("two_workers")
+def test_workers_of_one_host_share_it() -> None:
     runner = Runner()
     assert runner.get_host("local") is runner.get_host("other")
-    assert runner.get_queue_manager("local").host is runner.get_host("local")
+    assert runner.get_queue_manager("local") is runner.get_queue_manager("other")
+    assert runner.get_queue_manager("local") is not runner.get_queue_manager("impatient")
+    assert runner.get_queue_manager("local").host is runner.get_queue_manager("impatient").host
     runner.cleanup()
+
+
+def submitted(*workers: str) -> tuple[Runner, list[str]]:
+    """Submit a job that takes its time to each worker; return their ids in the order of the workers."""
+    runner = Runner()
+    db_ids = [submit_flow(jobs.sleeps(30), worker=worker)[0] for worker in workers]
+    for _ in workers:
+        runner.checkout()
+        runner.advance_state(["CHECKED_OUT"])
+        runner.advance_state(["UPLOADED"])
+    return runner, db_ids
+
+
+def cancel(project: TestProject, runner: Runner, db_ids: Sequence[str]) -> None:
+    for db_id in db_ids:
+        runner.get_queue_manager("local").cancel(document_of(project, db_id)["remote"]["process_id"])
+    runner.cleanup()
+
+
+def test_one_question_is_about_all_workers_of_a_scheduler(
+    two_workers: TestProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given jobs of two workers that share a scheduler, whose command keeps a record
+    runner, db_ids = submitted("local", "other")
+    record, command = tmp_path / "record", tmp_path / "bin" / "ps"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\necho asked >> {record}\nexec {shutil.which("ps")} "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    # When the schedulers are asked
+    runner.check_run_status()
+    # Then one question was enough to learn of both
+    assert record.read_text().split() == ["asked"]
+    assert [state_of(two_workers, db_id) for db_id in db_ids] == ["RUNNING"] * 2
+    cancel(two_workers, runner, db_ids)
+
+
+def test_a_worker_that_left_the_project_hides_no_other(
+    two_workers: TestProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Given submitted jobs, and a project whose file has lost the worker of the first
+    runner, db_ids = submitted("impatient", "local")
+    runner.cleanup()
+    workers = {name: worker for name, worker in two_workers.document["workers"].items() if name != "impatient"}
+    two_workers.rewrite(workers=workers)
+    runner = Runner()
+    # When the schedulers are asked
+    runner.check_run_status()
+    # Then the other job moves, and the log says what nobody can be asked for
+    assert [state_of(two_workers, db_id) for db_id in db_ids] == ["SUBMITTED", "RUNNING"]
+    assert f"nobody can be asked for job {db_ids[0]}" in capsys.readouterr().err
+    cancel(two_workers, runner, db_ids)

@@ -119,7 +119,7 @@ class BatchWatch:
         """
         process_ids = [self.process_ids[uid] for uid in batch_uids]
         manager = self._services.queue_manager(self.worker_name)
-        statuses = manager.statuses(process_ids, user=self.worker.scheduler_username) if process_ids else {}
+        statuses = manager.statuses(process_ids) if process_ids else {}
         directories = {uid: allocation_dir(self.worker, uid) for uid in batch_uids}
         look = self.pool.look(places, directories.values())
         infos = {uid: look.infos.get(directory) for uid, directory in directories.items()}

@@ -110,6 +110,12 @@ class WorkerBase(ConfigModel):
         return self.type
 
     @property
+    def scheduler_key(self) -> str:
+        """A text that is equal for workers that one question to a scheduler can be about."""
+        fields = self.model_dump(mode="json", include={"scheduler_type", "scheduler_username", "timeout_execute"})
+        return f"{self.host_key} {json.dumps(fields, sort_keys=True)}"
+
+    @property
     def cli_info(self) -> dict[str, Any]:
         """What tables show of the worker."""
         return {"scheduler_type": self.scheduler_type, "work_dir": self.work_dir}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from jfr_mp.errors import HostError, HostUnreachable
+from jfr_mp.errors import ConfigError, HostError, HostUnreachable
 from jfr_mp.loop.advance import Advanced, Advancer
 from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo, JobRecord
 from jfr_mp.outcomes import Outcome
@@ -37,7 +37,7 @@ class Polling:
         self.anything_submitted = True
 
     def ask_schedulers(self, query: Mapping[str, Any] | None = None) -> bool:
-        """Ask the scheduler of each worker that has submitted jobs.
+        """Ask the schedulers for all jobs that were submitted: one question to each, whatever the number of workers.
 
         Parameters
         ----------
@@ -52,24 +52,20 @@ class Polling:
         Raises
         ------
         HostUnreachable
-            A host is away; the workers after it have not been asked.
+            A host is away; the schedulers after it have not been asked.
         """
-        by_worker: dict[str, list[JobRecord]] = {}
-        for job in self._submitted(query or {}):
-            by_worker.setdefault(job.worker, []).append(job)
-        self.anything_submitted = bool(by_worker)
+        jobs = list(self._submitted(query or {}))
+        self.anything_submitted = bool(jobs)
         doubts = False
-        for worker_name, jobs in by_worker.items():
+        for those in self._by_scheduler(jobs):
             try:
-                watch = self._watch(worker_name)
-                for record, outcome in watch.ask(jobs):
-                    self._write(record, outcome)
-                doubts |= watch.has_doubts
+                doubts |= self._ask(those)
             except HostUnreachable:
                 raise
             except HostError as error:
                 # No answer says nothing about any job: none changes its state, none spends an attempt.
-                logger.warning("worker %s cannot be asked for its jobs: %s", worker_name, error)
+                workers = ", ".join(sorted({job.worker for job in those}))
+                logger.warning("the jobs of %s cannot be asked for: %s", workers, error)
         return doubts
 
     def follow_journals(self, query: Mapping[str, Any] | None = None) -> None:
@@ -99,6 +95,30 @@ class Polling:
         """Begin to watch a worker to which a job was submitted."""
         self.anything_submitted = True
         self._watch(worker_name)
+
+    def _by_scheduler(self, jobs: Iterable[JobInfo]) -> Iterable[Sequence[JobInfo]]:
+        """Return the jobs in groups that one question can be about."""
+        groups: dict[str, list[JobInfo]] = {}
+        for job in jobs:
+            try:
+                scheduler = self._advancer.services.worker(job.worker).scheduler_key
+            except ConfigError as error:
+                logger.warning("nobody can be asked for job %s: %s", job.db_id, error)
+            else:
+                groups.setdefault(scheduler, []).append(job)
+        return groups.values()
+
+    def _ask(self, jobs: Sequence[JobInfo]) -> bool:
+        """Ask one scheduler for jobs, and write what became of them; tell whether one was missing in its answer."""
+        manager = self._advancer.services.queue_manager(jobs[0].worker)
+        process_ids = [job.remote.process_id for job in jobs if job.remote.process_id]
+        statuses = manager.statuses(process_ids)
+        watches = {job.worker: self._watch(job.worker) for job in jobs}
+        for worker_name, watch in watches.items():
+            theirs = [job for job in jobs if job.worker == worker_name]
+            for job, outcome in watch.weigh(theirs, statuses):
+                self._write(job, outcome)
+        return any(watch.has_doubts for watch in watches.values())
 
     def _watch(self, worker_name: str) -> Watch:
         if worker_name not in self._watches:

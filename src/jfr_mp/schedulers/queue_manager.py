@@ -51,7 +51,8 @@ class QueueManager:
     timeout
         Seconds that a command may take; None waits for ever.
     user
-        The name under which the scheduler knows the jobs, where it is not the one on the host.
+        Ask for all jobs of this user instead of asking for ids, and look for lost ones under this name; None asks for
+        ids, and looks under the name that we have on the host.
     """
 
     def __init__(
@@ -110,15 +111,13 @@ class QueueManager:
             return process_id
         raise self._refusal(result, run_dir)
 
-    def statuses(self, process_ids: Collection[str], user: str | None = None) -> dict[str, JobStatus]:
+    def statuses(self, process_ids: Collection[str]) -> dict[str, JobStatus]:
         """Ask for the states of jobs, of all at once.
 
         Parameters
         ----------
         process_ids
             The scheduler's ids.
-        user
-            Ask for all jobs of this user instead, where a scheduler is not to be asked for ids.
 
         Returns
         -------
@@ -134,9 +133,8 @@ class QueueManager:
         wanted = [process_id for process_id in process_ids if self.scheduler_io.is_valid_job_id(process_id)]
         if not wanted:
             return {}
-        listed = {
-            job.job_id: job.status for command in self.dialect.list_commands(wanted, user) for job in self._ask(command)
-        }
+        commands = self.dialect.list_commands(wanted, self.user)
+        listed = {job.job_id: job.status for command in commands for job in self._ask(command)}
         statuses = {process_id: listed[process_id] for process_id in wanted if process_id in listed}
         return statuses | self._shown([process_id for process_id in wanted if process_id not in statuses])
 

@@ -8,7 +8,7 @@ file, or its absence from two answers of the scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -90,21 +90,20 @@ class Watch:
         """Forget the news of a job, which has been written."""
         self._news.pop(job.remote.submission or "", None)
 
-    def ask(self, jobs: Collection[JobRecord]) -> Iterator[tuple[JobRecord, Outcome]]:
-        """Ask the scheduler for all these jobs at once; yield those that moved.
+    def weigh(
+        self, jobs: Collection[JobRecord], statuses: Mapping[str, JobStatus]
+    ) -> Iterator[tuple[JobRecord, Outcome]]:
+        """Weigh the answer of the scheduler, which was asked for all these jobs; yield those that moved.
 
         Raises
         ------
-        SchedulerError
-            The scheduler gave no answer that could be understood; nothing is known about any job.
+        HostError
+            The run directory of a job about which the answer says nothing cannot be looked at.
         """
         by_id = {job.remote.process_id: job for job in jobs if job.remote.process_id}
-        statuses = self._services.queue_manager(self.worker_name).statuses(
-            list(by_id), user=self._worker.scheduler_username
-        )
         self._absences = {job_id: count for job_id, count in self._absences.items() if job_id in by_id}
         for job_id, job in by_id.items():
-            outcome = decide(job, self._weigh(job, job_id, statuses.get(job_id)), self._worker)
+            outcome = decide(job, self._evidence(job, job_id, statuses.get(job_id)), self._worker)
             if outcome is not None:
                 yield job, outcome
 
@@ -113,7 +112,7 @@ class Watch:
         """Whether a job was absent from the last answer, so that the scheduler should be asked again soon."""
         return bool(self._absences)
 
-    def _weigh(self, job: JobRecord, job_id: str, status: JobStatus | None) -> Evidence:
+    def _evidence(self, job: JobRecord, job_id: str, status: JobStatus | None) -> Evidence:
         """Weigh the scheduler's answer about one job."""
         if status is not None and not status.done:
             self._absences.pop(job_id, None)

@@ -92,10 +92,10 @@ def test_a_scheduler_that_hangs_is_given_up(fake_ps: Path) -> None:
         QueueManager(ShellIO(), LocalHost(), timeout=0.2).statuses(["11"])
 
 
-def test_asking_for_a_user_asks_for_no_ids(manager: QueueManager, fake_ps: Path) -> None:
+def test_asking_for_a_user_asks_for_no_ids(fake_ps: Path) -> None:
     fake_ps.write_text(f"#!/bin/sh\necho '{HEADING}'\necho \"11 $4 00:01 S bash\"\n")
     fake_ps.chmod(0o755)
-    assert manager.statuses(["11"], user="me") == {"11": JobStatus("RUNNING")}
+    assert QueueManager(ShellIO(), LocalHost(), user="me").statuses(["11"]) == {"11": JobStatus("RUNNING")}
 
 
 def test_nothing_is_asked_about_no_job(manager: QueueManager, monkeypatch: pytest.MonkeyPatch) -> None:
