@@ -8,7 +8,7 @@ its inputs come from.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -163,6 +163,54 @@ class Outage(BaseModel):
     since: datetime
     why: str
     next_try: datetime
+
+
+class Transfer(BaseModel):
+    """A file on its way.
+
+    Parameters
+    ----------
+    db_id, worker
+        Whose it is, and where it comes from or goes to.
+    direction
+        ``upload`` or ``download``.
+    since
+        When the transfer of the job's files began.
+    done_bytes, total_bytes
+        How much of the file has arrived, and its size.
+    """
+
+    db_id: str
+    worker: str
+    direction: Literal["upload", "download"]
+    since: datetime
+    done_bytes: int
+    total_bytes: int
+
+
+class Condition(BaseModel):
+    """How a process is, in its own words; None is no news.
+
+    Parameters
+    ----------
+    state
+        ``RUNNING`` once it is ready for work; ``STARTING`` asks for patience, as where the database is away.
+    last_error
+        What went wrong.
+    outages
+        The hosts that are away.
+    transfers
+        The files that have been on their way for a while.
+    """
+
+    state: str = "RUNNING"
+    last_error: str | None = None
+    outages: list[Outage] | None = None
+    transfers: list[Transfer] | None = None
+
+    def updated(self, news: Condition) -> Self:
+        """Return the condition that is known after news."""
+        return self.model_copy(update={field: value for field, value in news if value is not None})
 
 
 class FlowDoc(Document):

@@ -14,6 +14,7 @@ from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.identity import new_owner
 from jfr_mp.loop.lanes import Lanes
 from jfr_mp.loop.traffic import open_lanes
+from jfr_mp.model import Condition
 from jfr_mp.presence import Presence
 from jfr_mp.roles import wake_states
 from jfr_mp.services import Services
@@ -64,7 +65,7 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
             services.jobstores.warm_up()
         lanes = Lanes(bus)
         open_lanes(lanes, (role,), db, services, owner)
-        bus.report("RUNNING")
+        bus.report(Condition())
         logger.info("ready")
         lanes.run()
         logger.info("stopping")
@@ -79,7 +80,7 @@ def _connected(project: Project, bus: RoleBus) -> QueueDatabase | None:
             return QueueDatabase.connect(project)
         except DatabaseUnavailable as error:
             logger.warning("waiting for the database: %s", error)
-            bus.report("STARTING", last_error=str(error))
+            bus.report(Condition(state="STARTING", last_error=str(error)))
             bus.wait(1.0)
     return None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from jfr_mp.hosts import HostPool
 from jfr_mp.hosts.health import HostHealth
+from jfr_mp.hosts.transfers import Transfers
 from jfr_mp.jobdata.files import job_path
 from jfr_mp.jobstores import JobStores
 
@@ -42,6 +43,8 @@ class Services:
         self._hosts = HostPool(project.workers, project.base_dir)
         #: Tells whether this process has kept its locks since a monotonic time, for what no fence in a database guards.
         self.holds_lease_since: Callable[[float], bool] = lambda _moment: True
+        #: Where the steps say how far their transfers are.
+        self.transfers = Transfers()
         self._healths: dict[str, HostHealth] = {}
         # Lanes of several threads share hosts and what is built on them.
         self._making = threading.RLock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -33,7 +33,7 @@ from jfr_mp.bus.messages import (
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
-from jfr_mp.model import Outage
+from jfr_mp.model import Condition
 from jfr_mp.states import JobState, Role
 
 logger = logging.getLogger(__name__)
@@ -121,28 +121,9 @@ class RoleBus:
         wake = Wake(state=state, worker=worker, db_id=db_id)
         _send(self._publisher, [topic(state), encode(wake)])
 
-    def report(
-        self,
-        state: str,
-        doing: str | None = None,
-        last_error: str | None = None,
-        outages: Sequence[Outage] | None = None,
-    ) -> None:
-        """Tell the master how this process is.
-
-        Parameters
-        ----------
-        state
-            ``RUNNING`` once it is ready for work; ``STARTING`` asks for patience, as where the database is away.
-        doing
-            What it works on.
-        last_error
-            What went wrong, for the status; None is no news.
-        outages
-            The hosts that are away; None is no news.
-        """
-        away = None if outages is None else list(outages)
-        self._send(Heartbeat(state=state, doing=doing, last_error=last_error, outages=away))
+    def report(self, condition: Condition) -> None:
+        """Tell the master how this process is; it counts as ready once it says RUNNING."""
+        self._send(Heartbeat(condition=condition))
 
     def request_stop(self) -> None:
         """Have this process end after the step in hand; safe in a signal handler and in any thread."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
-from jfr_mp.model import Outage
+from jfr_mp.model import Condition, Outage, Transfer
 from jfr_mp.states import JobState, Role
 
 #: Raised by one whenever a message changes in a way that the other side would not understand.
@@ -37,11 +37,7 @@ class Heartbeat(BusMessage):
     """A role process to its master: this is how I am."""
 
     kind: Literal["heartbeat"] = "heartbeat"
-    state: str
-    doing: str | None = None
-    last_error: str | None = None
-    #: None is no news.
-    outages: list[Outage] | None = None
+    condition: Condition
 
 
 class Goodbye(BusMessage):
@@ -128,6 +124,8 @@ class MasterStatus(BaseModel):
         Its role processes, running or not.
     outages
         The hosts that one of them found away.
+    transfers
+        The files that have been on their way for a while.
     local
         Whether it was asked on this machine; the others were found in the database.
     """
@@ -137,11 +135,12 @@ class MasterStatus(BaseModel):
     state: str
     roles: list[RoleStatus]
     outages: list[Outage] = Field(default_factory=list)
+    transfers: list[Transfer] = Field(default_factory=list)
     local: bool = Field(default=False, exclude=True)
 
     def row(self) -> dict[str, Any]:
-        """Return it as ``jfr-mp status --json`` shows it; the outages of all masters stand beside their rows there."""
-        return self.model_dump(mode="json", exclude={"outages"})
+        """Return it as ``jfr-mp status --json`` shows it; what concerns hosts stands beside the rows there."""
+        return self.model_dump(mode="json", exclude={"outages", "transfers"})
 
 
 class StatusReply(BusMessage):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jfr_mp.states import FlowState, JobState
 
 if TYPE_CHECKING:
-    from jfr_mp.model import FlowInfo, JobInfo, Outage
+    from jfr_mp.model import FlowInfo, JobInfo, Outage, Transfer
 
 
 class Cell(NamedTuple):
@@ -146,6 +146,16 @@ def outage_text(outage: Outage) -> str:
     """Return what a user has to know about a host that is away."""
     since, next_try = (moment.astimezone().strftime("%H:%M:%S") for moment in (outage.since, outage.next_try))
     return f"the host of {outage.host} is away since {since}, next try at {next_try}; its jobs wait: {outage.why}"
+
+
+def transfer_text(transfer: Transfer) -> str:
+    """Return how far a transfer is, as one line."""
+    way = "to" if transfer.direction == "upload" else "from"
+    share = transfer.done_bytes / transfer.total_bytes if transfer.total_bytes else 1.0
+    return (
+        f"{transfer.direction} of job {transfer.db_id} {way} {transfer.worker}: {transfer.done_bytes / 1e6:.0f} of "
+        f"{megabytes(transfer.total_bytes)} ({share:.0%}), since {transfer.since.astimezone():%H:%M:%S}"
+    )
 
 
 def counts_text(counts: Mapping[str, int]) -> str:

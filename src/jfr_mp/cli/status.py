@@ -12,7 +12,7 @@ from jfr_mp.cli.complaints import warn
 from jfr_mp.cli.help_text import with_list
 from jfr_mp.cli.options import JsonOption, ProjectOption
 from jfr_mp.cli.output import print_json, print_sheet
-from jfr_mp.cli.rows import counts_text, outage_text, role_sheet
+from jfr_mp.cli.rows import counts_text, outage_text, role_sheet, transfer_text
 from jfr_mp.cli.session import job_controller, load_project
 from jfr_mp.errors import DatabaseError, ExitCode
 from jfr_mp.states import JobState
@@ -36,7 +36,8 @@ def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> Non
     """Show the masters of a project, their role processes and the numbers of jobs by state.
 
     With the database down, the masters of this machine are shown all the same, and "jobs" is null in JSON. Hosts that
-    cannot be worked with are named, with the reason and the time of the next try; their jobs wait.
+    cannot be worked with are named, with the reason and the time of the next try; their jobs wait. Files that have been
+    on their way for more than a second are shown with what has arrived.
     """
     from jfr_mp.supervisor import launch
 
@@ -51,15 +52,21 @@ def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> Non
         outages = {
             outage.host: outage for outage in sorted(_outages(found), key=lambda outage: outage.since, reverse=True)
         }
+        transfers = [transfer for master in found for transfer in master.transfers]
         try:
             counts = counting.result()
         except DatabaseError as error:
             warn(f"the jobs cannot be counted, and masters of other machines are not seen: {error}")
     if as_json:
-        hosts = [outage.model_dump(mode="json") for outage in outages.values()]
-        print_json({"project": chosen.name, "masters": masters, "jobs": counts, "hosts_away": hosts})
+        concerning_hosts = {
+            "hosts_away": [outage.model_dump(mode="json") for outage in outages.values()],
+            "transfers": [transfer.model_dump(mode="json") for transfer in transfers],
+        }
+        print_json({"project": chosen.name, "masters": masters, "jobs": counts, **concerning_hosts})
     else:
         _print(chosen.name, masters, counts)
+        for transfer in transfers:
+            typer.echo(f"  {transfer_text(transfer)}")
         for outage in outages.values():
             warn(outage_text(outage))
     raise typer.Exit(exit_code(masters, database_answers=counts is not None))

@@ -99,10 +99,17 @@ class BaseHost(ABC):
         """Make a directory and those above it; one that exists is fine."""
 
     @abstractmethod
-    def write(self, path: HostPath, content: bytes) -> None:
+    def write(self, path: HostPath, content: bytes, *, progress: Progress | None = None) -> None:
         """Write a file that appears whole or not at all."""
 
-    def deliver(self, path: HostPath, content: bytes, *, instead_of: Collection[str] = ()) -> None:
+    def deliver(
+        self,
+        path: HostPath,
+        content: bytes,
+        *,
+        instead_of: Collection[str] = (),
+        progress: Progress | None = None,
+    ) -> None:
         """Make the directory of a file, remove the files of these names from it, and write the file.
 
         A host that is far away does it in one round trip where it can.
@@ -111,7 +118,7 @@ class BaseHost(ABC):
         self.mkdir(directory)
         for name in instead_of:
             self.remove(directory / name)
-        self.write(path, content)
+        self.write(path, content, progress=progress)
 
     @abstractmethod
     def put(self, source: Path, path: HostPath, *, progress: Progress | None = None) -> None:

@@ -78,10 +78,12 @@ class LocalHost(BaseHost):
         with self._doing("make the directory", path):
             Path(path).mkdir(parents=True, exist_ok=True)
 
-    def write(self, path: HostPath, content: bytes) -> None:
+    def write(self, path: HostPath, content: bytes, *, progress: Progress | None = None) -> None:
         """Write a file."""
         with self._doing("write", path):
             write_atomically(Path(path), content)
+        if progress is not None:
+            progress(len(content), len(content))
 
     def put(self, source: Path, path: HostPath, *, progress: Progress | None = None) -> None:
         """Copy a file."""

@@ -40,9 +40,9 @@ class RemoteFiles:
         self._link = link
         self._explain = explain
 
-    def write(self, path: HostPath, content: bytes) -> None:
+    def write(self, path: HostPath, content: bytes, progress: Progress | None = None) -> None:
         """Write a file."""
-        self._put(str(path), lambda: io.BytesIO(content), len(content), None)
+        self._put(str(path), lambda: io.BytesIO(content), len(content), progress)
 
     def put(self, source: Path, path: HostPath, progress: Progress | None = None) -> None:
         """Copy a file of this machine to the host."""

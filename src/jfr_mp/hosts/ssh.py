@@ -126,15 +126,22 @@ class SshHost(BaseHost):
         """Make a directory and those above it."""
         self._script("make the directory", path, 'exec mkdir -p -- "$1"', str(path))
 
-    def write(self, path: HostPath, content: bytes) -> None:
+    def write(self, path: HostPath, content: bytes, *, progress: Progress | None = None) -> None:
         """Write a file."""
-        self._files.write(path, content)
+        self._files.write(path, content, progress)
 
-    def deliver(self, path: HostPath, content: bytes, *, instead_of: Collection[str] = ()) -> None:
+    def deliver(
+        self,
+        path: HostPath,
+        content: bytes,
+        *,
+        instead_of: Collection[str] = (),
+        progress: Progress | None = None,
+    ) -> None:
         """Make a directory and write a file there, in one round trip if it is small."""
         where = PurePosixPath(path)
         if self._separated or len(content) > _SMALL:
-            super().deliver(path, content, instead_of=instead_of)
+            super().deliver(path, content, instead_of=instead_of, progress=progress)
         else:
             arguments = (str(where.parent), where.name, str(len(content)), *instead_of)
             self._script("write", path, _DELIVER, *arguments, stdin=content)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from jfr_mp.loop.loop import Loop, Task
 from jfr_mp.loop.wakeups import LocalWakeups, Wakeups
-from jfr_mp.model import Outage
+from jfr_mp.model import Condition
 from jfr_mp.states import JobState
 
 #: Seconds between two looks at the clock, and, while stopping, at whether a lane has finished its step.
@@ -61,15 +61,9 @@ class Lane(LocalWakeups):
         """Tell everybody that a job is now in `state`."""
         self._say(lambda bus: bus.publish(state, worker, db_id))
 
-    def report(
-        self,
-        state: str,
-        doing: str | None = None,
-        last_error: str | None = None,
-        outages: Sequence[Outage] | None = None,
-    ) -> None:
-        """Tell the master how this process is; None is no news."""
-        self._say(lambda bus: bus.report(state, doing, last_error, outages))
+    def report(self, condition: Condition) -> None:
+        """Tell the master how this process is."""
+        self._say(lambda bus: bus.report(condition))
 
 
 class Lanes:
@@ -89,6 +83,10 @@ class Lanes:
     def open(self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]]) -> None:
         """Add a lane; it begins with `run`."""
         self._lanes.append(Lane(name, make_tasks, self._say))
+
+    def report(self, condition: Condition) -> None:
+        """Tell the master how this process is; any thread may call it."""
+        self._say(lambda bus: bus.report(condition))
 
     def deliver(self, news: set[JobState]) -> None:
         """Wake the tasks of this process that wait for one of these states; any thread may call it."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from jfr_mp.loop.wakeups import Wakeups
+from jfr_mp.model import Condition
 from jfr_mp.states import JobState
 from jfr_mp.store.faults import TRANSIENT
 
@@ -88,7 +89,7 @@ class Loop:
             return
         if task.failures:
             task.failures = 0
-            self._wakeups.report("RUNNING")
+            self._wakeups.report(Condition())
             logger.info("%s works again", task.name)
         task.due = time.monotonic() + (task.interval if pause is None else pause)
 
@@ -103,4 +104,5 @@ class Loop:
             logger.exception("%s failed; it is tried again in %.3g s", task.name, pause)
         task.failures += 1
         task.due = time.monotonic() + pause
-        self._wakeups.report("RUNNING", last_error=f"{task.name}: {type(error).__name__}: {error}"[:500])
+        complaint = f"{task.name}: {type(error).__name__}: {error}"[:500]
+        self._wakeups.report(Condition(last_error=complaint))

@@ -17,6 +17,7 @@ from jfr_mp.loop.limits import WorkerLimits
 from jfr_mp.loop.loop import Task
 from jfr_mp.loop.polling import Polling
 from jfr_mp.loop.wakeups import Wakeups
+from jfr_mp.model import Condition
 from jfr_mp.outcomes import Advance, Blame, Retry
 from jfr_mp.roles import interval
 from jfr_mp.states import JobState, Role, Step, steps_of
@@ -184,10 +185,10 @@ class Tasks:
             return 0.0
         if self._health.failed(why, wants_login=wants_login):
             logger.warning("the host of %s is away, its jobs wait: %s", self._health.host, why)
-        self._wakeups.report("RUNNING", outages=self._advancer.services.outages())
+        self._wakeups.report(Condition(outages=self._advancer.services.outages()))
         return self._health.pause()
 
     def _host_worked(self) -> None:
         if self._health and self._health.worked():
             logger.info("the host of %s is back", self._health.host)
-            self._wakeups.report("RUNNING", outages=self._advancer.services.outages())
+            self._wakeups.report(Condition(outages=self._advancer.services.outages()))

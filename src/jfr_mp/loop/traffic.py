@@ -13,6 +13,7 @@ from jfr_mp.loop.lanes import Lanes
 from jfr_mp.loop.loop import Task
 from jfr_mp.loop.tasks import Tasks
 from jfr_mp.loop.wakeups import Wakeups
+from jfr_mp.model import Condition
 from jfr_mp.roles import wake_states
 from jfr_mp.services import Services
 from jfr_mp.states import Role
@@ -49,6 +50,7 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], db: QueueDatabase, services:
     ) -> list[Task]:
         return Tasks(Advancer(db, services, owner, wakeups), wakeups, query, health, lease).of_role(role)
 
+    services.transfers.tell = lambda transfers: lanes.report(Condition(transfers=list(transfers)))
     if db.supports_transactions:
         # News from elsewhere: of a submission, of another machine's roles, of jobflow-remote.
         lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Sequence
 from typing import Protocol
 
-from jfr_mp.model import Outage
+from jfr_mp.model import Condition
 from jfr_mp.states import JobState
 
 
@@ -27,14 +26,8 @@ class Wakeups(Protocol):
     def publish(self, state: JobState, worker: str, db_id: str) -> None:
         """Tell everybody that a job is now in `state`."""
 
-    def report(
-        self,
-        state: str,
-        doing: str | None = None,
-        last_error: str | None = None,
-        outages: Sequence[Outage] | None = None,
-    ) -> None:
-        """Tell the master how this process is; None is no news."""
+    def report(self, condition: Condition) -> None:
+        """Tell the master how this process is."""
 
 
 class LocalWakeups:
@@ -76,11 +69,5 @@ class LocalWakeups:
         self._news.put(state)
         self._event.set()
 
-    def report(
-        self,
-        state: str,
-        doing: str | None = None,
-        last_error: str | None = None,
-        outages: Sequence[Outage] | None = None,
-    ) -> None:
+    def report(self, condition: Condition) -> None:
         """Do nothing: there is no master to tell."""

@@ -23,6 +23,8 @@ def run(job: JobDoc, services: Services) -> Outcome:
     with services.jobstore(job) as jobstore:
         store_files = transfer_store_names(jobstore, services.project.remote_jobstore)
     names = (QUEUE_OUT, QUEUE_ERR, OUT_FILENAME, *store_files)
-    services.host(job.worker).fetch(job.run_dir, names, services.output_dir(job))
+    host = services.host(job.worker)
+    with services.transfers.of(job.db_id, job.worker, "download") as progress:
+        host.fetch(job.run_dir, names, services.output_dir(job), progress=progress)
     reach("download.after_get")
     return Advance(JobState.DOWNLOADED)

@@ -36,7 +36,9 @@ def run(job: JobDoc, services: Services) -> Outcome:
     if job.remote.prerun_cleanup and job.run_dir:
         _remove_earlier_run(host, job.run_dir)
     # What an earlier run left there would be taken for the result, or the submission, of this one.
-    host.deliver(PurePosixPath(run_dir, IN_FILENAME), payload, instead_of=(OUT_FILENAME, *SUBMISSION_FILES))
+    where, out_of_date = PurePosixPath(run_dir, IN_FILENAME), (OUT_FILENAME, *SUBMISSION_FILES)
+    with services.transfers.of(job.db_id, job.worker, "upload") as progress:
+        host.deliver(where, payload, instead_of=out_of_date, progress=progress)
     reach("upload.after_put")
     fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission()}
     return Advance(JobState.UPLOADED, fields)

@@ -15,7 +15,7 @@ from pydantic import Field
 from pymongo.errors import OperationFailure
 
 from jfr_mp.identity import LOCK_PREFIX
-from jfr_mp.model import Document, Outage, utcnow
+from jfr_mp.model import Document, Outage, Transfer, utcnow
 from jfr_mp.store.leases import free_leases
 from jfr_mp.store.locks import UNLOCKED
 
@@ -50,8 +50,9 @@ class ProcessRecord(Document):
         Of a role process: the owner of its master.
     started_on, heartbeat
         By the server's clock.
-    rows, outages
-        Of a master: the status of its role processes, and the hosts that they found away.
+    rows, outages, transfers
+        Of a master: the status of its role processes, the hosts that they found away, and what they have been
+        transferring for a while.
     """
 
     id: str
@@ -69,6 +70,7 @@ class ProcessRecord(Document):
     state: str = "STARTING"
     rows: list[dict[str, Any]] = Field(default_factory=list)
     outages: list[Outage] = Field(default_factory=list)
+    transfers: list[Transfer] = Field(default_factory=list)
 
 
 def register(db: QueueDatabase, record: ProcessRecord) -> None:

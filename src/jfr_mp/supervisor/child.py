@@ -15,7 +15,7 @@ import psutil
 
 from jfr_mp.bus.messages import RoleStatus
 from jfr_mp.config import LogLevel
-from jfr_mp.model import Outage
+from jfr_mp.model import Condition
 from jfr_mp.states import Role
 from jfr_mp.supervisor.lifecycle import ChildState, Died
 from jfr_mp.supervisor.logfile import LogFile
@@ -92,10 +92,8 @@ class Child:
         Where it is in its life.
     owner
         The identity that its locks name, once it has introduced itself: it takes none before.
-    complaint
-        The last thing that it reported to be wrong.
-    outages
-        The hosts that it reported to be away.
+    condition
+        What it said of itself.
     """
 
     def __init__(self, spec: ChildSpec, log: LogFile) -> None:
@@ -103,8 +101,7 @@ class Child:
         self.log = log
         self.life = ChildState()
         self.owner: str | None = None
-        self.complaint: str | None = None
-        self.outages: list[Outage] = []
+        self.condition = Condition()
         self._process: subprocess.Popen[bytes] | None = None
         self._spawned = 0.0
         self._log_start = 0
@@ -173,7 +170,7 @@ class Child:
             uptime_s=round(now - self._spawned, 3) if self._process else None,
             restarts=self.life.restarts,
             rss_bytes=_resident(self._process.pid) if self._process else None,
-            last_error=self.complaint or self.life.last_error,
+            last_error=self.condition.last_error or self.life.last_error,
         )
 
 

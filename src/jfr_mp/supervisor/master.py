@@ -33,6 +33,7 @@ from jfr_mp.bus.paths import RunDir
 from jfr_mp.bus.server import BusServer, Letter
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import ExitCode
+from jfr_mp.model import Condition
 from jfr_mp.states import Role
 from jfr_mp.supervisor.child import Child, Command, SpawnOrder, specs
 from jfr_mp.supervisor.inbox import Inbox
@@ -152,7 +153,8 @@ class Master:
             pid=os.getpid(),
             state="STOPPING" if self._stopping else "RUNNING",
             roles=[child.status(now) for child in self._children],
-            outages=[outage for child in self._children for outage in child.outages],
+            outages=[outage for child in self._children for outage in child.condition.outages or ()],
+            transfers=[transfer for child in self._children for transfer in child.condition.transfers or ()],
         )
 
     # What comes in
@@ -192,10 +194,9 @@ class Master:
     def _listen(self, sender: bytes, message: Message) -> None:
         child = next((child for child in self._children if child.owner and child.owner.encode() == sender), None)
         match message:
-            case Heartbeat() if child:
-                child.complaint = message.last_error or child.complaint
-                child.outages = child.outages if message.outages is None else message.outages
-                self._tell(child, Ready() if message.state == State.RUNNING else NotYet())
+            case Heartbeat(condition=condition) if child:
+                child.condition = child.condition.updated(condition)
+                self._tell(child, Ready() if condition.state == State.RUNNING else NotYet())
             case Goodbye(reason=reason) if child:
                 logger.debug("%s says goodbye: %s", child.spec.name, reason)
             case _:
@@ -213,8 +214,7 @@ class Master:
             logger.log(
                 logging.INFO if expected else logging.WARNING, "%s (pid %s) ended: %s", child.spec.name, pid, death.why
             )
-            child.owner = child.complaint = None
-            child.outages = []
+            child.owner, child.condition = None, Condition()
             self._tell(child, death)
 
     # What is done

@@ -83,8 +83,8 @@ class DatabaseRegistry:
         Role processes speak for themselves: one that hangs is to lose its locks.
         """
         row, now = status.row(), time.monotonic()
-        outages = [outage.model_dump() for outage in status.outages]
-        fields = {"state": row["state"], "rows": row["roles"], "outages": outages}
+        concerning_hosts = status.model_dump(include={"outages", "transfers"})
+        fields = {"state": row["state"], "rows": row["roles"], **concerning_hosts}
         if not processes.heartbeat(self._db, self._owner, fields):
             logger.warning("this master was missing in the registry, and enters it again")
             runner_doc.acquire(self._db, self._record)
@@ -145,6 +145,7 @@ def masters_elsewhere(project: Project) -> list[MasterStatus]:
                     "state": record.state,
                     "roles": record.rows,
                     "outages": record.outages,
+                    "transfers": record.transfers,
                 }
             )
             for record in processes.living(db, project.jfr_mp.lease_ttl)

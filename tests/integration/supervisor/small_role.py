@@ -13,10 +13,17 @@ import time
 from pathlib import Path
 
 from jfr_mp.bus.client import RoleBus
+from jfr_mp.model import Condition, Transfer, utcnow
 from jfr_mp.states import JobState, Role
 from jfr_mp.supervisor.lifeline import Lifeline
 
 directory, name, run_dir, lifeline_fd = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+TRANSFER = Transfer(
+    db_id="7", worker="cluster", direction="upload", since=utcnow(), done_bytes=20_000_000, total_bytes=50_000_000
+)
+#: What it says of itself, where that is the behaviour asked for.
+CONDITIONS = {"complains": Condition(last_error="a complaint"), "transfers": Condition(transfers=[TRANSFER])}
+
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 mode = (directory / name).read_text().split()[0] if (directory / name).exists() else "work"
 
@@ -38,7 +45,7 @@ signal.signal(signal.SIGTERM, lambda *_: bus.request_stop())
 grace = 0.2 if mode == "stuck" else 60.0
 with Lifeline(lifeline_fd, bus.request_stop, grace):
     if mode != "never-ready":
-        bus.report("RUNNING", last_error="a complaint" if mode == "complains" else None)
+        bus.report(CONDITIONS.get(mode, Condition()))
     sys.stderr.write(f"{name} is here\n")
     sys.stderr.flush()
     while not bus.stop_requested:

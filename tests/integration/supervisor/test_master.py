@@ -68,9 +68,9 @@ class SmallMaster:
         for name in names:
             self.wait_for(name, "RUNNING")
 
-    def ask(self, act: Callable[[MasterClient], Any]) -> None:
+    def ask(self, act: Callable[[MasterClient], Any]) -> Any:
         with MasterClient(RunDir(self.directory / "run")) as client:
-            act(client)
+            return act(client)
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
@@ -244,6 +244,23 @@ def test_a_process_that_recovers_is_not_given_up(master: SmallMaster) -> None:
 def test_what_a_process_complains_of_is_in_the_status(master: SmallMaster) -> None:
     master.start(behaviour={"queue-1": "complains"}, queue=1)
     assert master.wait_for("queue-1", "RUNNING").last_error == "a complaint"
+
+
+def test_what_a_process_transfers_is_in_the_status_until_it_dies(master: SmallMaster) -> None:
+    # Given a process that has been at an upload for a while, and one that idles
+    master.start(behaviour={"transfer-1": "transfers"}, transfer=1, queue=1)
+    master.wait_all_running("transfer-1", "queue-1")
+    # Then the status has it
+    (transfer,) = master.ask(lambda client: client.status()).transfers
+    assert (transfer.db_id, transfer.done_bytes, transfer.total_bytes) == ("7", 20_000_000, 50_000_000)
+    # When the process dies, and its successor has nothing to say
+    (master.directory / "transfer-1").write_text("work")
+    role = master.role("transfer-1")
+    assert role and role.pid
+    os.kill(role.pid, signal.SIGKILL)
+    master.wait_for("transfer-1", "RUNNING", lambda role: role.restarts == 1)
+    # Then neither has the status
+    assert master.ask(lambda client: client.status()).transfers == []
 
 
 def test_a_process_that_is_never_ready_is_ended(master: SmallMaster) -> None:

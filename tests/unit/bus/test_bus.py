@@ -31,6 +31,7 @@ from jfr_mp.bus.paths import RunDir
 from jfr_mp.bus.server import BusServer
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
+from jfr_mp.model import Condition
 from jfr_mp.states import JobState, Role
 from tests.support.waiting import wait_until
 
@@ -95,12 +96,12 @@ def wait_for_states(server: BusServer, bus: RoleBus, act: Callable[[], None]) ->
 def test_what_a_role_process_says_arrives_in_order(server: BusServer, connect: Callable[..., RoleBus]) -> None:
     # When
     bus = connect()
-    bus.report("RUNNING", doing="upload 42")
+    bus.report(Condition(last_error="no luck"))
     bus.close("told to")
     # Then
     assert receive(server, 3) == [
         Register(name="transfer-1", role=Role.TRANSFER, pid=os.getpid(), owner=OWNER),
-        Heartbeat(state="RUNNING", doing="upload 42"),
+        Heartbeat(condition=Condition(last_error="no luck")),
         Goodbye(reason="told to"),
     ]
 
@@ -179,7 +180,7 @@ def test_a_role_process_without_a_master_is_neither_blocked_nor_ended(run_dir: P
     bus = RoleBus.connect(run_dir, "transfer-1", Role.TRANSFER, OWNER, ())
     # When
     for number in range(2000):
-        bus.report("RUNNING", doing=str(number))
+        bus.report(Condition(last_error=str(number)))
         bus.publish(JobState.UPLOADED, "local", str(number))
     # Then
     assert bus.wait(0) == set()

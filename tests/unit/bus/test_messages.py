@@ -26,6 +26,7 @@ from jfr_mp.bus.messages import (
 )
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
+from jfr_mp.model import Condition
 from jfr_mp.states import JobState, Role
 
 STATUS = MasterStatus(
@@ -37,7 +38,7 @@ STATUS = MasterStatus(
     "message",
     [
         Register(name="transfer-1", role=Role.TRANSFER, pid=7, owner="here:7:aa"),
-        Heartbeat(state="RUNNING", doing="upload 42", last_error="späte Antwort"),
+        Heartbeat(condition=Condition(state="STARTING", last_error="späte Antwort", outages=[])),
         Goodbye(reason="done"),
         StopOrder(),
         SetLogLevel(level=LogLevel.DEBUG),

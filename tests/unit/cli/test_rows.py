@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -15,8 +15,9 @@ from jfr_mp.cli.rows import (
     megabytes,
     outage_text,
     role_sheet,
+    transfer_text,
 )
-from jfr_mp.model import FlowInfo, JobInfo, Outage, RemoteInfo
+from jfr_mp.model import FlowInfo, JobInfo, Outage, RemoteInfo, Transfer
 from jfr_mp.states import FlowState, JobState
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
@@ -152,3 +153,18 @@ def test_an_outage_says_since_when_why_and_when_it_is_tried_next() -> None:
     assert outage_text(outage) == (
         "the host of cluster is away since 03:04:05, next try at 03:05:05; its jobs wait: connection refused"
     )
+
+
+@pytest.mark.parametrize(
+    ("direction", "total", "text"),
+    [
+        ("upload", 50_000_000, "upload of job 7 to cluster: 20 of 50 MB (40%), since 03:04:05"),
+        ("download", 0, "download of job 7 from cluster: 20 of 0 MB (100%), since 03:04:05"),
+    ],
+)
+def test_a_transfer_says_how_far_it_is(direction: Literal["upload", "download"], total: int, text: str) -> None:
+    since = datetime(2026, 1, 2, 3, 4, 5).astimezone()
+    transfer = Transfer(
+        db_id="7", worker="cluster", direction=direction, since=since, done_bytes=20_000_000, total_bytes=total
+    )
+    assert transfer_text(transfer) == text

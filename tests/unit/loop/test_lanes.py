@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from jfr_mp.loop.lanes import Lanes
 from jfr_mp.loop.loop import Task
 from jfr_mp.loop.wakeups import LocalWakeups, Wakeups
-from jfr_mp.model import Outage
+from jfr_mp.model import Condition
 from jfr_mp.states import JobState
 
 NEVER = 3600.0
@@ -27,15 +27,9 @@ class Bus(LocalWakeups):
         self.speakers.add(threading.current_thread().name)
         super().publish(state, worker, db_id)
 
-    def report(
-        self,
-        state: str,
-        doing: str | None = None,
-        last_error: str | None = None,
-        outages: Sequence[Outage] | None = None,
-    ) -> None:
+    def report(self, condition: Condition) -> None:
         self.speakers.add(threading.current_thread().name)
-        self.reports.append(last_error)
+        self.reports.append(condition.last_error)
 
 
 def run(lanes: Lanes) -> None:
