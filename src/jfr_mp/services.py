@@ -87,7 +87,9 @@ class Services:
             if worker_name not in self._journals:
                 from jfr_mp.schedulers.journal import JournalReader
 
-                self._journals[worker_name] = JournalReader(host, self.worker(worker_name).work_dir)
+                worker = self.worker(worker_name)
+                pause = 0.0 if worker.is_local else self.project.jfr_mp.remote_journal_interval
+                self._journals[worker_name] = JournalReader(host, worker.work_dir, pause=pause)
             return self._journals[worker_name]
 
     def jobstore(self, job: JobDoc) -> AbstractContextManager[JobStore]:

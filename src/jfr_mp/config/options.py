@@ -38,6 +38,8 @@ class JfrMpOptions(ConfigModel):
     probe_interval: Seconds = 1.0
     #: How often the queue role looks into the journal in which jobs report their start and end.
     journal_interval: Seconds = 0.05
+    #: The same at most for the journal on a remote host, whose login node is not ours alone.
+    remote_journal_interval: Seconds = 0.5
     #: How often a process tells the database that it lives.
     heartbeat_interval: Seconds = 2.0
     #: How long after its last heartbeat a process counts as dead and its locks as free.

@@ -10,6 +10,7 @@ now and then.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,8 +82,8 @@ class Event:
                 uuid, _, index = job.rpartition("_")
                 try:
                     # Some locales write a decimal comma.
-                    time = datetime.fromtimestamp(float(seconds.replace(",", ".")), UTC)
-                    return cls(uuid, int(index), submission, what == "end", time)
+                    moment = datetime.fromtimestamp(float(seconds.replace(",", ".")), UTC)
+                    return cls(uuid, int(index), submission, what == "end", moment)
                 except (ValueError, OverflowError, OSError):
                     return None
         return None
@@ -97,15 +98,21 @@ class JournalReader:
         The host of the worker.
     work_dir
         Its work_dir.
+    pause
+        Seconds after a look within which the next one is left out.
     rotate_at
         Bytes after which the journal is begun anew.
     """
 
-    def __init__(self, host: BaseHost, work_dir: str | PurePath, *, rotate_at: int = _ROTATE_AT) -> None:
+    def __init__(
+        self, host: BaseHost, work_dir: str | PurePath, *, pause: float = 0.0, rotate_at: int = _ROTATE_AT
+    ) -> None:
         self._host = host
         self._path = journal_path(work_dir)
         self._earlier = self._path.with_name("journal.1")
         self._offset = 0
+        self._pause = pause
+        self._next_look = float("-inf")
         self._rotate_at = rotate_at
         self._reading = threading.Lock()
 
@@ -118,7 +125,11 @@ class JournalReader:
             The journal cannot be read now.
         """
         with self._reading:
-            return list(self._new_events())
+            if time.monotonic() < self._next_look:
+                return []
+            events = list(self._new_events())
+            self._next_look = time.monotonic() + self._pause
+            return events
 
     def _new_events(self) -> Iterator[Event]:
         size = self._host.size(self._path) or 0

@@ -4,7 +4,8 @@ One command of the host submits and leaves the scheduler's id in the run directo
 meanwhile, and leaves it behind on dying. The next attempt waits for a claim whose holder lives; at a stale one it asks
 the scheduler for a job with our submission in its name, and adopts it. A job that has ended is in no queue any more,
 but it has left its id itself, by the lines of `once_lines`. They also settle what no question can: should the scheduler
-have taken a job twice, the one whose id is in the run directory runs, and the other ends at once.
+have taken a job twice, the one whose id is in the run directory runs, and the other ends at once; should it have
+forgotten in a crash that it ran a job, and run it again, the output of the first time stays.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import PurePath, PurePosixPath
 from jfr_mp.errors import SchedulerError
 from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.quoting import quote
-from jfr_mp.jobdata.files import SUBMIT_SCRIPT
+from jfr_mp.jobdata.files import OUT_FILENAME, SUBMIT_SCRIPT
 
 #: The file in the run directory that holds the scheduler's id of the job.
 PROCESS_ID_FILENAME = "jfr_mp_process_id"
@@ -191,10 +192,10 @@ def forget_submission(host: BaseHost, run_dir: str | PurePath) -> None:
 
 
 def once_lines(run_dir: str, submission: str, id_variable: str) -> list[str]:
-    """Return the shell lines that end a script which the scheduler runs a second time under another id.
+    """Return the shell lines that end a script which the scheduler runs a second time.
 
-    A job also leaves its id where that is missing, and does nothing where its run directory was given to a later
-    submission.
+    That is a script whose output is there already, or one under another id than the first. A job also leaves its id
+    where that is missing, and does nothing where its run directory was given to a later submission.
 
     Parameters
     ----------
@@ -215,10 +216,12 @@ def once_lines(run_dir: str, submission: str, id_variable: str) -> list[str]:
         f'        echo "$1" >"{own}" && ln "{own}" {PROCESS_ID_FILENAME}',
         f'        rm -f "{own}"',
         "    fi",
+        # An older output is that of an earlier submission.
+        f"    grep -q end_time {OUT_FILENAME} && [ ! {OUT_FILENAME} -ot {PROCESS_ID_FILENAME} ] && exit 0",
         f'    read -r id <{PROCESS_ID_FILENAME} && [ "${{id%%[!0-9]*}}" != "${{1%%[!0-9]*}}" ]',
         ") 2>/dev/null",
         f'if [ -n "${{{id_variable}:-}}" ] && jfr_mp_is_superfluous "${id_variable}"; then',
-        f'    echo "jfr-mp: job ${id_variable} does nothing: another one runs in its place" >&2',
+        f'    echo "jfr-mp: job ${id_variable} does nothing: it has run, or another one runs in its place" >&2',
         "    exit 0",
         "fi",
     ]

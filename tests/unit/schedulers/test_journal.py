@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.schedulers.journal import Event, JournalReader, journal_lines, journal_path
+from tests.support.waiting import wait_until
 
 TIME = datetime(2026, 11, 22, 10, 0, 0, 500000, tzinfo=UTC)
 
@@ -56,6 +58,20 @@ def test_each_line_is_told_once_and_only_when_it_is_whole(tmp_path: Path, journa
 
 def test_a_worker_without_a_journal_has_no_events(tmp_path: Path) -> None:
     assert JournalReader(LocalHost(), tmp_path / "nowhere").new_events() == []
+
+
+def test_a_reader_that_is_to_be_sparing_looks_seldom_and_misses_nothing(tmp_path: Path, journal: Path) -> None:
+    # Given a reader that has just looked
+    reader = JournalReader(LocalHost(), tmp_path, pause=0.5)
+    append(journal, "start a_1 t 1\n")
+    assert [event.uuid for event in reader.new_events()] == ["a"]
+    # When more is written
+    append(journal, "start b_1 t 1\n")
+    begun = time.monotonic()
+    events = wait_until(reader.new_events, 10, "the next look")
+    # Then it is told, but not before the pause is over
+    assert [event.uuid for event in events] == ["b"]
+    assert time.monotonic() - begun > 0.3
 
 
 def test_nothing_is_lost_when_one_of_two_readers_rotates(tmp_path: Path, journal: Path) -> None:

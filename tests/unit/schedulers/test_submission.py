@@ -240,6 +240,19 @@ class TestOnce:
         assert not self.run(run_dir, "12")
         assert not (run_dir / PROCESS_ID_FILENAME).exists()
 
+    def test_a_job_that_has_run_does_not_run_again(self, run_dir: Path) -> None:
+        # Given a job whose node died in the middle: it runs again
+        adopt(LocalHost(), run_dir, "12")
+        output = run_dir / "jfremote_out.json"
+        output.write_text('{"start_time": 1}')
+        assert self.run(run_dir, "12")
+        # Given a scheduler that forgot in a crash that it ran the job: it does not
+        output.write_text('{"start_time": 1, "end_time": 2}')
+        assert not self.run(run_dir, "12")
+        # Given an output that an earlier submission left there: it does
+        os.utime(output, (1, 1))
+        assert self.run(run_dir, "12")
+
     def test_without_an_id_every_job_runs(self, run_dir: Path) -> None:
         adopt(LocalHost(), run_dir, "12")
         assert self.run(run_dir, "")
