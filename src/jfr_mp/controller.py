@@ -12,15 +12,15 @@ from jfr_mp import states as job_states
 from jfr_mp.cancelling import cancel_process
 from jfr_mp.config import ConfigManager, ExecutionConfig, Project
 from jfr_mp.identity import new_owner
-from jfr_mp.jobstores import JobStores
 from jfr_mp.model import FlowInfo, JobDoc, JobInfo
 from jfr_mp.outcomes import Advance
 from jfr_mp.services import Services
 from jfr_mp.states import FlowState, JobState
-from jfr_mp.store import adding, claims, indexes, queries, runner_doc, setup, stopping
+from jfr_mp.store import adding, claims, indexes, orders, queries, runner_doc, setup
 from jfr_mp.store import flow_state as flow_states
 from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.store.locks import MongoLock
+from jfr_mp.store.rerunning import Rerun
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -45,7 +45,7 @@ class JobController:
     def __init__(self, db: QueueDatabase) -> None:
         self.db = db
         self.project = db.project
-        self._jobstores = JobStores(db.project, self.get_flow_store)
+        self.services = Services(db.project, self.get_flow_store)
         self._owner = new_owner()
 
     @classmethod
@@ -66,7 +66,7 @@ class JobController:
 
     def close(self) -> None:
         """Close every connection."""
-        self._jobstores.close()
+        self.services.close()
         self.db.close()
 
     def reset(self) -> None:
@@ -204,7 +204,7 @@ class JobController:
         job = self.get_job_info(job_id=job_id, db_id=db_id, job_index=job_index)
         if job is None:
             raise ValueError(f"there is no job {db_id or job_id}")
-        with self._jobstores.of_flow((job.hosts or [""])[-1]) as jobstore:
+        with self.services.jobstores.of_flow((job.hosts or [""])[-1]) as jobstore:
             return jobstore.get_output(job.uuid, job.index, load=load)
 
     def count_jobs(self, query: dict[str, Any] | None = None, **conditions: Any) -> int:
@@ -253,7 +253,7 @@ class JobController:
         job_id, db_id, job_index
             The job, as for `get_job_info`.
         wait, break_lock
-            See `mark_stopped`.
+            As for `jfr_mp.store.orders.Holder`.
 
         Returns
         -------
@@ -265,23 +265,96 @@ class JobController:
         ValueError
             There is no such job.
         JfrMpError
-            See `mark_stopped`.
+            It cannot be stopped, or somebody held its lock.
         """
+        chosen = self._db_id(job_id, db_id, job_index)
+        self._end_process(orders.stop_job(self.db, chosen, self._holder(wait, break_lock)))
+        return chosen
+
+    def pause_job(
+        self,
+        job_id: str | None = None,
+        db_id: str | None = None,
+        job_index: int | None = None,
+        wait: int | None = None,
+    ) -> str:
+        """Keep a job that is READY or WAITING from starting, until it is resumed; otherwise as `stop_job`."""
+        return orders.pause_job(self.db, self._db_id(job_id, db_id, job_index), self._holder(wait)).db_id
+
+    def resume_job(
+        self,
+        job_id: str | None = None,
+        db_id: str | None = None,
+        job_index: int | None = None,
+        wait: int | None = None,
+        break_lock: bool = False,
+    ) -> str:
+        """Let a job that was paused or stopped start, or wait for its parents; otherwise as `stop_job`."""
+        holder = self._holder(wait, break_lock)
+        return orders.resume_job(self.db, self._db_id(job_id, db_id, job_index), holder).db_id
+
+    def retry_job(
+        self,
+        job_id: str | None = None,
+        db_id: str | None = None,
+        job_index: int | None = None,
+        wait: int | None = None,
+        break_lock: bool = False,
+    ) -> str:
+        """Let the step of a job that failed be tried again; otherwise as `stop_job`."""
+        holder = self._holder(wait, break_lock)
+        return orders.retry_job(self.db, self._db_id(job_id, db_id, job_index), holder).db_id
+
+    def rerun_job(  # noqa: PLR0913, PLR0917 - the reference's signature
+        self,
+        job_id: str | None = None,
+        db_id: str | None = None,
+        job_index: int | None = None,
+        force: bool = False,
+        wait: int | None = None,
+        break_lock: bool = False,
+        delete_files: bool = True,
+    ) -> list[str]:
+        """Run a job again from the beginning, and what depends on it after it.
+
+        Its process is cancelled where it has one; a warning tells where that failed.
+
+        Parameters
+        ----------
+        job_id, db_id, job_index
+            The job, as for `get_job_info`.
+        force, delete_files
+            See `jfr_mp.store.rerunning.Rerun`.
+        wait, break_lock
+            As for `jfr_mp.store.orders.Holder`.
+
+        Returns
+        -------
+        list of str
+            The db_ids of the jobs that were changed.
+
+        Raises
+        ------
+        ValueError
+            There is no such job.
+        JfrMpError
+            Running it again would leave its flow in disorder, or somebody held a lock.
+        """
+        rerun = Rerun(self.db, self._holder(wait, break_lock), force, delete_files, self._end_process)
+        return rerun.of(self._db_id(job_id, db_id, job_index))
+
+    def _db_id(self, job_id: str | None, db_id: str | None, job_index: int | None) -> str:
         job = self.get_job_info(job_id=job_id, db_id=db_id, job_index=job_index)
         if job is None:
             raise ValueError(f"there is no job {db_id or job_id}")
-        before = self.mark_stopped(job.db_id, wait=wait, break_lock=break_lock)
-        services = Services(self.project, self.get_flow_store)
-        try:
-            if left := cancel_process(services, before):
-                logger.warning("job %s is stopped, but %s", job.db_id, left)
-        finally:
-            services.close()
         return job.db_id
 
-    def mark_stopped(self, db_id: str, *, wait: float | None = None, break_lock: bool = False) -> JobInfo:
-        """Make a job USER_STOPPED and leave its process alone; see `jfr_mp.store.stopping.stop_job`."""
-        return stopping.stop_job(self.db, db_id, self._owner, wait=wait, break_lock=break_lock)
+    def _holder(self, wait: float | None = None, break_lock: bool = False) -> orders.Holder:
+        return orders.Holder(self._owner, wait=wait, break_lock=break_lock)
+
+    def _end_process(self, job: JobInfo) -> None:
+        if left := cancel_process(self.services, job):
+            logger.warning("job %s: %s", job.db_id, left)
 
     def update_flow_state(self, flow_uuid: str) -> FlowState:
         """Derive the state of a flow from its jobs, write and return it; lock the flow first."""

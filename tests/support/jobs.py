@@ -94,6 +94,12 @@ def waits_for(gate: str, value: float = 0, ledger: str | None = None) -> float:
 
 
 @job
+def needs(path: str) -> int:
+    """Return the size of a file; fail where there is none."""
+    return Path(path).stat().st_size
+
+
+@job
 def writes_ledger(ledger: str, line: str, seconds: float = 0) -> str:
     """Append one line to a file: the lines tell how often each job ran."""
     sign(ledger, line)

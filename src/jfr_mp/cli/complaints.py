@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 
@@ -46,6 +49,23 @@ def warn(message: str) -> None:
     """Print something that the user should know, and that does not stop the command, to stderr."""
     typer.secho("Warning: ", fg="yellow", err=True, nl=False)
     typer.echo(message, err=True)
+
+
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Show the user what the code below warns of."""
+    handler = _Warnings(logging.WARNING)
+    ours = logging.getLogger("jfr_mp")
+    ours.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
 
 
 def show_tracebacks() -> None:

@@ -1,4 +1,4 @@
-"""``jfr-mp job``: look at jobs, and stop them."""
+"""``jfr-mp job``: look at jobs, and have them stop, wait or run again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import typer
 
 from jfr_mp.cli.complaints import warn
 from jfr_mp.cli.help_text import with_examples
-from jfr_mp.cli.job_actions import cancel, explain
+from jfr_mp.cli.job_actions import pause, rerun, resume, retry, stop
 from jfr_mp.cli.job_choice import IndexArgument, JobArgument, chosen_job
+from jfr_mp.cli.job_explain import explain
 from jfr_mp.cli.job_files import files_app, queue_out
 from jfr_mp.cli.options import (
     DaysOption,
@@ -36,7 +37,7 @@ from jfr_mp.cli.rows import details, job_sheet
 from jfr_mp.cli.session import job_controller, load_project
 from jfr_mp.states import JobState
 
-app = typer.Typer(no_args_is_help=True, help="Look at jobs, and stop them.")
+app = typer.Typer(no_args_is_help=True, help="Look at jobs, and have them stop, wait or run again.")
 
 JobIdsOption = Annotated[
     list[str] | None, typer.Option("--job-id", "-jid", metavar="UUID:INDEX", help="Only these jobs.")
@@ -123,5 +124,9 @@ def info(
 app.command()(explain)
 app.command()(queue_out)
 app.add_typer(files_app, name="files")
-app.command()(cancel)
-app.command("stop")(cancel)
+app.command("retry")(retry)
+app.command("rerun")(rerun)
+app.command("stop")(stop)
+app.command("cancel")(stop)
+app.command("pause")(pause)
+app.command("resume")(resume)

@@ -15,7 +15,6 @@ from jfr_mp.errors import JfrMpError
 if TYPE_CHECKING:
     from jfr_mp.controller import JobController
     from jfr_mp.model import JobInfo
-    from jfr_mp.services import Services
 
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The db_id of the job, or its uuid.")]
 IndexArgument = Annotated[
@@ -35,26 +34,25 @@ def chosen_job(project: str | None, job: str, index: int | None) -> Iterator[tup
     JfrMpError
         There is no such job.
     """
+    with job_controller(load_project(project)) as controller:
+        yield controller, job_named(controller, job, index)
+
+
+def job_named(controller: JobController, job: str, index: int | None) -> JobInfo:
+    """Return the job that the user means.
+
+    Raises
+    ------
+    JfrMpError
+        There is no such job.
+    """
     by: dict[str, Any] = {"db_id": job} if index is None and not _is_uuid(job) else {"job_id": job, "job_index": index}
-    chosen = load_project(project)
-    with job_controller(chosen) as controller:
-        found = controller.get_job_info(**by)
-        if found is None:
-            which = job if index is None else f"{job} with index {index}"
-            raise JfrMpError(f"project {chosen.name} has no job {which}; `jfr-mp job list` shows the jobs that it has")
-        yield controller, found
-
-
-@contextmanager
-def services_of(controller: JobController) -> Iterator[Services]:
-    """Lend the hosts and schedulers of a project."""
-    from jfr_mp.services import Services
-
-    services = Services(controller.project, controller.get_flow_store)
-    try:
-        yield services
-    finally:
-        services.close()
+    found = controller.get_job_info(**by)
+    if found is None:
+        which = job if index is None else f"{job} with index {index}"
+        name = controller.project.name
+        raise JfrMpError(f"project {name} has no job {which}; `jfr-mp job list` shows the jobs that it has")
+    return found
 
 
 def run_dir_of(job: JobInfo) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from jfr_mp.cli.complaints import warn
 from jfr_mp.cli.help_text import with_examples
-from jfr_mp.cli.job_choice import IndexArgument, IndexOption, JobArgument, chosen_job, run_dir_of, services_of
+from jfr_mp.cli.job_choice import IndexArgument, IndexOption, JobArgument, chosen_job, run_dir_of
 from jfr_mp.cli.options import JsonOption, ProjectOption
 from jfr_mp.cli.output import doing, print_json, print_sheet
 from jfr_mp.cli.rows import Cell, Sheet
@@ -39,10 +39,10 @@ def queue_out(
     It is read from the run directory. Where that is gone or its host is away, the beginning that was kept with a job
     that failed is printed.
     """
-    with chosen_job(project, job, index) as (controller, found), services_of(controller) as services:
+    with chosen_job(project, job, index) as (controller, found):
         run_dir = run_dir_of(found)
         with doing("reading"):
-            texts = queue_texts(services, found, run_dir)
+            texts = queue_texts(controller.services, found, run_dir)
     if as_json:
         print_json({name.replace(".", "_"): text for name, text in texts.items()})
         return
@@ -79,10 +79,10 @@ def list_files(
     job: JobArgument, index: IndexArgument = None, as_json: JsonOption = False, project: ProjectOption = None
 ) -> None:
     """List the files in the run directory of a job and below it."""
-    with chosen_job(project, job, index) as (controller, found), services_of(controller) as services:
+    with chosen_job(project, job, index) as (controller, found):
         run_dir = run_dir_of(found)
         with doing("listing"):
-            entries = _entries(services, found, run_dir)
+            entries = _entries(controller.services, found, run_dir)
     if as_json:
         print_json([asdict(entry) for entry in entries])
         return
@@ -111,13 +111,13 @@ def get_files(
     project: ProjectOption = None,
 ) -> None:
     """Copy files of the run directory of a job to this machine, by default all; files of the same name are replaced."""
-    with chosen_job(project, job, index) as (controller, found), services_of(controller) as services:
+    with chosen_job(project, job, index) as (controller, found):
         run_dir = run_dir_of(found)
-        there = [entry.name for entry in _entries(services, found, run_dir)]
+        there = [entry.name for entry in _entries(controller.services, found, run_dir)]
         wanted = list(dict.fromkeys(names or there))
         if missing := [name for name in wanted if name not in there]:
             raise JfrMpError(f"{run_dir} has no {', '.join(missing)}; `jfr-mp job files ls {job}` shows what it has")
-        host = services.host(found.worker)
+        host = controller.services.host(found.worker)
         for name in wanted:
             target = path / name
             target.parent.mkdir(parents=True, exist_ok=True)

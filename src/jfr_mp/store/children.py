@@ -77,6 +77,12 @@ def ready_children(db: QueueDatabase, ended: Ended, new_uuids: Sequence[str], se
     return True
 
 
+def may_start(db: QueueDatabase, db_id: str) -> bool:
+    """Tell whether a job waits for none of its parents any more; the caller holds the lock of its flow."""
+    job = db.jobs.find_one({"db_id": db_id}, {"parents": 1, "job.config.on_missing_references": 1}) or {"job": {}}
+    return not _is_blocked(db, (tuple(job.get("parents") or ()), satisfying_states(job)), None, None)
+
+
 def _waiting(db: QueueDatabase, query: Doc, session: ClientSession | None) -> dict[Any, Requirement]:
     """Return what each of the waiting jobs waits for, by `_id`; siblings share it."""
     jobs = db.jobs.find(
@@ -87,12 +93,14 @@ def _waiting(db: QueueDatabase, query: Doc, session: ClientSession | None) -> di
     return {job["_id"]: (tuple(job["parents"] or ()), satisfying_states(job)) for job in jobs}
 
 
-def _is_blocked(db: QueueDatabase, requirement: Requirement, ended: Ended, session: ClientSession | None) -> bool:
+def _is_blocked(
+    db: QueueDatabase, requirement: Requirement, ended: Ended | None, session: ClientSession | None
+) -> bool:
     """Tell whether a parent is not done; the search ends at the first."""
     parents, enough = requirement
     unfinished = {"uuid": {"$in": list(parents)}, "state": {"$nin": list(enough)}}
     for parent in db.jobs.find(unfinished, {"uuid": 1, "index": 1}, session=session):
-        if parent["_id"] == ended.id and ended.state.value in enough:
+        if ended is not None and parent["_id"] == ended.id and ended.state.value in enough:
             continue
         # A job that was replaced does not count: only its last index does.
         later = {"uuid": parent["uuid"], "index": {"$gt": parent["index"]}}
