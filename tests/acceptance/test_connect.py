@@ -6,9 +6,7 @@ import os
 import pty
 import re
 import select
-import shlex
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +16,9 @@ import pytest
 from jfr_mp.errors import ExitCode
 from jfr_mp.hosts.login import broker_dir
 from tests.acceptance.conftest import NewUser
-from tests.support.processes import JFR_MP, ROOT, pids_with
-from tests.support.sshd import SecretSshd, running
+from tests.support.jobs import ledger_lines
+from tests.support.processes import JFR_MP, pids_with
+from tests.support.sshd import SecretSshd, connections, running
 from tests.support.user import User
 from tests.support.waiting import wait_until
 
@@ -32,9 +31,7 @@ CODES = ("135791", "246802")
 def cluster(tmp_path: Path) -> Iterator[SecretSshd]:
     """A server with one-time passwords, whose login shell finds jfr-mp and the jobs of the tests."""
     server = SecretSshd(tmp_path / "cluster", *CODES, interactive=True, once=True)
-    variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-    (server.home / ".bash_profile").write_text(exports)
+    server.offer_jfr_mp()
     yield from running(server)
 
 
@@ -81,8 +78,9 @@ def brokers(user: User) -> list[int]:
 
 def test_jobs_wait_for_the_login_and_then_run_over_one_connection(user: User, cluster: SecretSshd) -> None:
     # Given four role processes, and ten jobs on a host where nobody has logged in
-    user.start()
-    flows = [user.submit("add(1)", "--worker", "far") for _ in range(10)]
+    assert len(user.start()["roles"]) == 4
+    ledger = cluster.directory / "ledger"
+    flow = user.submit(f"Flow([writes_ledger({str(ledger)!r}, str(n)) for n in range(10)])", "--worker", "far")
 
     # Then status says what to do
     wait_until(lambda: f"a login is needed: jfr-mp connect {cluster.host}" in user.types("status").stderr, 60, "status")
@@ -97,19 +95,21 @@ def test_jobs_wait_for_the_login_and_then_run_over_one_connection(user: User, cl
 
     # When the code is right
     code, shown = on_a_terminal(user, "connect", "far", types=CODES[0])
-    # Then everything runs, and no attempt was spent on waiting
+    # Then everything runs, once, and no attempt was spent on waiting
     assert code == ExitCode.OK, shown
     assert "logged in" in shown
     assert CODES[0] not in shown
-    for flow in flows:
-        flow.wait_for("COMPLETED", timeout=120)
-    assert {job["remote"]["step_attempts"] for flow in flows for job in flow.jobs} == {0}
+    flow.wait_for("COMPLETED", timeout=120)
+    assert set(flow.states) == {"COMPLETED"}
+    assert {job["remote"]["step_attempts"] for job in flow.jobs} == {0}
+    assert ledger_lines(ledger) == [str(n) for n in range(10)]
 
     # And the command line uses the same connection, after the processes have stopped too
     user.ok("stop")
     assert len(brokers(user)) == 1
-    user.ok("job", "files", "ls", flows[0].db_ids[0])
+    user.ok("job", "files", "ls", flow.db_ids[0])
     assert cluster.logins == 1
+    assert connections(cluster) == {brokers(user)[0]: 1}
     # Two more looked whether the server listens, and had a wrong code
     assert len(re.findall("^Connection from ", cluster.log, re.MULTILINE)) == 3
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -57,11 +56,11 @@ def worker(request: pytest.FixtureRequest, tmp_path: Path) -> WorkerBase:
         return LocalWorker(scheduler_type="shell", work_dir=tmp_path)
     if request.param == "gateway":
         gateway, inner = request.getfixturevalue("behind_gateway")
-        return RemoteWorker.model_validate(inner.worker(tmp_path, gateway=login(gateway)))
+        return RemoteWorker.model_validate(inner.worker(tmp_path, gateway=gateway.address))
     fields = request.getfixturevalue("sshd").worker(tmp_path)
     if request.param == "ssh":
         return RemoteWorker.model_validate(fields)
-    transfer = login(request.getfixturevalue("transfer_sshd"))
+    transfer = request.getfixturevalue("transfer_sshd").address
     return SeparatedTransferWorker.model_validate({**fields, "type": "separated_transfer", "transfer": transfer})
 
 
@@ -74,12 +73,6 @@ def host(worker: WorkerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert host.is_connected
     yield host
     host.close()
-
-
-def login(server: Sshd) -> dict[str, Any]:
-    """Return what a gateway or a transfer host of a project file says."""
-    worker = server.worker(Path("/"))
-    return {field: worker[field] for field in ("host", "port", "user", "key_filename")}
 
 
 @pytest.fixture

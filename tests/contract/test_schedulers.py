@@ -50,32 +50,22 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    server = Slurm(tmp_path_factory.mktemp("slurm"))
-    try:
-        server.start()
-        yield Cluster(
-            *(SlurmIO, server.env, "sbatch"),
-            refused=({"partition": "nowhere"}, "invalid partition specified: nowhere"),
-            waiting={"partition": "down"},
-        )
-    finally:
-        server.stop()
+def slurm(slurm_server: Slurm) -> Cluster:
+    return Cluster(
+        *(SlurmIO, slurm_server.env, "sbatch"),
+        refused=({"partition": "nowhere"}, "invalid partition specified: nowhere"),
+        waiting={"partition": "down"},
+    )
 
 
 @pytest.fixture(scope="session")
-def sge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    server = GridEngine(tmp_path_factory.mktemp("sge"))
-    try:
-        server.start()
-        yield Cluster(
-            *(SGEIO, {"PATH": f"{server.bin}:{os.environ['PATH']}"}, "qsub"),
-            refused=({"queue": "nowhere"}, 'unknown queue "nowhere"'),
-            waiting={"qverbatim": "#$ -h"},
-            limit=lambda jobs: server.configure(max_u_jobs=jobs or 0),
-        )
-    finally:
-        server.stop()
+def sge(grid_engine: GridEngine) -> Cluster:
+    return Cluster(
+        *(SGEIO, {"PATH": f"{grid_engine.bin}:{os.environ['PATH']}"}, "qsub"),
+        refused=({"queue": "nowhere"}, 'unknown queue "nowhere"'),
+        waiting={"qverbatim": "#$ -h"},
+        limit=lambda jobs: grid_engine.configure(max_u_jobs=jobs or 0),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -393,7 +383,7 @@ def submit_and_die(cluster: Cluster, directory: Path, patch: pytest.MonkeyPatch,
     real = shutil.which(cluster.submit)
     directory.mkdir()
     command = directory / cluster.submit
-    everything = 'kill -s KILL $(ps -o pid= -s "$(ps -o sid= -p $$)")'
+    everything = "kill -s KILL $(ps -o pid= -s $(ps -o sid= -p $$))"
     command.write_text("\n".join(["#!/bin/sh", f'{real} "$@"' if submits else ":", everything, ""]))
     command.chmod(0o755)
     patch.setenv("PATH", str(directory), prepend=os.pathsep)

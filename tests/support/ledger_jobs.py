@@ -21,6 +21,13 @@ def signs(ledger: str, name: str, after: Any = None) -> str:
 
 
 @job
+def fails(ledger: str, name: str) -> None:
+    """Sign, and fail as a bug in a job does."""
+    sign(ledger, name)
+    raise RuntimeError("this job fails")
+
+
+@job
 def is_replaced(ledger: str) -> Response[Any]:
     """Sign, and be replaced."""
     sign(ledger, "replaced")

@@ -14,13 +14,12 @@ from pathlib import Path
 
 from jfr_mp.hosts.quoting import quote
 from tests.support.processes import free_port, wait_gone
+from tests.support.sshd import Namespace
 from tests.support.waiting import wait_until
 
 _LIBRARY = Path("/usr/lib/gridengine")
 _SHARE = Path("/usr/share/gridengine")
 _CLIENTS = ("qsub", "qstat", "qdel", "qconf", "qalter", "qhold", "qrls", "qselect")
-#: With 127.0.0.1 alone, name look-ups there would find no IPv4 and the daemons nobody.
-_NAMESPACE = "hostname localhost && ip link set lo up && ip addr add 127.0.0.2/8 dev lo && exec sleep infinity"
 
 
 class GridEngine:
@@ -43,16 +42,19 @@ class GridEngine:
             "SGE_QMASTER_PORT": str(free_port()),
             "SGE_EXECD_PORT": str(free_port()),
         }
-        self._namespace: subprocess.Popen[bytes] | None = None
+        self._namespace: Namespace | None = None
         self._daemons: list[int] = []
+
+    @property
+    def namespace(self) -> Namespace:
+        """Where the daemons listen, while they run."""
+        assert self._namespace is not None, "this Grid Engine is stopped"
+        return self._namespace
 
     def start(self) -> None:
         """Start the daemons and return when the queue takes jobs."""
-        self._namespace = subprocess.Popen(["unshare", "-n", "-u", "sh", "-c", _NAMESPACE], start_new_session=True)
-        pid = self._namespace.pid
-        command = Path(f"/proc/{pid}/comm")
-        wait_until(lambda: command.read_text() == "sleep\n", 10, "the network namespace")
-        self._enter = ["nsenter", "-t", str(pid), "-n", "-u", "env", *(f"{k}={v}" for k, v in self._env.items())]
+        self._namespace = Namespace()
+        self._enter = [*self.namespace.enter, "env", *(f"{k}={v}" for k, v in self._env.items())]
         self._make_directories()
         self._make_database()
         self._run("/usr/sbin/sge_qmaster")
@@ -75,8 +77,7 @@ class GridEngine:
             # Asked politely, qmaster takes ten seconds to go.
             os.kill(self._daemons[0], signal.SIGKILL)
             wait_gone(self._daemons)
-        self._namespace.kill()
-        self._namespace.wait()
+        self._namespace.close()
         self._namespace = None
 
     def configure(self, **values: object) -> None:

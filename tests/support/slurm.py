@@ -74,11 +74,15 @@ class Slurm:
         process.wait(timeout=30)
         wait_gone([process.pid])
 
+    def cancel_all(self) -> None:
+        """End all jobs."""
+        self.run("scancel", "--user=root")
+        wait_until(lambda: not self.run("squeue", "-h", "-o", "%i"), 60, "the end of all jobs")
+
     def stop(self) -> None:
         """End all jobs, then the daemons."""
         if "slurmctld" in self._running:
-            self.run("scancel", "--user=root")
-            wait_until(lambda: not self.run("squeue", "-h", "-o", "%i"), 30, "the end of all jobs")
+            self.cancel_all()
         # The controller first, which would take its time to say good-bye to a node that is away.
         for name in ("slurmctld", "slurmd", "munged"):
             if process := self._running.pop(name, None):

@@ -6,10 +6,13 @@ import getpass
 import os
 import re
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.processes import free_port, wait_gone
+from tests.support.processes import ROOT, free_port, wait_gone
 from tests.support.waiting import wait_until
 
 SSHD = "/usr/sbin/sshd"
@@ -142,10 +145,33 @@ class Sshd:
         except psutil.NoSuchProcess:
             return []
 
+    @property
+    def address(self) -> dict[str, Any]:
+        """How to log in, as a gateway or a transfer host of a project file has it."""
+        return {"host": self.host, "port": self.port, "user": self.user, "key_filename": str(self.key)}
+
     def worker(self, work_dir: Path, **fields: Any) -> dict[str, Any]:
         """Return a remote worker on this server, as a project file has it."""
-        login = {"host": self.host, "port": self.port, "user": self.user, "key_filename": str(self.key)}
-        return {"type": "remote", "scheduler_type": "shell", "work_dir": str(work_dir), **login, **fields}
+        return {"type": "remote", "scheduler_type": "shell", "work_dir": str(work_dir), **self.address, **fields}
+
+    def offer_jfr_mp(self, *, path: Path | None = None, **variables: str) -> None:
+        """Let login shells find jfr-mp and the jobs of the tests.
+
+        Parameters
+        ----------
+        path
+            A directory with further commands.
+        variables
+            Further environment variables.
+        """
+        directories = [path, Path(sys.executable).parent, os.environ["PATH"]]
+        self.export(PATH=":".join(str(directory) for directory in directories if directory), **variables)
+
+    def export(self, **variables: str) -> None:
+        """Set environment variables in login shells, and let them find the jobs of the tests."""
+        variables |= {"PYTHONPATH": str(ROOT)}
+        exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+        (self.home / ".bash_profile").write_text(exports)
 
     def authorize(self, *keys: Path) -> None:
         """Let the owners of these keys in, and nobody else."""
@@ -371,6 +397,15 @@ def _kill(processes: list[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     wait_gone(process.pid for process in processes)
+
+
+def connections(server: Sshd) -> Counter[int]:
+    """Return how many TCP connections each process of this network has to a server now, by pid."""
+    return Counter(
+        socket.pid
+        for socket in psutil.net_connections("tcp")
+        if socket.raddr and socket.raddr.port == server.port and socket.pid and socket.status == psutil.CONN_ESTABLISHED
+    )
 
 
 def can_connect(port: int) -> bool:

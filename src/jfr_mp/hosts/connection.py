@@ -6,6 +6,7 @@ import inspect
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from paramiko.ssh_exception import (
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable
 from jfr_mp.hosts.known_hosts import KnownHosts
 from jfr_mp.hosts.prompting import AskingTransport
-from jfr_mp.hosts.proxy import ProxyProcess
+from jfr_mp.hosts.proxy import ProxyProcess, Tunnel
 from jfr_mp.hosts.ssh_config import Endpoint, public_half
 
 if TYPE_CHECKING:
@@ -166,9 +167,10 @@ def _reach(endpoint: Endpoint, known_hosts: Path | None, below: ExitStack, answe
     address = (endpoint.host, endpoint.port)
     try:
         if endpoint.gateway:
-            gateway = connect(endpoint.gateway, known_hosts, answer)
+            gateway = _gateway(endpoint, endpoint.gateway, known_hosts, answer)
             below.callback(gateway.close)
-            return gateway.transport.open_channel("direct-tcpip", address, ("127.0.0.1", 0), timeout=endpoint.timeout)
+            near = ("127.0.0.1", 0)
+            return Tunnel(gateway.transport.open_channel("direct-tcpip", address, near, timeout=endpoint.timeout))
         if endpoint.proxy_command:
             proxy = ProxyProcess(endpoint.proxy_command)
             below.callback(proxy.close)
@@ -186,6 +188,14 @@ def _reach(endpoint: Endpoint, known_hosts: Path | None, below: ExitStack, answe
         raise HostUnreachable(f"{endpoint}: the gateway {endpoint.gateway} cannot reach it: {error.text}") from error
     except (OSError, SSHException, EOFError) as error:
         raise HostUnreachable(f"{endpoint}: {_text(error)}") from error
+
+
+def _gateway(endpoint: Endpoint, gateway: Endpoint, known_hosts: Path | None, answer: Answer | None) -> SshConnection:
+    """Connect to the gateway of a host."""
+    try:
+        return connect(gateway, known_hosts, answer)
+    except HostUnreachable as error:
+        raise type(error)(f"{endpoint}: its gateway {error}") from error
 
 
 def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts, answer: Answer | None) -> SSHClient:
@@ -218,6 +228,7 @@ def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts, answer: Answ
             arguments.update(password=None, passphrase=endpoint.passphrase or endpoint.password)
         if not endpoint.use_agent:
             arguments.setdefault("pkey", _named_key(endpoint, keys))
+        began = time.monotonic()
         try:
             try:
                 client.connect(endpoint.host, sock=sock, transport_factory=transport, **arguments)
@@ -231,7 +242,7 @@ def _log_in(endpoint: Endpoint, sock: Any, known_hosts: KnownHosts, answer: Answ
             why = (
                 _refusal(endpoint, keys, error, asked=answer is not None)
                 if verified
-                else f"no connection: {_text(error)}"
+                else _no_greeting(endpoint, error, time.monotonic() - began)
             )
             raise HostUnreachable(f"{endpoint}: {why}") from error
         undo.pop_all()
@@ -283,6 +294,14 @@ def _named_key(endpoint: Endpoint, keys: Iterable[AgentKey]) -> AgentKey | None:
     wanted = [path.read_text().split()[1] for path in public if path.exists()]
     held = {key.get_base64(): key for key in keys}
     return next((held[key] for key in wanted if key in held), None)
+
+
+def _no_greeting(endpoint: Endpoint, error: Exception, waited: float) -> str:
+    """Say why a host did not even show its key."""
+    if waited >= endpoint.timeout:
+        # What paramiko says then depends on which of its timers was first.
+        return f"it takes the connection and then says nothing for {endpoint.timeout:g} s: overloaded, or no SSH server"
+    return f"no connection: {_text(error)}"
 
 
 def _refusal(endpoint: Endpoint, keys: Sequence[AgentKey], error: Exception, *, asked: bool) -> str:

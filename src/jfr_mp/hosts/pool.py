@@ -13,9 +13,10 @@ from jfr_mp.hosts.local import LocalHost
 
 if TYPE_CHECKING:
     from jfr_mp.config.workers import WorkerBase
+    from jfr_mp.hosts.ssh import Links
 
 
-def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
+def host_of(worker: WorkerBase, base_dir: str | Path | None = None, links: Links | None = None) -> BaseHost:
     """Return the host of a worker, not connected.
 
     Parameters
@@ -25,6 +26,8 @@ def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
     base_dir
         The project's directory, where the keys of new hosts are recorded; None to refuse new hosts, and those where a
         person has to log in.
+    links
+        The connections of other workers, to be shared where that is possible.
 
     Raises
     ------
@@ -38,7 +41,7 @@ def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
     if isinstance(worker, SshWorker):
         from jfr_mp.hosts.ssh import ssh_host
 
-        return ssh_host(worker, Path(base_dir) if base_dir else None)
+        return ssh_host(worker, Path(base_dir) if base_dir else None, links)
     raise ConfigError(f"workers of type {worker.type!r} have no host that this version knows")
 
 
@@ -57,6 +60,7 @@ class HostPool:
         self._workers = workers
         self._base_dir = base_dir
         self._hosts: dict[str, BaseHost] = {}
+        self._links: Links = []
         self._lock = threading.Lock()
 
     def connected(self, worker_name: str) -> BaseHost:
@@ -64,7 +68,7 @@ class HostPool:
         worker = self._workers[worker_name]
         with self._lock:
             if worker.host_key not in self._hosts:
-                self._hosts[worker.host_key] = host_of(worker, self._base_dir)
+                self._hosts[worker.host_key] = host_of(worker, self._base_dir, self._links)
             host = self._hosts[worker.host_key]
         if not host.is_connected:
             host.connect()
@@ -75,5 +79,6 @@ class HostPool:
         with self._lock:
             hosts = list(self._hosts.values())
             self._hosts.clear()
+            self._links.clear()
         for host in hosts:
             host.close()

@@ -1,13 +1,39 @@
-"""A ProxyCommand: a process whose input and output are the connection to a host."""
+"""What stands in the place of a socket where a host is not reached directly: a gateway's channel, or a ProxyCommand."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
 from contextlib import suppress
+from typing import Any
+
+from paramiko import Channel
 
 #: Seconds for the process to end by itself.
 _GRACE = 2.0
+
+
+class Tunnel:
+    """A channel through a gateway that can be closed whatever has become of the gateway.
+
+    paramiko closes it in a thread of its own, which would die with a traceback where the connection below has broken.
+
+    Parameters
+    ----------
+    channel
+        Leads to the host.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def close(self) -> None:
+        """Close the channel."""
+        with suppress(OSError, EOFError):
+            self._channel.close()
 
 
 class ProxyProcess:

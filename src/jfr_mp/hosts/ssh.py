@@ -68,6 +68,9 @@ rm -f -- "$1.try"
 exit $status
 """
 
+#: The links of a process, each with what makes it different from others: the endpoint, and whether a person logs in.
+Links = list[tuple[tuple[Endpoint, bool], Link]]
+
 
 class SshHost(BaseHost):
     """A host that is reached by SSH.
@@ -225,7 +228,7 @@ class SshHost(BaseHost):
         return ""
 
 
-def ssh_host(worker: SshWorker, base_dir: Path | None) -> SshHost:
+def ssh_host(worker: SshWorker, base_dir: Path | None, links: Links | None = None) -> SshHost:
     """Return the host of a worker, not connected.
 
     Parameters
@@ -234,19 +237,29 @@ def ssh_host(worker: SshWorker, base_dir: Path | None) -> SshHost:
         The worker; one with a `transfer` host has a second link for files.
     base_dir
         The project's directory; None to refuse new hosts, and those where a person has to log in.
+    links
+        Those of other workers: one that goes the same way is shared, a new one is added.
 
     Raises
     ------
     ConfigError
         ``~/.ssh/config`` cannot be read or is not valid.
     """
+    known = [] if links is None else links
 
     def link(host: str, endpoint: Endpoint) -> Link:
+        way = (endpoint, worker.interactive_login)
+        for known_way, shared in known:
+            if known_way == way:
+                shared.patience = max(shared.patience, worker.timeout_execute)
+                return shared
         if worker.interactive_login:
             opener: Callable[[], Connection] = partial(_brokered, worker.host, endpoint, base_dir)
         else:
             opener = partial(connect, endpoint, base_dir and base_dir / KNOWN_HOSTS)
-        return Link(host, opener, worker.timeout_execute)
+        made = Link(host, opener, worker.timeout_execute)
+        known.append((way, made))
+        return made
 
     ways = endpoints(worker)
     environment = ways[0][1].environment

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,18 +13,6 @@ from tests.support.slurm import Slurm
 from tests.support.waiting import wait_until
 
 JOBS = 200
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
-    server = Slurm(tmp_path / "slurm")
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
