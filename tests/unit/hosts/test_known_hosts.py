@@ -28,8 +28,9 @@ def line(names: str, key: PKey) -> str:
         ("HOST.ORG", True),
         ("*.org,!host.org", False),
         ("[host.org]:2222", False),
-        (HostKeys.hash_host("host.org"), True),
-        (HostKeys.hash_host("other"), False),
+        # The salt makes it another text each time, which is no name for a test.
+        pytest.param(HostKeys.hash_host("host.org"), True, id="its hash"),
+        pytest.param(HostKeys.hash_host("other"), False, id="another hash"),
     ],
 )
 def test_who_is_known(tmp_path: Path, keys: list[PKey], names: str, known: bool) -> None:
