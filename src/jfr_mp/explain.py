@@ -235,12 +235,15 @@ def _held_up(facts: Facts, step: Step) -> Iterator[Reason]:
         outage = facts.outage
         yield Reason(
             f"the host of worker {job.worker} is away since {_clock(outage.since)}: {outage.why}",
-            f"{_NOTHING} if it comes back: it is tried again at {_clock(outage.next_try)}, and no attempt is spent",
+            f"{_NOTHING} if that passes, else remove the cause (`jfr-mp project check` tests the worker): it is tried "
+            f"again at {_clock(outage.next_try)}, and no attempt is spent",
         )
     limit = job.remote.retry_time_limit
     if limit is not None and limit > facts.now:
         yield Reason(_tried(job, step), f"{_NOTHING}: it is tried again at {_clock(limit)}")
-    elif job.remote.error:
+    elif job.remote.error and step is BATCH:
+        yield Reason(job.remote.error, "remove the cause (`jfr-mp project check` tests the worker); it is tried again")
+    elif job.remote.error and not (facts.outage and facts.outage.why == job.remote.error):
         yield Reason(_tried(job, step), f"{_NOTHING}: the next try is due")
     if step is SUBMIT and facts.max_jobs and facts.in_queue >= facts.max_jobs:
         yield Reason(

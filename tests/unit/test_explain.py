@@ -73,6 +73,10 @@ def parent(state: str) -> Parent:
         # What it waits for
         ({"job": job("RUN_FINISHED"), "outage": OUTAGE}, [("is away since", "no attempt is spent")]),
         (
+            {"job": job("UPLOADED", **remote(error="no route")), "outage": OUTAGE},
+            [("is away since", "`jfr-mp project check` tests the worker")],
+        ),
+        (
             {"job": job("UPLOADED", **remote(step_attempts=1, error="busy", retry_time_limit=LATER))},
             [("attempt 1 of the step submit: busy", "it is tried again at")],
         ),
@@ -91,6 +95,10 @@ def parent(state: str) -> Parent:
             [("the scheduler says of 123: RUNNING (R)", "its end is seen as soon as")],
         ),
         ({"job": job("BATCH_SUBMITTED")}, [("waits in the pool", "max_jobs")]),
+        (
+            {"job": job("BATCH_SUBMITTED", **remote(error="batch 5 ended"))},
+            [("batch 5 ended", "jfr-mp project check"), ("waits in the pool", "max_jobs")],
+        ),
         ({"job": job("BATCH_RUNNING"), "outage": OUTAGE}, [("is away", "tried again"), ("runs in an", "its end")]),
         # Several at once, in the order in which they matter
         (

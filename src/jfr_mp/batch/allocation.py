@@ -61,7 +61,8 @@ def batch_command(worker: WorkerBase, batch_uid: str) -> str:
     batch = batch_of(worker)
     match = _RUN_COMMAND.fullmatch(worker.execution_cmd or "")
     if match:
-        program = match["program"]
+        # The short cut to ours runs single jobs alone.
+        program = match["program"].replace("-m jfr_mp.execution", "-m jfr_mp execution")
     elif worker.is_local:
         program = _literal(f"{quote([sys.executable, '-P', '-m', 'jfr_mp', 'execution'])} ")
     else:

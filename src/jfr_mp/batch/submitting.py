@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from uuid import uuid4
 
-from jfr_mp.batch.allocation import batch_of, submit_allocation
+from jfr_mp.batch.allocation import allocation_dir, batch_of, submit_allocation
 from jfr_mp.batch.fate import Life
 from jfr_mp.batch.sizing import Offer, allocations_to_submit
 from jfr_mp.batch.watch import BatchWatch, Survey
 from jfr_mp.errors import ConfigError, HostError, SiteLimit
+from jfr_mp.jobdata.files import QUEUE_ERR
 from jfr_mp.model import utcnow
 from jfr_mp.services import Services
 from jfr_mp.states import BatchState
@@ -18,6 +23,26 @@ from jfr_mp.store.batches import BatchDoc, Book, explain_waiting, jobs_waiting, 
 from jfr_mp.store.connection import QueueDatabase
 
 logger = logging.getLogger(__name__)
+
+#: Seconds without a submission after a batch that ended although jobs waited for it: doubled with each further one.
+_FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0
+
+
+@dataclass
+class Failures:
+    """Batches of a worker that ended one after the other without having run a job."""
+
+    number: int = 0
+    #: The monotonic time before which no further one is submitted, and what the jobs say that wait for it.
+    until: float = 0.0
+    why: str = ""
+
+    def add(self, what: str, reason: str) -> None:
+        """Add one."""
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.number, 16))
+        self.number += 1
+        self.until = time.monotonic() + pause
+        self.why = f"{what} ended without having run a job, and {pause:g} s pass before the next one: {reason}"
 
 
 class Submitting:
@@ -34,13 +59,19 @@ class Submitting:
     def __init__(self, db: QueueDatabase, services: Services) -> None:
         self._db = db
         self._services = services
+        self._failures: defaultdict[str, Failures] = defaultdict(Failures)
 
-    def record(self, batches: Sequence[BatchDoc], survey: Survey) -> None:
+    def record(self, watch: BatchWatch, batches: Sequence[BatchDoc], survey: Survey) -> None:
         """Write what was seen of the allocations into their documents."""
+        users = {marker.batch_uid for marker in survey.look.markers.values()}
         for batch in batches:
             life, info = survey.lives[batch.batch_uid], survey.infos.get(batch.batch_uid)
             if life is Life.QUEUED:
                 continue
+            if batch.jobs or batch.batch_uid in users:
+                self._failures.pop(batch.worker, None)
+            elif life is Life.GONE and jobs_waiting(self._db, batch.worker):
+                self._ended_in_vain(watch, batch)
             ping = info.last_ping_time if info else None
             news = {
                 "batch_state": BatchState.FINISHED if life is Life.GONE else BatchState.RUNNING,
@@ -75,6 +106,10 @@ class Submitting:
         for batch_uid in planned:
             self._submit(watch, book, batch_uid)
         batch = batch_of(watch.worker)
+        failures = self._failures[watch.worker_name]
+        if time.monotonic() < failures.until:
+            explain_waiting(self._db, watch.worker_name, failures.why)
+            return
         waiting = jobs_waiting(self._db, watch.worker_name)
         offers = [_offer(uid, life, survey) for uid, life in survey.lives.items() if life is not Life.GONE]
         offers += [Offer() for _ in planned]
@@ -82,6 +117,16 @@ class Submitting:
             batch_uid = str(uuid4())
             book.plan(batch_uid)
             self._submit(watch, book, batch_uid)
+
+    def _ended_in_vain(self, watch: BatchWatch, batch: BatchDoc) -> None:
+        """Wait before the next submission: a worker whose command does not run would fill the scheduler for ever."""
+        directory = allocation_dir(watch.worker, batch.batch_uid)
+        last_line = ""
+        with suppress(HostError):
+            last_line = watch.last_line(f"{directory}/{QUEUE_ERR}")
+        failures = self._failures[batch.worker]
+        failures.add(f"batch {batch.process_id}", last_line or f"it left no error in {directory}")
+        logger.warning("worker %s: %s", batch.worker, failures.why)
 
     def _submit(self, watch: BatchWatch, book: Book, batch_uid: str) -> None:
         name = watch.worker_name

@@ -144,6 +144,18 @@ class BatchWatch:
                 lives[uid] = Life.GONE if over else Life.RUNNING
         return lives
 
+    def last_line(self, path: str) -> str:
+        """Return the last line of a text file on the host; empty where there is none.
+
+        Raises
+        ------
+        HostError
+            The host gave no answer.
+        """
+        host = self._services.host(self.worker_name)
+        result = host.run_script('tail -n 1 -- "$1"', path, timeout=self.worker.timeout_execute, idempotent=True)
+        return result.stdout.strip()[:500] if result.returncode == 0 else ""
+
     def _life(self, uid: str, status: JobStatus | None, info: BatchInfo | None) -> Life:
         self._absences[uid] = 0 if status is not None else self._absences[uid] + 1
         silent = self._signs.of(uid, info.last_ping_time if info else None)

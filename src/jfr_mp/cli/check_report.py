@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from jfr_mp.cli.patience import within
 from jfr_mp.cli.rows import Cell, Sheet
-from jfr_mp.errors import JfrMpError, LoginNeeded
+from jfr_mp.errors import CommandTimeout, JfrMpError, LoginNeeded
 
 
 class Verdict(StrEnum):
@@ -62,6 +62,9 @@ def attempt(what: str, cure: str, body: Callable[[], str], *, seconds: float) ->
         return Check(what, Verdict.OK, within(seconds, body))
     except LoginNeeded as error:
         return Check(what, Verdict.FAILED, str(error), "log in with `jfr-mp connect`")
+    except CommandTimeout as error:
+        slow = "see whether its login shell or file system hangs (`ssh` there and wait), or raise timeout_execute"
+        return Check(what, Verdict.FAILED, str(error), slow)
     except JfrMpError as error:
         return Check(what, Verdict.FAILED, str(error), cure)
     except Exception as error:  # stores and drivers raise anything, and the other checks are to go on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -61,7 +61,8 @@ class WorkerChecker:
     def rest(self, host: BaseHost) -> Iterator[Check]:
         """Test what needs a connection."""
         worker = self._worker
-        yield self._directory(host, "work_dir", worker.work_dir)
+        work_dir = self._directory(host, "work_dir", worker.work_dir)
+        yield work_dir
         if worker.batch is not None:
             yield self._directory(host, "batch.jobs_handle_dir", worker.batch.jobs_handle_dir)
             yield self._directory(host, "batch.work_dir", worker.batch.work_dir)
@@ -71,6 +72,9 @@ class WorkerChecker:
             lambda: self._ask_scheduler(host),
             seconds=2 * self._seconds,
         )
+        if work_dir.verdict is not Verdict.OK:
+            yield Check(f"worker {self._name}: command", Verdict.SKIPPED, "it needs the work_dir")
+            return
         yield attempt(
             f"worker {self._name}: command",
             "install jfr-mp (or jobflow-remote) where the worker finds it, or set execution_cmd or pre_run",
@@ -129,8 +133,12 @@ class WorkerChecker:
 def _probe(host: BaseHost, parent: Path) -> Iterator[str]:
     """Lend a directory of our own, as each job gets one."""
     directory = str(PurePosixPath(parent, f".jfr_mp_check_{secrets.token_hex(4)}"))
+    host.mkdir(directory)
     try:
-        host.mkdir(directory)
         yield directory
-    finally:
-        host.remove_tree(directory)
+    except BaseException:
+        # What was wrong before is what the user has to know.
+        with suppress(HostError):
+            host.remove_tree(directory)
+        raise
+    host.remove_tree(directory)

@@ -131,7 +131,11 @@ class RemoteShell:
             raise
         except _TookTooLong as late:
             self._kill(late.printed)
-            raise CommandTimeout(f"{self._link.name}: {argv[0]} did not end within {limit:g} s") from None
+            why = f"{self._link.name}: {argv[0]} did not end within {limit:g} s"
+            if self._behind_mark(late.printed)[0] is None:
+                shell = options.command or "of the user"
+                why += f": the shell {shell!r} did not even come up, one of its start-up files may hang"
+            raise CommandTimeout(why) from None
         return self._unframed(raw, argv, cwd)
 
     def _command_line(self, argv: Sequence[str], cwd: HostPath | None, options: ShellOptions) -> str:

@@ -41,12 +41,28 @@ def _as_peer(document: dict[str, Any]) -> dict[str, Any]:
 class StdJSONStore(JSONStore):
     """The default format: a JSON file behind maggma's query interface."""
 
+    _damage: Exception | None = None
+
     def __init__(self, paths: str | list[str], **kwargs: Any) -> None:
         super().__init__(paths=paths, serialization_default=plain_float, read_only=False, **kwargs)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the serialized form."""
         return _as_peer(super().as_dict())
+
+    def connect(self, force_reset: bool = False) -> None:
+        """Read the file. One that is damaged is an error; maggma would go on as if it were empty."""
+        super().connect(force_reset)
+        if self._damage is not None:
+            raise self._damage
+
+    def read_json_file(self, path: Any) -> list[Any]:
+        """Read a file, and remember why that fails."""
+        try:
+            return super().read_json_file(path)
+        except Exception as error:
+            self._damage = error
+            raise
 
     def update_json_file(self) -> None:
         """Write all documents to the file."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import HostError
 from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
-from jfr_mp.jobdata.stores import additional_stores
+from jfr_mp.jobdata.stores import additional_stores, store_paths
 from jfr_mp.outcomes import Added, Completion
 from jfr_mp.states import JobState
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from jfr_mp.hosts import BaseHost
 
+#: Bytes of a file that are taken into memory, where what it holds has to fit into a document of MongoDB: 16 MB.
+_IN_MEMORY = 128 * 2**20
 #: So many characters of queue.out and queue.err are kept with a failed job.
 _QUEUE_FILE_LIMIT = 3000
 #: So many last lines of queue.err are shown when a job left no word of its own.
@@ -28,7 +30,7 @@ class _BadOutput(Exception):
     """The output is not that of a job that ended well; the text says why."""
 
 
-def read_output(directory: Path, *, store_files: Sequence[str] = ()) -> Completion:
+def read_output(directory: Path, *, store_files: Sequence[str] = (), run_dir: str | None = None) -> Completion:
     """Judge how a job ended.
 
     Parameters
@@ -36,29 +38,40 @@ def read_output(directory: Path, *, store_files: Sequence[str] = ()) -> Completi
     directory
         Where the output files are.
     store_files
-        The names of the files that must be there if the job ended well.
+        The names of the files that must be there if the job ended well, that of the main store first.
+    run_dir
+        What the user is told of where the files are; None for `directory`.
 
     Returns
     -------
     Completion
         COMPLETED with what the job asks for, or FAILED with one text that says why: the traceback of the job, or what
         is wrong with its files together with the last lines of ``queue.err``.
+
+    Raises
+    ------
+    HostError
+        Permanent: the output is far too large for a document of MongoDB.
     """
     output: dict[str, Any] = {}
+    where = run_dir or str(directory)
+    for name in (OUT_FILENAME, *store_files[:1]):
+        _refuse_giants(directory / name, where)
     try:
-        output = _parse(directory)
-        response = _response(output, directory)
+        output = _parse(directory, where)
+        response = _response(output, directory, where)
         for name in store_files:
             if not Path(directory, name).exists():
-                raise _BadOutput(_killed(directory, f"The job ended without an error but left no file {name}."))
+                what = f"The job ended without an error but left no file {name} in {where}."
+                raise _BadOutput(_killed(directory, what))
     except _BadOutput as error:
         return Completion(
             JobState.FAILED,
             error=str(error),
             start_time=_time(output.get("start_time")),
             end_time=_time(output.get("end_time")),
-            queue_out=_beginning(Path(directory, QUEUE_OUT)),
-            queue_err=_beginning(Path(directory, QUEUE_ERR)),
+            queue_out=_beginning(directory, QUEUE_OUT, where),
+            queue_err=_beginning(directory, QUEUE_ERR, where),
         )
     return Completion(
         JobState.COMPLETED,
@@ -75,8 +88,11 @@ def is_complete(host: BaseHost, run_dir: str) -> bool:
     """Tell whether the output file of a job is there and says that the job ended, well or not."""
     import orjson
 
+    path = PurePosixPath(run_dir, OUT_FILENAME)
     try:
-        output = orjson.loads(host.read(PurePosixPath(run_dir, OUT_FILENAME)))
+        if (host.size(path) or 0) > _IN_MEMORY:
+            return False
+        output = orjson.loads(host.read(path))
     except (HostError, orjson.JSONDecodeError):
         return False
     return isinstance(output, dict) and "end_time" in output
@@ -99,10 +115,17 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
     Raises
     ------
     HostError
-        Permanent: the main file does not hold the one document that it should.
+        Permanent: a file is damaged, or the main one does not hold the one document that it should.
     """
     files: Any = transfer_store
-    files.connect()
+    names = ", ".join(path.name for path in store_paths(transfer_store))
+    try:
+        files.connect()
+    except Exception as error:  # each format has its own for a file that is damaged
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise HostError(
+            f"what the job stored in {names} is damaged; rerun the job ({reason})", permanent=True
+        ) from error
     try:
         for name, part in additional_stores(transfer_store).items():
             for document in part.query():
@@ -110,8 +133,8 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
         documents = list(transfer_store.docs_store.query())
         if len(documents) != 1:
             raise HostError(
-                f"the output store {transfer_store.docs_store.name} holds {len(documents)} documents instead of one: "
-                "it was damaged, or the job ended before it stored its output; rerun the job",
+                f"{store_paths(transfer_store)[0].name} holds {len(documents)} documents instead of one: it was "
+                "damaged, or the job ended before it stored its output; rerun the job",
                 permanent=True,
             )
         output = _without_id(documents[0])
@@ -121,31 +144,45 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
         files.close()
 
 
-def _parse(directory: Path) -> dict[str, Any]:
+def _refuse_giants(path: Path, where: str) -> None:
+    """Leave a file alone that would fill the memory, and then could not be stored."""
+    size = path.stat().st_size if path.exists() else 0
+    if size > _IN_MEMORY:
+        raise HostError(
+            f"{path.name} in {where} has {size / 2**20:.0f} MB, and MongoDB allows a document 16 MB: keep large data "
+            "in an additional store (see @job(data=...) in jobflow), or return less",
+            permanent=True,
+        )
+
+
+def _parse(directory: Path, where: str) -> dict[str, Any]:
     """Read the output file."""
     import orjson
 
     try:
         output = orjson.loads(Path(directory, OUT_FILENAME).read_bytes())
     except FileNotFoundError:
-        what = f"The job left no {OUT_FILENAME} in {directory}: its command did not start, or was killed early."
+        what = (
+            f"The job left no {OUT_FILENAME} in {where}: it was cancelled before it started, or its command did not "
+            "start or was killed early."
+        )
         raise _BadOutput(_killed(directory, what)) from None
     except orjson.JSONDecodeError as error:
         raise _BadOutput(
-            _killed(directory, f"{OUT_FILENAME} in {directory} is damaged or incomplete JSON: {error}.")
+            _killed(directory, f"{OUT_FILENAME} in {where} is damaged or incomplete JSON: {error}.")
         ) from None
     if not isinstance(output, dict):
-        raise _BadOutput(f"{OUT_FILENAME} in {directory} holds {type(output).__name__} instead of an object.")
+        raise _BadOutput(f"{OUT_FILENAME} in {where} holds {type(output).__name__} instead of an object.")
     return output
 
 
-def _response(output: Mapping[str, Any], directory: Path) -> Mapping[str, Any]:
+def _response(output: Mapping[str, Any], directory: Path, where: str) -> Mapping[str, Any]:
     """Return what the job returned."""
     if output.get("error"):
         raise _BadOutput(str(output["error"]))
     response = output.get("response")
     if not isinstance(response, Mapping):
-        what = f"{OUT_FILENAME} in {directory} says that the job started but not how it ended: it was probably killed."
+        what = f"{OUT_FILENAME} in {where} says that the job started but not how it ended: it was probably killed."
         raise _BadOutput(_killed(directory, what))
     return response
 
@@ -164,15 +201,15 @@ def _killed(directory: Path, what: str) -> str:
     return "\n".join([what, f"The last lines of {QUEUE_ERR}:", *lines[-_LAST_LINES:]]) if lines else what
 
 
-def _beginning(path: Path) -> str | None:
+def _beginning(directory: Path, name: str, where: str) -> str | None:
     """Return the beginning of a text file, or None where there is none."""
     try:
-        with path.open(errors="replace") as file:
+        with Path(directory, name).open(errors="replace") as file:
             text = file.read(_QUEUE_FILE_LIMIT + 1)
     except OSError:
         return None
     if len(text) > _QUEUE_FILE_LIMIT:
-        return f"{text[:_QUEUE_FILE_LIMIT]} ...\nThis is the beginning; the rest is in {path}"
+        return f"{text[:_QUEUE_FILE_LIMIT]} ...\nThis is the beginning; the rest is in {PurePosixPath(where, name)}"
     return text
 
 

@@ -144,6 +144,6 @@ class Batching:
         self._settling.settle(watch, survey, jobs)
         if audit:
             self._audits[name] = time.monotonic()
-        self._submitting.record(batches, survey)
+        self._submitting.record(watch, batches, survey)
         self._submitting.fill_up(watch, book, survey)
         return _ROUND if Life.DOUBTFUL in survey.lives.values() else None

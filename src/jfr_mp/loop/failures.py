@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import traceback
 from collections.abc import Callable
 
-from jfr_mp.errors import ConfigError, HostError, HostUnreachable, JfrMpError, LeaseLost, LoginNeeded, SiteLimit
+from jfr_mp.errors import (
+    CommandTimeout,
+    ConfigError,
+    HostError,
+    HostUnreachable,
+    JfrMpError,
+    LeaseLost,
+    LoginNeeded,
+    SiteLimit,
+)
 from jfr_mp.outcomes import Blame, Fail, Outcome, Retry
 from jfr_mp.store.faults import TRANSIENT, is_too_large
 
-#: Seconds before a job whose store did not answer is tried again, and one whose site takes no more jobs now.
-_STORE_AWAY_DELAY, _SITE_LIMIT_DELAY = 5.0, 60.0
+#: Seconds before a job whose store did not answer is tried again, and one whose site takes no more jobs or files now.
+_STORE_AWAY_DELAY, _SITE_DELAY = 5.0, 60.0
 #: The same for a step that this process gave up because it may have lost the job; if not, it is tried again.
 _LEASE_LOST_DELAY = 1.0
+#: What a full file system and a used-up quota are called, here and on hosts.
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -42,6 +55,14 @@ def _too_large(error: Exception) -> Outcome:
     )
 
 
+def _no_room(error: Exception) -> bool:
+    return isinstance(error, (HostError, OSError)) and any(text in str(error) for text in _NO_ROOM)
+
+
+def _wait(why: str) -> Outcome:
+    return Retry(why, delay=_SITE_DELAY, blame=Blame.CIRCUMSTANCES)
+
+
 def _bug(error: Exception) -> Outcome:
     return Retry(_one_line(error), detail="".join(traceback.format_exception(error)))
 
@@ -58,7 +79,9 @@ _RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]]
     (is_too_large, _too_large),
     (_is(LoginNeeded), lambda error: Retry(str(error), delay=0, blame=Blame.LOGIN)),
     (_is(HostUnreachable), lambda error: Retry(str(error), delay=0, blame=Blame.HOST)),
-    (_is(SiteLimit), lambda error: Retry(str(error), delay=_SITE_LIMIT_DELAY, blame=Blame.CIRCUMSTANCES)),
+    # A file system or a login shell that hangs is not the fault of the job that found out.
+    (_is(SiteLimit, CommandTimeout), lambda error: _wait(str(error))),
+    (_no_room, lambda error: _wait(f"{error}; the job waits until somebody makes room")),
     (_is(LeaseLost), lambda error: Retry(str(error), delay=_LEASE_LOST_DELAY, blame=Blame.CIRCUMSTANCES)),
     (lambda error: isinstance(error, HostError) and error.permanent, lambda error: Fail(str(error))),
     (_is(ConfigError), lambda error: Fail(str(error))),

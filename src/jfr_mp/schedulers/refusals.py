@@ -36,7 +36,8 @@ _PATTERNS: tuple[tuple[Refusal, str], ...] = (
         Refusal.AWAY,
         r"unable to contact|cannot connect|connection (refused|reset|timed out)|timed out|communication failure"
         r"|commlib error|unable to send message|zero bytes were transmitted|standby|not ready|shutting down"
-        r"|unreachable|no route|munge|authentication|try again|act_qmaster",
+        r"|unreachable|no route|munge|authentication|try again|act_qmaster"
+        r"|configuration source",
     ),
     (
         Refusal.BAD,

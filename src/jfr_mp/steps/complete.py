@@ -19,7 +19,8 @@ def run(job: JobDoc, services: Services) -> Outcome:
     directory = services.output_dir(job)
     transfer_config = services.project.remote_jobstore
     with services.jobstore(job) as jobstore:
-        completion = read_output(directory, store_files=transfer_store_names(jobstore, transfer_config))
+        store_files = transfer_store_names(jobstore, transfer_config)
+        completion = read_output(directory, store_files=store_files, run_dir=job.run_dir)
         if completion.state is JobState.COMPLETED:
             copy_outputs(jobstore, transfer_store(jobstore, directory, transfer_config), job.db_id)
             reach("complete.after_copy")

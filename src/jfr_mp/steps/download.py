@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from jfr_mp.errors import HostError
 from jfr_mp.faultpoints import reach
+from jfr_mp.hosts.faults import is_permanent
 from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
 from jfr_mp.jobdata.stores import transfer_store_names
 from jfr_mp.model import JobDoc
@@ -24,7 +26,14 @@ def run(job: JobDoc, services: Services) -> Outcome:
         store_files = transfer_store_names(jobstore, services.project.remote_jobstore)
     names = (QUEUE_OUT, QUEUE_ERR, OUT_FILENAME, *store_files)
     host = services.host(job.worker)
-    with services.transfers.of(job.db_id, job.worker, "download") as progress:
-        host.fetch(job.run_dir, names, services.output_dir(job), progress=progress)
+    target = services.output_dir(job)
+    try:
+        with services.transfers.of(job.db_id, job.worker, "download") as progress:
+            host.fetch(job.run_dir, names, target, progress=progress)
+    except OSError as error:
+        # Of this machine: what goes wrong on the host comes as a HostError.
+        raise HostError(
+            f"this machine: cannot write to {target}: {error.strerror or error}", permanent=is_permanent(error)
+        ) from error
     reach("download.after_get")
     return Advance(JobState.DOWNLOADED)

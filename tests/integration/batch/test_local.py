@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -170,6 +171,37 @@ def test_a_scheduler_that_takes_no_batches(make_worker: MakeWorker, new_runner: 
     assert "no batch could be submitted" in job["remote"]["error"]
     assert "nodes_of_gold" in job["remote"]["error"]
     assert not worker.batches()
+
+
+def test_a_worker_command_that_does_not_run(
+    make_worker: MakeWorker, new_runner: NewRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a worker on which the program that runs batches is missing
+    monkeypatch.setattr("jfr_mp.batch.submitting._FIRST_PAUSE", 5.0)
+    program = tmp_path / "program"
+    worker = make_worker(execution_cmd=f"{program} execution run {{}}")
+    worker.submit(3)
+    runner = new_runner()
+
+    # When its jobs are to run
+    run_until(runner, worker, lambda: bool(worker.batches(batch_state="FINISHED")), "the end of a batch")
+    with suppress(RuntimeError):
+        runner.run_all_jobs(max_seconds=3)
+
+    # Then the scheduler is left in peace, and the jobs wait and say why
+    assert len(worker.batches()) == 1
+    jobs = list(worker.project.db.jobs.find())
+    assert [job["state"] for job in jobs] == ["BATCH_SUBMITTED"] * 3
+    for job in jobs:
+        assert "ended without having run a job, and 5 s pass before the next one" in job["remote"]["error"]
+        assert f"{program}: No such file or directory" in job["remote"]["error"]
+
+    # When somebody has installed it, then the jobs run
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m jfr_mp "$@"\n')
+    program.chmod(0o755)
+    runner.run_all_jobs(max_seconds=100)
+    assert worker.states() == {"COMPLETED": 3}
+    assert worker.signatures() == exactly_once(3)
 
 
 def test_a_marker_that_is_lost(make_worker: MakeWorker, new_runner: NewRunner, monkeypatch: pytest.MonkeyPatch) -> None:

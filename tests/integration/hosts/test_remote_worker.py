@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,6 @@ import pytest
 
 from jfr_mp import Runner, submit_flow
 from tests.support import jobs
-from tests.support.processes import ROOT
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.sshd import Sshd, running
 
@@ -22,9 +18,9 @@ from tests.support.sshd import Sshd, running
 def cluster(tmp_path: Path) -> Iterator[Sshd]:
     """A server whose login shell finds jfr-mp and the jobs of the tests."""
     server = Sshd(tmp_path / "cluster")
-    variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-    (server.home / ".bash_profile").write_text(f"echo Welcome\n{exports}")
+    server.offer_jfr_mp()
+    with (server.home / ".bash_profile").open("a") as profile:
+        profile.write("echo Welcome\n")
     yield from running(server)
 
 
@@ -58,12 +54,12 @@ def test_a_chain_on_two_workers_of_one_host(
         outputs = [document["output"] for document in project.db.outputs.find().sort("metadata.db_id")]
     finally:
         runner.cleanup()
-    # Then each job ran once and its output is in the JobStore, over one connection to each host
+    # Then each job ran once and its output is in the JobStore, over one connection for commands and files
     states = [(job["state"], job["remote"]["error"]) for job in project.db.jobs.find()]
     assert states == [("COMPLETED", None)] * 3
     assert ledger.read_text().split() == ["link-0", "link-1"]
     assert sorted(outputs) == [0, 1, 2]
-    assert cluster.logins == (1 if kind == "remote" else 2)
+    assert cluster.logins == 1
     # Then no half file is left anywhere
     assert not list(tmp_path.rglob(".*.part"))
 

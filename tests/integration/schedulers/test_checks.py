@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from jfr_mp.cli.check_report import Check, Verdict
 from jfr_mp.cli.worker_checks import check_worker
 from jfr_mp.config import Project
@@ -22,20 +20,17 @@ def scheduler_check(directory: Path) -> Check:
     return next(check for check in found if check.what == "worker w: scheduler")
 
 
-def test_slurm_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Given a Slurm that runs
-    slurm = Slurm(tmp_path / "slurm")
-    monkeypatch.setenv("SLURM_CONF", slurm.env["SLURM_CONF"])
-    try:
-        slurm.start()
-        # When it is checked, then it answers, although there is no job
-        check = scheduler_check(tmp_path / "work")
-        assert check.verdict is Verdict.OK, check.detail
-        assert "slurm answers; jobs are submitted by /" in check.detail
-    finally:
-        slurm.stop()
+def test_slurm_is_asked(tmp_path: Path, slurm: Slurm) -> None:
+    # When a Slurm that runs is checked, then it answers, although there is no job
+    check = scheduler_check(tmp_path)
+    assert check.verdict is Verdict.OK, check.detail
+    assert "slurm answers; jobs are submitted by /" in check.detail
 
     # When it has ended, then its own words say why
-    check = scheduler_check(tmp_path / "work")
+    slurm.stop_controller()
+    try:
+        check = scheduler_check(tmp_path)
+    finally:
+        slurm.start_controller()
     assert check.verdict is Verdict.FAILED
     assert "gave no answer" in check.detail

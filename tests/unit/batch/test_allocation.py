@@ -34,10 +34,11 @@ def remote(**fields: Any) -> WorkerBase:
         (local(), [sys.executable, "-P", "-m", "jfr_mp", "execution"]),
         (remote(), ["jfr-mp", "execution"]),
         (remote(execution_cmd="jf -fe execution run {}"), ["jf", "-fe", "execution"]),
+        (remote(execution_cmd="python -P -m jfr_mp.execution run {}"), ["python", "-P", "-m", "jfr_mp", "execution"]),
         (remote(execution_cmd="/opt/env/bin/jfr-mp execution run '{}'"), ["/opt/env/bin/jfr-mp", "execution"]),
         (remote(execution_cmd="srun my-command {}"), ["jfr-mp", "execution"]),
     ],
-    ids=["local", "remote", "the peer's", "ours elsewhere", "neither"],
+    ids=["local", "remote", "the peer's", "ours, for single jobs", "ours elsewhere", "neither"],
 )
 def test_the_program(worker: WorkerBase, program: list[str]) -> None:
     words = shlex.split(batch_command(worker, UID))

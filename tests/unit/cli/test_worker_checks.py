@@ -72,9 +72,10 @@ def test_directories_that_cannot_be_used(tmp_path: Path) -> None:
 
     for what in ("work_dir", "batch.jobs_handle_dir"):
         assert found[what].verdict is Verdict.FAILED
-        assert below in found[what].detail
+        assert f"cannot make the directory {below}/" in found[what].detail
         assert what in found[what].cure
     assert found["batch.work_dir"].verdict is Verdict.OK
+    assert (found["command"].verdict, found["command"].detail) == (Verdict.SKIPPED, "it needs the work_dir")
 
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from maggma.stores import MemoryStore
 from jfr_mp.errors import HostError
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.jobdata.outputs import copy_outputs, is_complete, read_output
-from jfr_mp.jobdata.stores import transfer_store
+from jfr_mp.jobdata.stores import store_paths, transfer_store
 from jfr_mp.outcomes import Added
 from jfr_mp.states import JobState
 
@@ -107,14 +108,17 @@ def jobstore() -> Any:
     return store
 
 
-def stored(directory: Path, jobstore: Any, *documents: dict[str, Any]) -> JobStore:
+def stored(
+    directory: Path, jobstore: Any, *documents: dict[str, Any], config: Mapping[str, Any] | None = None
+) -> JobStore:
     """Write documents as a worker does."""
-    store: Any = transfer_store(jobstore, directory, {"store": "orjson"})
+    config = config or {"store": "orjson"}
+    store: Any = transfer_store(jobstore, directory, config)
     store.connect()
     store.docs_store.update(list(documents))
     store.additional_stores["data"].update({"blob_uuid": "b", "data": [1], "job_uuid": "u", "job_index": 1})
     store.close()
-    return transfer_store(jobstore, directory, {"store": "orjson"})
+    return transfer_store(jobstore, directory, config)
 
 
 def test_outputs_are_copied_store_by_store_and_again_without_harm(tmp_path: Path, jobstore: Any) -> None:
@@ -128,6 +132,34 @@ def test_outputs_are_copied_store_by_store_and_again_without_harm(tmp_path: Path
     (found,) = jobstore.docs_store.query()
     assert (found["output"], found["metadata"]) == (document["output"], {"db_id": "42"})
     assert jobstore.additional_stores["data"].count() == 1
+
+
+@pytest.mark.parametrize("store", ["maggma_json", "orjson", "msgspec_json", "msgpack"])
+def test_half_a_file_is_no_empty_file(tmp_path: Path, jobstore: Any, store: str) -> None:
+    # Given an additional store that was cut off, beside a main one that was not
+    config = {"store": store}
+    files = transfer_store(jobstore, tmp_path, config)
+    main, additional = store_paths(files)
+    stored(tmp_path, jobstore, {"uuid": "u", "index": 1, "metadata": {}}, config=config)
+    additional.write_bytes(additional.read_bytes()[:-9])
+    # When the output is copied, then that is told, and told to be final
+    with pytest.raises(HostError, match=f"{main.name}, {additional.name} is damaged; rerun the job") as caught:
+        copy_outputs(jobstore, files, "1")
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize("name", ["jfremote_out.json", "remote_job_data.json"])
+def test_a_file_that_fills_the_memory_is_left_alone(tmp_path: Path, name: str) -> None:
+    # Given a file of a gigabyte
+    write(tmp_path, finished())
+    with (tmp_path / name).open("ab") as file:
+        file.truncate(2**30)
+    # Then it is not read
+    with pytest.raises(HostError, match=f"{name} in /far has 1024 MB, .* 16 MB: .* additional store") as caught:
+        read_output(tmp_path, store_files=["remote_job_data.json"], run_dir="/far")
+    assert caught.value.permanent
+    if name == "jfremote_out.json":
+        assert not is_complete(LocalHost(), str(tmp_path))
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 from pymongo.errors import AutoReconnect, DocumentTooLarge, ServerSelectionTimeoutError
 
@@ -35,9 +38,20 @@ def test_a_host_that_is_away_is_to_blame_itself(error: HostUnreachable) -> None:
     assert outcome.blame is (Blame.LOGIN if isinstance(error, LoginNeeded) else Blame.HOST)
 
 
-def test_a_full_site_is_waited_for() -> None:
-    outcome = outcome_of(SiteLimit("QOSMaxSubmitJobPerUserLimit"))
+@pytest.mark.parametrize(
+    "error",
+    [
+        SiteLimit("QOSMaxSubmitJobPerUserLimit"),
+        CommandTimeout("mkdir did not end within 60 s"),
+        HostError("cannot write x: No space left on device"),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), "x"),
+    ],
+    ids=repr,
+)
+def test_a_site_that_takes_no_more_now_is_waited_for(error: Exception) -> None:
+    outcome = outcome_of(error)
     assert isinstance(outcome, Retry)
+    assert str(error) in outcome.why
     assert not outcome.spend_attempt
     assert outcome.delay
 
@@ -64,7 +78,7 @@ def test_what_does_not_pass_fails_the_job(error: Exception) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [HostError("disk full"), CommandTimeout("60 s"), SchedulerError("no answer"), FlowLockedError("by somebody")],
+    [HostError("no such file"), SchedulerError("no answer"), FlowLockedError("by somebody")],
     ids=repr,
 )
 def test_what_may_pass_is_tried_again(error: Exception) -> None:

@@ -36,6 +36,7 @@ POLICY = (
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller", AWAY, None),
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", AWAY, None),
         ("sbatch: error: Munge encode failed: Failed to access \"/run/munge\": No such file", AWAY, None),
+        ("sbatch: error: Unknown host\nsbatch: fatal: Could not establish a configuration source", AWAY, None),
         # Grid Engine
         (
             "Unable to run job: job rejected: Only 2 jobs are allowed per user (current job count: 2).\nExiting.",
