@@ -128,8 +128,8 @@ def _failed(facts: Facts) -> Reason:
     text = _last_line(facts.job.error) or "it left no error"
     return Reason(
         f"it ran and failed: {text}",
-        f"see `jfr-mp job info {facts.job.db_id}` and `jfr-mp job queue-out {facts.job.db_id}`; rerun it when the "
-        "cause is gone",
+        f"see `jfr-mp job info {facts.job.db_id}` and `jfr-mp job queue-out {facts.job.db_id}`; when the cause is gone "
+        f"`jfr-mp job rerun {facts.job.db_id}`",
     )
 
 
@@ -139,19 +139,27 @@ def _remote_error(facts: Facts) -> Reason:
     what = f"the step {step.name} failed" if step else "a step failed"
     tries = f" {job.remote.step_attempts} times" if job.remote.step_attempts > 1 else ""
     text = _last_line(job.remote.error) or "without an error"
-    return Reason(f"{what}{tries} and is not tried again: {text}", "remove the cause, then retry the job")
+    return Reason(
+        f"{what}{tries} and is not tried again: {text}", f"remove the cause, then `jfr-mp job retry {job.db_id}`"
+    )
 
 
 def _paused(facts: Facts) -> Reason:
-    return Reason("somebody paused it", "resume it")
+    return Reason("somebody paused it", _resume(facts.job))
 
 
 def _stopped(facts: Facts) -> Reason:
-    return Reason("a job of its flow stopped it before it started", f"{_NOTHING}, unless it is to run: resume it")
+    return Reason(
+        "a job of its flow stopped it before it started", f"{_NOTHING}; if it is to run, {_resume(facts.job)}"
+    )
 
 
 def _user_stopped(facts: Facts) -> Reason:
-    return Reason("somebody stopped it", f"{_NOTHING}, unless it is to run: resume or rerun it")
+    return Reason("somebody stopped it", f"{_NOTHING}; if it is to run, {_resume(facts.job)}")
+
+
+def _resume(job: JobInfo | Parent) -> str:
+    return f"`jfr-mp job resume {job.db_id}`"
 
 
 #: States that no process of ours changes.
@@ -181,7 +189,8 @@ def _blocked_by(parent: Parent) -> Reason:
         return Reason(f"it waits for the job {parent.uuid}, which is not there", "delete the flow and submit it again")
     why = f"it waits for job {parent.db_id} ({parent.name}), which is {parent.state.name}"
     if parent.state in FINAL_STATES:
-        return Reason(why, f"it waits for ever, unless job {parent.db_id} is rerun or resumed, and completes")
+        again = f"`jfr-mp job rerun {parent.db_id}`" if parent.state is JobState.FAILED else _resume(parent)
+        return Reason(why, f"it waits for ever, unless the other one completes after all: {again}")
     return Reason(why, f"see `jfr-mp job explain {parent.db_id}`")
 
 

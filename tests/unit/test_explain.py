@@ -40,17 +40,17 @@ def parent(state: str) -> Parent:
         ({"job": job("FAILED", error="Traceback\n\nValueError: bad")}, [("failed: ValueError: bad", "queue-out 7")]),
         (
             {"job": job("REMOTE_ERROR", previous_state="UPLOADED", **remote(step_attempts=3, error="no such qos"))},
-            [("the step submit failed 3 times and is not tried again: no such qos", "retry the job")],
+            [("the step submit failed 3 times and is not tried again: no such qos", "`jfr-mp job retry 7`")],
         ),
-        ({"job": job("PAUSED")}, [("paused", "resume it")]),
-        ({"job": job("STOPPED")}, [("a job of its flow stopped it", "resume it")]),
-        ({"job": job("USER_STOPPED")}, [("somebody stopped it", "rerun it")]),
+        ({"job": job("PAUSED")}, [("paused", "`jfr-mp job resume 7`")]),
+        ({"job": job("STOPPED")}, [("a job of its flow stopped it", "`jfr-mp job resume 7`")]),
+        ({"job": job("USER_STOPPED")}, [("somebody stopped it", "`jfr-mp job resume 7`")]),
         # What waits for parents
         (
             {"job": job("WAITING"), "parents": (parent("RUNNING"),)},
             [("waits for job 6 (prep), which is RUNNING", "jfr-mp job explain 6")],
         ),
-        ({"job": job("WAITING"), "parents": (parent("FAILED"),)}, [("which is FAILED", "for ever, unless job 6")]),
+        ({"job": job("WAITING"), "parents": (parent("FAILED"),)}, [("which is FAILED", "for ever, unless")]),
         (
             {"job": job("WAITING"), "parents": (parent("FAILED"), parent("READY")), "enough": TOLERANT},
             [("which is READY", "explain 6")],

@@ -27,11 +27,19 @@ class Polling:
         Writes the outcomes.
     on_advance
         Told of each job that moved.
+    on_silence
+        Told why a scheduler gives no answer.
     """
 
-    def __init__(self, advancer: Advancer, on_advance: Callable[[Advanced], None]) -> None:
+    def __init__(
+        self,
+        advancer: Advancer,
+        on_advance: Callable[[Advanced], None],
+        on_silence: Callable[[str], None] = lambda _why: None,
+    ) -> None:
         self._advancer = advancer
         self._on_advance = on_advance
+        self._on_silence = on_silence
         self._watches: dict[str, Watch] = {}
         #: Whether jobs may be with a scheduler, so that following the journals makes sense.
         self.anything_submitted = True
@@ -66,6 +74,7 @@ class Polling:
                 # No answer says nothing about any job: none changes its state, none spends an attempt.
                 workers = ", ".join(sorted({job.worker for job in those}))
                 logger.warning("the jobs of %s cannot be asked for: %s", workers, error)
+                self._on_silence(f"the jobs of {workers} cannot be asked for: {error}"[:500])
         return doubts
 
     def follow_journals(self, query: Mapping[str, Any] | None = None) -> None:
