@@ -55,6 +55,11 @@ class HostHealth:
             self._closed_until = self._clock() + FIRST_PAUSE
             return 0.0
 
+    def skipped(self) -> None:
+        """Note that the caller who was let through had nothing to do there: the next one may try."""
+        with self._lock:
+            self._closed_until = self._clock()
+
     def failed(self, why: str, *, wants_login: bool = False) -> bool:
         """Note that the host could not be worked with; tell whether that is news.
 

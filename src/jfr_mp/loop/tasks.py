@@ -60,7 +60,7 @@ class Tasks:
         self._health = health
         self._lease = lease
         self._project = advancer.services.project
-        self.polling = Polling(advancer, self._announce)
+        self.polling = Polling(advancer, self._announce, lambda why: wakeups.report(Condition(last_error=why)))
         self.batching = Batching(advancer, self._announce)
         self.limits = WorkerLimits(self._project, advancer.db)
 
@@ -101,7 +101,7 @@ class Tasks:
         if pause := self._pause():
             return pause
         advanced = self._advancer.advance(step, query=self._query)
-        return None if advanced is None else self._moved(advanced)
+        return self._moved(advanced)
 
     def _submit(self) -> float | None:
         """Submit one job of a worker that may have more."""
@@ -110,9 +110,8 @@ class Tasks:
         self.limits.refresh()
         full = self.limits.full_workers()
         advanced = self._advancer.advance(states.SUBMIT, query=self._query, exclude_workers=full)
-        if advanced is None:
-            return None
-        self.watch(advanced)
+        if advanced is not None:
+            self.watch(advanced)
         return self._moved(advanced)
 
     def watch(self, advanced: Advanced) -> None:
@@ -129,8 +128,7 @@ class Tasks:
             doubts = self.polling.ask_schedulers(self._query)
         except HostUnreachable as error:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
-        if self.polling.anything_submitted:
-            self._host_worked()
+        self._host_worked() if self.polling.anything_submitted else self._host_skipped()
         return _DOUBT if doubts else None
 
     def _follow_journals(self) -> float | None:
@@ -146,8 +144,7 @@ class Tasks:
             again = self.batching.update(self._query)
         except HostUnreachable as error:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
-        if self.batching.anything_submitted:
-            self._host_worked()
+        self._host_worked() if self.batching.anything_submitted else self._host_skipped()
         return again
 
     def _follow_batches(self) -> float | None:
@@ -159,7 +156,11 @@ class Tasks:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
         return self._project.jfr_mp.journal_interval
 
-    def _moved(self, advanced: Advanced) -> float:
+    def _moved(self, advanced: Advanced | None) -> float | None:
+        """Say what came of an advance; return the seconds until the next."""
+        if advanced is None:
+            self._host_skipped()
+            return None
         self._announce(advanced)
         if isinstance(advanced.outcome, Retry):
             if advanced.outcome.blame in (Blame.HOST, Blame.LOGIN):
@@ -187,6 +188,11 @@ class Tasks:
             logger.warning("the host of %s is away, its jobs wait: %s", self._health.host, why)
         self._wakeups.report(Condition(outages=self._advancer.services.outages()))
         return self._health.pause()
+
+    def _host_skipped(self) -> None:
+        """Leave it to another task to try the host: this one has no job there now."""
+        if self._health:
+            self._health.skipped()
 
     def _host_worked(self) -> None:
         if self._health and self._health.worked():

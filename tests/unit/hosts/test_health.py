@@ -57,6 +57,18 @@ def test_after_the_pause_one_caller_tries_and_the_others_wait(health: HostHealth
     assert health.pause() > 0
 
 
+def test_who_has_nothing_to_do_there_lets_the_next_one_try(health: HostHealth, clock: Clock) -> None:
+    # Given a caller who was let through and then had no job for the host
+    health.failed("down")
+    clock.now += FIRST_PAUSE
+    assert health.pause() == 0
+    health.skipped()
+
+    # Then the next one tries at once: otherwise the first, back in time each time, would keep it off for ever
+    assert health.pause() == 0
+    assert health.outage is not None
+
+
 def test_an_outage_says_since_when_why_and_when_it_is_tried_next(health: HostHealth) -> None:
     # Given a host that failed twice
     health.failed("connection refused")
