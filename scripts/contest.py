@@ -59,7 +59,8 @@ def contestants(peer_python: str | None) -> tuple[Contestant, Contestant]:
         package="jobflow_remote",
         worker_command=f"{jf} -fe execution run {{}}",
         start=(jf, "runner", "start"),
-        stop=(jf, "runner", "kill"),
+        # The first leaves its supervisor alone, the second waits for the processes that the first has ended.
+        stop=("/bin/sh", "-c", f"{jf} runner kill && {jf} runner shutdown"),
         prepare=(jf, "admin", "reset", "-y"),
         settle=5.0,
     )
