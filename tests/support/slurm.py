@@ -18,6 +18,8 @@ from tests.support.waiting import wait_until
 #: The daemons take their address from the name of the machine, so they get a namespace where that is localhost.
 _AS_LOCALHOST = ("unshare", "-u", "sh", "-c", 'hostname localhost && exec "$@"', "sh")
 _SBIN = "/usr/sbin"
+#: Each job gets a Unix socket below the directory, whose path may have 107 characters; where it has more, nothing runs.
+_LONGEST_DIRECTORY = 76
 
 
 class Slurm:
@@ -31,6 +33,7 @@ class Slurm:
 
     def __init__(self, directory: Path) -> None:
         assert os.geteuid() == 0, "the tests with Slurm need root: run them in a container, or leave them out"
+        assert len(str(directory)) <= _LONGEST_DIRECTORY, f"{directory} is too long for Slurm: use `tmp_path_factory`"
         self.directory = directory
         self.env: Mapping[str, str] = {"SLURM_CONF": str(directory / "slurm.conf")}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
