@@ -48,15 +48,26 @@ class Queue:
         self._thread.join()
 
 
+def cancel_an_allocation(slurm: Slurm, worker: BatchWorker) -> None:
+    slurm.run("scancel", worker.batches(batch_state="RUNNING")[0]["process_id"])
+
+
+def kill_a_batch_process(_slurm: Slurm, worker: BatchWorker) -> None:
+    worker.processes()[0].kill()
+
+
 @pytest.mark.timeout(400)
-def test_many_jobs_and_an_allocation_that_is_cancelled(slurm: Slurm, worker: BatchWorker) -> None:
+@pytest.mark.parametrize("strike", [cancel_an_allocation, kill_a_batch_process])
+def test_many_jobs_and_an_allocation_that_ends_too_early(
+    slurm: Slurm, worker: BatchWorker, strike: Callable[[Slurm, BatchWorker], None]
+) -> None:
     # Given many jobs for two allocations of four slots
     with Queue(slurm) as queue:
         worker.submit(JOBS, seconds=0.5)
 
-        # When one of them is cancelled in the middle
+        # When one of them ends in the middle
         wait_until(lambda: len(worker.signatures()) >= JOBS // 4, 200, "a quarter of the jobs")
-        slurm.run("scancel", worker.batches(batch_state="RUNNING")[0]["process_id"])
+        strike(slurm, worker)
 
         # Then all the same each job is run to its end once
         wait_until(lambda: worker.states() == {"COMPLETED": JOBS}, 300, f"all jobs; there are {worker.states()}")
