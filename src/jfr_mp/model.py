@@ -9,10 +9,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jfr_mp.states import FlowState, JobState
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether a text can be the uuid of a job, a flow or an allocation."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def utcnow() -> datetime:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.mongod import Mongod
 from tests.support.projects import ProjectFactory, TestProject
+from tests.support.sshd import Sshd, running
 from tests.support.user import User
 
 NewUser = Callable[..., User]
@@ -31,6 +32,25 @@ def new_user(fresh_project: ProjectFactory, tmp_path: Path) -> NewUser:
 def user(new_user: NewUser) -> User:
     """A user with a fresh project, in which nothing runs."""
     return new_user()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A file for which jobs wait until the test is over."""
+    path = tmp_path / "gate"
+    yield path
+    path.touch()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """A server whose login shell talks, and finds jfr-mp and the jobs of the tests."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    server = Sshd(tmp_path / "cluster")
+    server.offer_jfr_mp()
+    profile = server.home / ".bash_profile"
+    profile.write_text(f"echo 'Welcome! Password:'; echo Beware >&2\n{profile.read_text()}")
+    yield from running(server)
 
 
 @pytest.fixture(scope="module")

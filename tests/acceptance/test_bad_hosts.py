@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,23 +9,11 @@ import pytest
 
 from jfr_mp.errors import ExitCode
 from tests.acceptance.conftest import NewUser
-from tests.support.processes import ROOT
-from tests.support.sshd import Sshd, make_key, running, silent_server
+from tests.support.sshd import Sshd, make_key, silent_server
 from tests.support.user import Doc
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    """A server whose login shell talks, and finds jfr-mp and the jobs of the tests."""
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    server = Sshd(tmp_path / "cluster")
-    variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-    (server.home / ".bash_profile").write_text(f"echo 'Welcome! Password:'; echo Beware >&2\n{exports}")
-    yield from running(server)
 
 
 @pytest.fixture

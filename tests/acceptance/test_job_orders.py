@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +14,6 @@ from tests.support.user import User
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """A file for which jobs wait until the test is over."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
 
 
 def test_a_job_whose_step_failed_is_retried_when_the_cause_is_gone(new_user: NewUser) -> None:

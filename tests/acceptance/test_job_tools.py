@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +11,8 @@ from jfr_mp.controller import JobController
 from jfr_mp.errors import ExitCode
 from jfr_mp.states import JobState
 from tests.acceptance.conftest import NewUser
-from tests.support.processes import ROOT, is_alive
-from tests.support.sshd import Sshd, running
+from tests.support.processes import is_alive
+from tests.support.sshd import Sshd
 from tests.support.user import Doc, Submitted, User
 from tests.support.waiting import wait_until
 
@@ -27,14 +23,6 @@ pytestmark = pytest.mark.timeout(300)
 def failed(busy: User) -> Submitted:
     """A job that has failed."""
     return busy.submit("raises('no such basis set')").wait_for("FAILED")
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Path]:
-    """A file for which jobs wait until the test is over."""
-    path = tmp_path / "gate"
-    yield path
-    path.touch()
 
 
 def whys(explanation: Doc) -> str:
@@ -175,17 +163,6 @@ def test_jobs_are_explained_while_a_master_runs(busy: User, failed: Submitted, g
 
 
 # On another machine
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
-    """A server whose login shell finds jfr-mp and the jobs of the tests."""
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    server = Sshd(tmp_path / "cluster")
-    variables = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-    (server.home / ".bash_profile").write_text(f"echo Welcome\n{exports}")
-    yield from running(server)
 
 
 def test_a_job_over_ssh(new_user: NewUser, cluster: Sshd, tmp_path: Path, gate: Path) -> None:

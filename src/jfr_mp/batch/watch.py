@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
 from jfr_mp.batch.allocation import allocation_dir, batch_of
 from jfr_mp.batch.fate import BatchInfo, Life, life_of
 from jfr_mp.batch.pool import Look, Pool
 from jfr_mp.jobdata.pool import Place
+from jfr_mp.model import is_uuid
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.schedulers.journal import Event
 from jfr_mp.services import Services
@@ -135,7 +135,8 @@ class BatchWatch:
         HostError
             The host gave no answer.
         """
-        directories = {uid: allocation_dir(self.worker, uid) for uid in batch_uids if _is_uuid(uid)}
+        # Somebody may call one anything by hand; it has no directory then.
+        directories = {uid: allocation_dir(self.worker, uid) for uid in batch_uids if is_uuid(uid)}
         infos = self.pool.look((), directories.values()).infos if directories else {}
         lives = {}
         for uid, directory in directories.items():
@@ -199,12 +200,3 @@ class BatchWatch:
         puzzling = {token for token, (_, read) in kept.items() if time.monotonic() - read > _PUZZLING}
         self._news = {token: news for token, news in kept.items() if token not in puzzling}
         return bool(puzzling)
-
-
-def _is_uuid(text: str) -> bool:
-    """Tell whether an allocation has a directory: somebody may call one anything by hand."""
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

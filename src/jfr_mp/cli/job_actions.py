@@ -73,7 +73,8 @@ class Choice:
         job, index = self._one
         if job is not None:
             return [job_named(controller, job, index)]
-        return controller.get_jobs_info(**self._conditions, sort=[("db_id", 1)])  # type: ignore[arg-type]
+        oldest_first = [("created_on", 1), ("db_id", 1)]
+        return controller.get_jobs_info(**self._conditions, sort=oldest_first)  # type: ignore[arg-type]
 
     @property
     def is_one(self) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID
 
 import typer
 
@@ -46,7 +45,9 @@ def job_named(controller: JobController, job: str, index: int | None) -> JobInfo
     JfrMpError
         There is no such job.
     """
-    by: dict[str, Any] = {"db_id": job} if index is None and not _is_uuid(job) else {"job_id": job, "job_index": index}
+    from jfr_mp.model import is_uuid
+
+    by: dict[str, Any] = {"db_id": job} if index is None and not is_uuid(job) else {"job_id": job, "job_index": index}
     found = controller.get_job_info(**by)
     if found is None:
         which = job if index is None else f"{job} with index {index}"
@@ -66,11 +67,3 @@ def run_dir_of(job: JobInfo) -> str:
     if not job.run_dir:
         raise JfrMpError(f"job {job.db_id} is {job.state.name} and has no directory on its worker yet")
     return job.run_dir
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

@@ -61,7 +61,7 @@ def database_errors(project: Project) -> Iterator[None]:
         raise _with_cure(error, project) from error
     except JfrMpError:
         raise
-    except Exception as error:
+    except Exception as error:  # what the driver raises is for `translate` to know; the rest goes on
         known = translate(error, queue_address(project))
         if known is None:
             raise

@@ -90,7 +90,7 @@ class BrokeredConnection:
             if "refused" in answer:
                 kind = HostUnreachable if answer["unreachable"] else HostError
                 raise kind(answer["refused"], permanent=answer["permanent"])
-        except BaseException:
+        except BaseException:  # Ctrl-C included: no socket stays
             opened.close()
             raise
         return opened

@@ -143,7 +143,7 @@ class Link:
             else:
                 self._keep(connection, client)
             raise
-        except BaseException:
+        except BaseException:  # nobody knows in which state that leaves the session
             client.close()
             raise
         self._keep(connection, client)

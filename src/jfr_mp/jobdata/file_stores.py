@@ -60,7 +60,7 @@ class StdJSONStore(JSONStore):
         """Read a file, and remember why that fails."""
         try:
             return super().read_json_file(path)
-        except Exception as error:
+        except Exception as error:  # whatever it is, maggma hides it
             self._damage = error
             raise
 

@@ -49,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # Ctrl-C included: no temporary file stays
         temporary.unlink(missing_ok=True)
         raise
 
