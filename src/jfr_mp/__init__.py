@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jfr_mp.api.controller import JobController
+    from jfr_mp.api.runner import Runner
+    from jfr_mp.api.submission import get_jobstore, set_run_config, submit_flow
     from jfr_mp.config import ConfigManager
-    from jfr_mp.controller import JobController
-    from jfr_mp.runner import Runner
-    from jfr_mp.submit import get_jobstore, set_run_config, submit_flow
 
 __version__ = "0.1.0"
 
@@ -21,11 +21,11 @@ __all__ = ["ConfigManager", "JobController", "Runner", "get_jobstore", "set_run_
 
 _HOMES = {
     "ConfigManager": "config",
-    "JobController": "controller",
-    "Runner": "runner",
-    "get_jobstore": "submit",
-    "set_run_config": "submit",
-    "submit_flow": "submit",
+    "JobController": "api.controller",
+    "Runner": "api.runner",
+    "get_jobstore": "api.submission",
+    "set_run_config": "api.submission",
+    "submit_flow": "api.submission",
 }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jfr_mp.batch.markers import Marker, Place
 from jfr_mp.errors import JfrMpError
-from jfr_mp.jobdata.pool import Marker, Place
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
     from jfr_mp.model import JobInfo
-    from jfr_mp.services import Services
+    from jfr_mp.steps.services import Services
 
 
 def cancel_process(services: Services, job: JobInfo) -> str | None:

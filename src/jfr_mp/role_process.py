@@ -10,17 +10,17 @@ from pathlib import Path
 from jfr_mp import logs
 from jfr_mp.bus.client import RoleBus
 from jfr_mp.config import ConfigManager, LogLevel, Project
+from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.queries import flow_store_name
+from jfr_mp.engine.heartbeat import HeartbeatThread
+from jfr_mp.engine.lane_plan import open_lanes
+from jfr_mp.engine.lanes import Lanes
 from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.identity import new_owner
-from jfr_mp.loop.lanes import Lanes
-from jfr_mp.loop.traffic import open_lanes
 from jfr_mp.model import Condition
-from jfr_mp.presence import Presence
 from jfr_mp.roles import wake_states
-from jfr_mp.services import Services
 from jfr_mp.states import Role
-from jfr_mp.store.connection import QueueDatabase
-from jfr_mp.store.queries import flow_store_name
+from jfr_mp.steps.services import Services
 from jfr_mp.supervisor.lifeline import Lifeline
 
 #: Not __name__, which is __main__ in the process of a role.
@@ -59,7 +59,7 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
     if db is None:
         return
     services = Services(project, lambda flow_uuid: flow_store_name(db, flow_uuid))
-    with Presence(db, owner, name, (role,)) as presence:
+    with HeartbeatThread(db, owner, name, (role,)) as presence:
         services.holds_lease_since = presence.holds_since
         if role in (Role.TRANSFER, Role.COMPLETE):
             services.jobstores.warm_up()

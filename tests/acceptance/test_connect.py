@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jfr_mp.errors import ExitCode
-from jfr_mp.hosts.login import broker_dir
+from jfr_mp.hosts.login.sharing import broker_dir
 from tests.acceptance.conftest import NewUser
 from tests.support.jobs import ledger_lines
 from tests.support.processes import JFR_MP, pids_with
@@ -73,7 +73,7 @@ def on_a_terminal(user: User, *argv: str, types: str) -> tuple[int, str]:
 def brokers(user: User) -> list[int]:
     """Return the pids of the processes that keep a connection."""
     pids = pids_with("JFREMOTE_PROJECTS_FOLDER", user.project.env["JFREMOTE_PROJECTS_FOLDER"])
-    return [pid for pid in pids if b"jfr_mp.hosts.broker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in pids if b"jfr_mp.hosts.login.broker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_jobs_wait_for_the_login_and_then_run_over_one_connection(user: User, cluster: SecretSshd) -> None:

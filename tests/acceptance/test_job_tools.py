@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.controller import JobController
+from jfr_mp.api.controller import JobController
 from jfr_mp.errors import ExitCode
 from jfr_mp.states import JobState
 from tests.acceptance.conftest import NewUser

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jfr_mp import Runner, submit_flow
+from jfr_mp.database.locks import MongoLock
 from jfr_mp.identity import new_lock_id, new_owner
-from jfr_mp.store.locks import MongoLock
 from tests.interop.flows import add, chain, named
 from tests.support.peer import Peer
 from tests.support.projects import TestProject

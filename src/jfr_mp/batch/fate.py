@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any, Self
 
-from jfr_mp.jobdata.pool import HEARTBEAT, Place
+from jfr_mp.batch.markers import HEARTBEAT, Place
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.states import JobState
 
@@ -92,7 +92,7 @@ def life_of(status: JobStatus | None, absences: int, info: BatchInfo | None, sil
 
 
 @dataclass(frozen=True)
-class Remains:
+class RunDirState:
     """What is found in the run directory of a job.
 
     Parameters
@@ -148,7 +148,7 @@ def fate_in_place(state: JobState, place: Place, held: bool) -> Fate | None:
     return None
 
 
-def fate_of_remains(state: JobState, remains: Remains, losses: int, most_losses: int) -> Fate:
+def fate_of_remains(state: JobState, remains: RunDirState, losses: int, most_losses: int) -> Fate:
     """Return what becomes of a job that nobody runs: its allocation is gone, or its marker is.
 
     Parameters

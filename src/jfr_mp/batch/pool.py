@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from jfr_mp.batch.fate import BatchInfo, Remains
+from jfr_mp.batch.fate import BatchInfo, RunDirState
+from jfr_mp.batch.markers import ALIVE_FILENAME, BATCH_INFO_FILENAME, LOCK_DIR, Marker, Place
 from jfr_mp.errors import HostError
 from jfr_mp.hosts import BaseHost, CommandResult
 from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, SUBMIT_SCRIPT
 from jfr_mp.jobdata.outputs import is_complete
-from jfr_mp.jobdata.pool import ALIVE_FILENAME, BATCH_INFO_FILENAME, LOCK_DIR, Marker, Place
 from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME
 
 #: $1 the pool, $2 the job, $3 its run directory. The standard input is the script of the job.
@@ -127,7 +127,7 @@ class Pool:
         run_dir
             Its run directory, which exists.
         script
-            What an allocation runs there, as `jfr_mp.batch.allocation.pooled_script` makes it.
+            What an allocation runs there, as `jfr_mp.batch.scripts.pooled_script` makes it.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class Pool:
         for start in range(0, len(markers), _AT_ONCE):
             self._do("tidy up", _DISCARD, *(marker.path for marker in markers[start : start + _AT_ONCE]))
 
-    def remains(self, work_dir: Path, run_dir: str) -> Remains:
+    def remains(self, work_dir: Path, run_dir: str) -> RunDirState:
         """Look at what a job has left in its run directory.
 
         Raises
@@ -199,7 +199,7 @@ class Pool:
         words = result.stdout.split()
         # In this order: a job that ends between the two questions is complete.
         alive = "alive" in words
-        return Remains("uploaded" in words, is_complete(self._host, str(PurePosixPath(run_dir))), alive)
+        return RunDirState("uploaded" in words, is_complete(self._host, str(PurePosixPath(run_dir))), alive)
 
     def _do(self, what: str, script: str, *arguments: str, stdin: str | None = None) -> CommandResult:
         return self._run(f"{what} {self._directory}", script, self._directory, *arguments, stdin=stdin)

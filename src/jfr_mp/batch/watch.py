@@ -8,14 +8,14 @@ from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from jfr_mp.batch.allocation import allocation_dir, batch_of
 from jfr_mp.batch.fate import BatchInfo, Life, life_of
+from jfr_mp.batch.markers import Place
 from jfr_mp.batch.pool import Look, Pool
-from jfr_mp.jobdata.pool import Place
+from jfr_mp.batch.scripts import allocation_dir, batch_of
 from jfr_mp.model import is_uuid
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.schedulers.journal import Event
-from jfr_mp.services import Services
+from jfr_mp.steps.services import Services
 
 #: Seconds for which a line of the journal is news.
 _NEWS_LIFETIME = 60.0
@@ -57,7 +57,7 @@ class Survey:
         return Counter(marker.batch_uid for marker in self.look.markers.values() if marker.place is Place.RUNNING)
 
 
-class Patience:
+class HeldSince:
     """Knows for how long something has been the case."""
 
     def __init__(self) -> None:
@@ -91,12 +91,12 @@ class BatchWatch:
         self.worker = services.worker(worker_name)
         self.pool = Pool(services.host(worker_name), batch_of(self.worker).jobs_handle_dir, self.worker.timeout_execute)
         #: How long each job has had no marker.
-        self.nowhere = Patience()
+        self.nowhere = HeldSince()
         #: The scheduler's ids of allocations.
         self.process_ids: dict[str, str] = {}
         self._services = services
         self._journal = services.journal(worker_name)
-        self._signs = Patience()
+        self._signs = HeldSince()
         self._absences: Counter[str] = Counter()
         self._news: dict[str, tuple[Event, float]] = {}
 

@@ -46,9 +46,9 @@ def reconcile(
 
     Running processes do so by themselves, now and then. It can be run beside them.
     """
+    from jfr_mp.database.reconcile import Reconciler
+    from jfr_mp.database.rescue import free_stale_locks, stale_locks
     from jfr_mp.identity import new_owner
-    from jfr_mp.store.reconcile import Reconciler
-    from jfr_mp.store.sweep import free_stale_locks, stale_locks
 
     with job_controller(load_project(project)) as controller:
         locks = stale_locks(controller.db, foreign_too=break_locks)

@@ -37,8 +37,8 @@ def connect(name: NameArgument = None, close: CloseOption = False, project: Proj
     The connection stays open, beyond the end of this command and of `jfr-mp stop`, until it breaks or is closed. While
     there is none, the jobs of the host wait.
     """
-    from jfr_mp.hosts.login import close_login
-    from jfr_mp.hosts.terminal import log_in, logins
+    from jfr_mp.hosts.login.sharing import close_login
+    from jfr_mp.hosts.login.terminal import log_in, logins
 
     chosen = load_project(project)
     for endpoint in logins(chosen, name):
@@ -53,7 +53,7 @@ def connect_all(project: Project) -> None:
     """Log in wherever a person has to, if one is there; without a login, jobs wait."""
     if not project.has_interactive_workers or not sys.stdin.isatty():
         return
-    from jfr_mp.hosts.terminal import log_in, logins
+    from jfr_mp.hosts.login.terminal import log_in, logins
 
     for endpoint in logins(project, None):
         try:

@@ -29,7 +29,7 @@ from jfr_mp.cli.session import job_controller, load_project
 from jfr_mp.errors import ExitCode, JfrMpError
 
 if TYPE_CHECKING:
-    from jfr_mp.controller import JobController
+    from jfr_mp.api.controller import JobController
     from jfr_mp.model import JobInfo
 
 OneJobArgument = Annotated[

@@ -12,7 +12,7 @@ from jfr_mp.cli.session import job_controller, load_project
 from jfr_mp.errors import JfrMpError
 
 if TYPE_CHECKING:
-    from jfr_mp.controller import JobController
+    from jfr_mp.api.controller import JobController
     from jfr_mp.model import JobInfo
 
 JobArgument = Annotated[str, typer.Argument(metavar="ID", help="The db_id of the job, or its uuid.")]

@@ -11,13 +11,13 @@ from jfr_mp.cli.help_text import with_examples
 from jfr_mp.cli.job_choice import IndexArgument, JobArgument, chosen_job
 from jfr_mp.cli.options import JsonOption, ProjectOption
 from jfr_mp.cli.output import doing, print_json
-from jfr_mp.cli.patience import within
+from jfr_mp.diagnosis.deadline import within
 from jfr_mp.errors import JfrMpError
 
 if TYPE_CHECKING:
-    from jfr_mp.explain import Facts, Reason
+    from jfr_mp.diagnosis.explain import Facts, Reason
     from jfr_mp.model import JobInfo
-    from jfr_mp.services import Services
+    from jfr_mp.steps.services import Services
 
 #: Seconds that a person waits for what a scheduler says of a job.
 _SCHEDULER_TIMEOUT = 15.0
@@ -33,8 +33,8 @@ def explain(
     job: JobArgument, index: IndexArgument = None, as_json: JsonOption = False, project: ProjectOption = None
 ) -> None:
     """Tell why a job is where it is, and what would move it."""
-    from jfr_mp.circumstances import gather
-    from jfr_mp.explain import explain as explain_facts
+    from jfr_mp.diagnosis.explain import explain as explain_facts
+    from jfr_mp.diagnosis.facts import gather
 
     with chosen_job(project, job, index) as (controller, found), doing("asking"):
         facts = gather(controller.db, found)
@@ -52,7 +52,7 @@ def explain(
 
 
 def _scheduler(services: Services, job: JobInfo) -> str | None:
-    from jfr_mp.circumstances import ask_scheduler
+    from jfr_mp.diagnosis.facts import ask_scheduler
 
     try:
         return within(_SCHEDULER_TIMEOUT, lambda: ask_scheduler(services, job))

@@ -20,7 +20,7 @@ from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
 if TYPE_CHECKING:
     from jfr_mp.jobdata.listing import Entry
     from jfr_mp.model import JobInfo
-    from jfr_mp.services import Services
+    from jfr_mp.steps.services import Services
 
 files_app = typer.Typer(no_args_is_help=True, help="The files in the run directory of a job, on whatever machine.")
 

@@ -128,9 +128,9 @@ def run(  # noqa: PLR0913 (one parameter for each option)
     project: ProjectOption = None,
 ) -> None:
     """Do the work of all roles in one process, in this terminal, for trying things out."""
+    from jfr_mp.api.runner import Runner
     from jfr_mp.config import LogLevel
     from jfr_mp.embedded import ensure_running
-    from jfr_mp.runner import Runner
 
     roles = wanted_roles(_chosen(checkout, transfer, queue, complete))
     chosen = load_project(project)

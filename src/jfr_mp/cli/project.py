@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 import typer
 
-from jfr_mp.cli.check_report import Verdict, check_sheet
-from jfr_mp.cli.checks import run_checks
 from jfr_mp.cli.options import JsonOption, ProjectOption
 from jfr_mp.cli.output import doing, print_json, print_sheet
 from jfr_mp.cli.rows import Cell, Sheet
+from jfr_mp.diagnosis.report import Check, Verdict
 from jfr_mp.errors import ConfigError, ExitCode
 
 app = typer.Typer(no_args_is_help=True, help="Look at the projects and check them.")
+
+
+_STYLES = {Verdict.OK: "green", Verdict.FAILED: "bold red", Verdict.WARNING: "yellow", Verdict.SKIPPED: "dim"}
 
 
 @app.command("list")
@@ -55,6 +58,17 @@ def project_sheet(rows: list[dict[str, str | bool | None]]) -> Sheet:
     )
 
 
+def check_sheet(checks: Iterable[Check]) -> Sheet:
+    """Return the report as a table, one check a row."""
+    return Sheet(
+        columns=("Check", "Result", "Found", "What to do"),
+        rows=tuple(
+            (Cell(check.what), Cell(check.verdict, _STYLES[check.verdict]), Cell(check.detail), Cell(check.cure))
+            for check in checks
+        ),
+    )
+
+
 @app.command()
 def check(as_json: JsonOption = False, project: ProjectOption = None) -> None:
     """Test the project file, the database, the JobStores and the workers, by using them.
@@ -64,6 +78,7 @@ def check(as_json: JsonOption = False, project: ProjectOption = None) -> None:
     failed.
     """
     from jfr_mp.config import ConfigManager
+    from jfr_mp.diagnosis.checks import run_checks
 
     data = ConfigManager().get_project_data(project)
     with doing("checking"):

@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING
 from jfr_mp.errors import DatabaseUnavailable, JfrMpError
 
 if TYPE_CHECKING:
+    from jfr_mp.api.controller import JobController
     from jfr_mp.config import Project
-    from jfr_mp.controller import JobController
-
-
-#: Seconds that a person at a terminal waits for a database that does not answer.
-DATABASE_TIMEOUT = 5.0
 
 
 def load_project(name: str | None) -> Project:
@@ -39,11 +35,11 @@ def job_controller(project: Project) -> Iterator[JobController]:
     DatabaseError
         The database does not answer, or refuses, before or during the use.
     """
-    from jfr_mp.controller import JobController
-    from jfr_mp.store.connection import QueueDatabase
+    from jfr_mp.api.controller import JobController
+    from jfr_mp.database.connection import PERSON_TIMEOUT, QueueDatabase
 
     with database_errors(project):
-        controller = JobController(QueueDatabase.connect(project, timeout=DATABASE_TIMEOUT))
+        controller = JobController(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT))
         try:
             yield controller
         finally:
@@ -53,7 +49,7 @@ def job_controller(project: Project) -> Iterator[JobController]:
 @contextmanager
 def database_errors(project: Project) -> Iterator[None]:
     """Turn what goes wrong with the queue database into an error of ours that says what to do."""
-    from jfr_mp.store.faults import translate
+    from jfr_mp.database.faults import translate
 
     try:
         yield
@@ -70,7 +66,7 @@ def database_errors(project: Project) -> Iterator[None]:
 
 def queue_address(project: Project) -> str:
     """Return where the queue database of a project is, fit for a message: never with a password."""
-    from jfr_mp.store.address import address_of, is_native
+    from jfr_mp.database.address import address_of, is_native
 
     store = project.queue.store
     return address_of(store).hosts if is_native(store) else "the address in queue.store"

@@ -52,7 +52,7 @@ def submit(  # noqa: PLR0913 (one parameter for each option)
     chosen = load_project(project)
     where = parse_target(target)
     with doing("reading the flow"):
-        from jfr_mp.submit import submit_flow
+        from jfr_mp.api.submission import submit_flow
 
         flow = load_flow(where)
     if unreachable := functions_out_of_reach(flow):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jobflow import JobStore
     from maggma.core.store import Store
 
-    from jfr_mp.controller import JobController
+    from jfr_mp.api.controller import JobController
 
 Item = TypeVar("Item")
 
@@ -101,7 +101,7 @@ class Project(ConfigModel):
         validation_alias=AliasChoices("jobstore", "JOB_STORE"),
         repr=False,
     )
-    #: The format in which outputs travel from the worker; see `jfr_mp.jobdata.stores`.
+    #: The format in which outputs travel from the worker; see `jfr_mp.jobdata.transfer_stores`.
     remote_jobstore: dict[str, Any] | None = None
     #: Free, but for the key ``jfr_mp``.
     metadata: dict[str, Any] | None = None
@@ -207,7 +207,7 @@ class Project(ConfigModel):
 
     def get_job_controller(self) -> JobController:
         """Return the controller of the jobs of this project."""
-        from jfr_mp.controller import JobController
+        from jfr_mp.api.controller import JobController
 
         return JobController.from_project(self)
 

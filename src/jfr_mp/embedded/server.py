@@ -141,7 +141,7 @@ class EmbeddedMongo:
 
     def _start_alone(self, record: Record) -> bool:
         """Start and prepare the server where it is not yet; the caller keeps everybody else out."""
-        from jfr_mp.store import admin
+        from jfr_mp.database import mongod_admin
 
         log_end = self._directory.log_size()
         if started := self._directory.pid is None:
@@ -149,10 +149,10 @@ class EmbeddedMongo:
             self._spawn(log_end)
         try:
             if not record.prepared:
-                admin.initiate_replica_set(self._port, REPLICA_SET)
+                mongod_admin.initiate_replica_set(self._port, REPLICA_SET)
             self._wait_writable()
             if not record.prepared:
-                admin.create_user(self._port, record.username, record.password, ROLES)
+                mongod_admin.create_user(self._port, record.username, record.password, ROLES)
                 self._directory.write(record.model_copy(update={"prepared": True}))
         except DatabaseError as error:
             raise EmbeddedError(
@@ -165,12 +165,12 @@ class EmbeddedMongo:
 
     def _wait_writable(self) -> None:
         """Wait until the server takes writes, but not for one that has died meanwhile."""
-        from jfr_mp.store import admin
+        from jfr_mp.database import mongod_admin
 
         deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
-                return admin.wait_writable(self._port, timeout=1.0)
+                return mongod_admin.wait_writable(self._port, timeout=1.0)
             except DatabaseUnavailable:
                 if self._directory.pid is None or time.monotonic() > deadline:
                     raise

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jfr_mp.config import Project
-    from jfr_mp.store.connection import QueueDatabase
+    from jfr_mp.database.connection import QueueDatabase
 
 PROJECT = "quickstart"
 WORKER = "local"
@@ -104,7 +104,7 @@ class Quickstart:
 
     def run(self) -> FlowState:
         """Run the flow from nothing to its end and show it; return its final state."""
-        from jfr_mp.store.connection import QueueDatabase
+        from jfr_mp.database.connection import QueueDatabase
 
         with self._doing("a project and a MongoDB of its own"):
             project = self._make_project()

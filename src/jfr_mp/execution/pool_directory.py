@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jfr_mp.jobdata.pool import LOCK_DIR, Marker, Place
+from jfr_mp.batch.markers import LOCK_DIR, Marker, Place
 
 
 class PoolDirectory:

@@ -78,7 +78,7 @@ def _run(directory: Path) -> dict[str, Any]:
     from jobflow import initialize_logger
     from monty.json import MontyEncoder
 
-    from jfr_mp.jobdata.stores import load_transfer_store
+    from jfr_mp.jobdata.transfer_stores import load_transfer_store
 
     store: Any = load_transfer_store(document["store"])
     if document.get("job_doc"):
@@ -166,7 +166,7 @@ def _prepare(response: Response[Any]) -> None:
 
 def _decompress(directory: Path, store: JobStore) -> None:
     """Undo the compression of our files by a job that compressed everything in its directory."""
-    from jfr_mp.jobdata.stores import store_paths
+    from jfr_mp.jobdata.transfer_stores import store_paths
 
     for name in (OUT_FILENAME, *(path.name for path in store_paths(store))):
         compressed = [path for path in directory.iterdir() if path.name.startswith(f"{name}.")]

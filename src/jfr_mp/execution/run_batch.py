@@ -21,12 +21,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jfr_mp.batch.markers import ALIVE_FILENAME, BATCH_INFO_FILENAME, HEARTBEAT, Marker
 from jfr_mp.execution.batch_limits import BatchLimits
 from jfr_mp.execution.pool_directory import PoolDirectory
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.jobdata.files import SUBMIT_SCRIPT, job_path, write_atomically
 from jfr_mp.jobdata.outputs import is_complete
-from jfr_mp.jobdata.pool import ALIVE_FILENAME, BATCH_INFO_FILENAME, HEARTBEAT, Marker
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,9 @@ QUEUE_OUT = "queue.out"
 QUEUE_ERR = "queue.err"
 SUBMIT_SCRIPT = "submit.sh"
 
+#: The module that serialized stores of output files name, whoever wrote them: either worker command opens them.
+PEER_MODULE = "jobflow_remote.remote.data"
+
 #: The directories above a run directory are this many pairs of hexadecimal digits of the uuid.
 _LEVELS = 3
 

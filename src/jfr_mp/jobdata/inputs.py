@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import ConfigError
-from jfr_mp.jobdata.stores import additional_stores
+from jfr_mp.jobdata.transfer_stores import additional_stores
 from jfr_mp.model import JobDoc
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def input_document(job: dict[str, Any], store: JobStore, job_doc: JobDoc) -> byt
     import orjson
     from monty.json import jsanitize
 
-    from jfr_mp.jobdata.file_stores import plain_float
+    from jfr_mp.jobdata.file_formats import plain_float
 
     doc = job_doc.model_dump(exclude={"job", "_id"}) | {"lock_id": None, "lock_time": None}
     content = jsanitize({"job": job, "store": store, "job_doc": doc}, strict=True, allow_bson=True, enum_values=True)

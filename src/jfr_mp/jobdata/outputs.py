@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import HostError
 from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
-from jfr_mp.jobdata.stores import additional_stores, store_paths
+from jfr_mp.jobdata.transfer_stores import additional_stores, store_paths
 from jfr_mp.outcomes import Added, Completion
 from jfr_mp.states import JobState
 
@@ -108,7 +108,7 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
     jobstore
         The JobStore of the job's flow, connected.
     transfer_store
-        The files, as `jfr_mp.jobdata.stores.transfer_store` gives them.
+        The files, as `jfr_mp.jobdata.transfer_stores.transfer_store` gives them.
     db_id
         The id of the job, kept in the metadata of its output.
 

@@ -14,7 +14,7 @@ from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.quoting import quote
 from jfr_mp.schedulers.dialect import GONE, JobStatus, Listed, no_answer
 from jfr_mp.schedulers.dialects import dialect_of
-from jfr_mp.schedulers.refusals import Refusal, weigh
+from jfr_mp.schedulers.refusals import Refusal, classify
 from jfr_mp.schedulers.shell import Shell, cancel_on_shell, submit_to_shell
 from jfr_mp.schedulers.submission import CLAIM_FILENAME, Attempt, SubmitCommand, adopt, attempt, give_up_claim
 
@@ -218,7 +218,7 @@ class QueueManager:
                 f"{name}: an earlier attempt to submit the job in {run_dir} may still be at it ({result.text}); it is "
                 f"waited for. If you know that it is dead, remove {CLAIM_FILENAME} there"
             )
-        refusal, line = weigh(result.text)
+        refusal, line = classify(result.text)
         if result.code in (_NOT_FOUND, _NOT_EXECUTABLE):
             refusal = Refusal.BAD
             line = f"there is no such command, or it cannot be executed; is it on the PATH of a shell there? ({line})"

@@ -53,7 +53,7 @@ _NOISE = re.compile(r'^(Exiting\.|Try ".*" for more information|usage:.*)$', re.
 _LINE_LENGTH = 500
 
 
-def weigh(text: str) -> tuple[Refusal, str]:
+def classify(text: str) -> tuple[Refusal, str]:
     """Return what the message of a submit command means, and the message in one line."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line.strip())]
     for refusal, pattern in _RULES:

@@ -1,7 +1,7 @@
 """What each step does to a job: one module a step, each with ``run(job, services) -> Outcome``.
 
 A step knows hosts, schedulers and JobStores, and nothing of the queue database: claiming a job before and writing the
-outcome after is the business of `jfr_mp.loop`, the same for all. `poll` looks at many jobs at once and therefore is
+outcome after is the business of `jfr_mp.engine`, the same for all. `poll` looks at many jobs at once and therefore is
 different: see its module.
 """
 
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from jfr_mp import states
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Outcome
-from jfr_mp.services import Services
 from jfr_mp.steps import checkout, complete, download, submit, upload
+from jfr_mp.steps.services import Services
 
 StepFunction = Callable[[JobDoc, Services], Outcome]
 

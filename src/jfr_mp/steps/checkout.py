@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Outcome
-from jfr_mp.services import Services
 from jfr_mp.states import JobState
+from jfr_mp.steps.services import Services
 
 
 def run(_job: JobDoc, _services: Services) -> Outcome:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from jfr_mp.faultpoints import reach
 from jfr_mp.jobdata.outputs import copy_outputs, read_output
-from jfr_mp.jobdata.stores import transfer_store, transfer_store_names
+from jfr_mp.jobdata.transfer_stores import transfer_store, transfer_store_names
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Outcome
-from jfr_mp.services import Services
 from jfr_mp.states import JobState
+from jfr_mp.steps.services import Services
 
 
 def run(job: JobDoc, services: Services) -> Outcome:

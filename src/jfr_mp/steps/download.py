@@ -6,11 +6,11 @@ from jfr_mp.errors import HostError
 from jfr_mp.faultpoints import reach
 from jfr_mp.hosts.faults import is_permanent
 from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
-from jfr_mp.jobdata.stores import transfer_store_names
+from jfr_mp.jobdata.transfer_stores import transfer_store_names
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Fail, Outcome
-from jfr_mp.services import Services
 from jfr_mp.states import JobState
+from jfr_mp.steps.services import Services
 
 
 def run(job: JobDoc, services: Services) -> Outcome:

@@ -18,8 +18,8 @@ from jfr_mp.model import JobRecord
 from jfr_mp.outcomes import Advance, Outcome
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.schedulers.journal import Event, JobKey
-from jfr_mp.services import Services
 from jfr_mp.states import JobState
+from jfr_mp.steps.services import Services
 
 #: How often a scheduler must answer without a job before the job counts as ended.
 _ABSENCES = 2

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 
-from jfr_mp.batch.allocation import pooled_script
 from jfr_mp.batch.pool import Pool
+from jfr_mp.batch.scripts import pooled_script
 from jfr_mp.config.workers import BatchConfig, WorkerBase
 from jfr_mp.faultpoints import reach
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Fail, Outcome
 from jfr_mp.schedulers import job_script
-from jfr_mp.services import Services
 from jfr_mp.states import JobState
+from jfr_mp.steps.services import Services
 
 
 def run(job: JobDoc, services: Services) -> Outcome:

@@ -10,12 +10,12 @@ from jfr_mp.faultpoints import reach
 from jfr_mp.hosts import BaseHost
 from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, job_path
 from jfr_mp.jobdata.inputs import input_document, resolve_references
-from jfr_mp.jobdata.stores import transfer_store
+from jfr_mp.jobdata.transfer_stores import transfer_store
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Outcome
 from jfr_mp.schedulers.submission import SUBMISSION_FILES
-from jfr_mp.services import Services
 from jfr_mp.states import JobState
+from jfr_mp.steps.services import Services
 from jfr_mp.steps.submit import new_submission
 
 

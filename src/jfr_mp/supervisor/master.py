@@ -36,7 +36,6 @@ from jfr_mp.errors import ExitCode
 from jfr_mp.model import Condition
 from jfr_mp.states import Role
 from jfr_mp.supervisor.child import Child, Command, SpawnOrder, specs
-from jfr_mp.supervisor.inbox import Inbox
 from jfr_mp.supervisor.lifecycle import (
     Action,
     Died,
@@ -52,6 +51,7 @@ from jfr_mp.supervisor.lifecycle import (
 )
 from jfr_mp.supervisor.logfile import LogFile
 from jfr_mp.supervisor.registrar import Registrar
+from jfr_mp.supervisor.signals import SignalInbox
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Master:
             OK, or START_FAILED where a role process had to be given up.
         """
         with ExitStack() as stack:
-            inbox = stack.enter_context(Inbox(ignore_hangup=self._plan.terminal is None))
+            inbox = stack.enter_context(SignalInbox(ignore_hangup=self._plan.terminal is None))
             self._bus = stack.enter_context(BusServer(self._plan.run_dir))
             self._lifeline = stack.enter_context(_lifeline())
             self._bus.watch(inbox.fileno())

@@ -13,12 +13,12 @@ import psutil
 
 from jfr_mp.bus.messages import MasterStatus
 from jfr_mp.bus.paths import process_alive
+from jfr_mp.database import processes, running_runner
+from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.processes import ProcessRecord
+from jfr_mp.database.rescue import Rescuer
+from jfr_mp.database.setup import ensure_initialised
 from jfr_mp.states import Role
-from jfr_mp.store import processes, runner_doc
-from jfr_mp.store.connection import QueueDatabase
-from jfr_mp.store.processes import ProcessRecord
-from jfr_mp.store.setup import ensure_initialised
-from jfr_mp.store.sweep import Sweeper
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -55,7 +55,7 @@ class DatabaseRegistry:
             project=db.project.name,
             state="RUNNING",
         )
-        self._sweeper = Sweeper(db)
+        self._sweeper = Rescuer(db)
         self._ping_due = 0.0
         self._clean_up_due = 0.0
 
@@ -71,7 +71,7 @@ class DatabaseRegistry:
         """
         ensure_initialised(self._db)
         clean_up(self._db)
-        runner_doc.acquire(self._db, self._record)
+        running_runner.acquire(self._db, self._record)
 
     def role_gone(self, owner: str) -> None:
         """Free the locks of a role process that has ended, and forget it."""
@@ -87,11 +87,11 @@ class DatabaseRegistry:
         fields = {"state": row["state"], "rows": row["roles"], **concerning_hosts}
         if not processes.heartbeat(self._db, self._owner, fields):
             logger.warning("this master was missing in the registry, and enters it again")
-            runner_doc.acquire(self._db, self._record)
+            running_runner.acquire(self._db, self._record)
         self._sweeper.sweep()
         if now >= self._ping_due:
             self._ping_due = now + self._db.project.runner.delay_ping_db
-            runner_doc.ping(self._db, runner_doc.ping_data(self._db, self._record))
+            running_runner.ping(self._db, running_runner.ping_data(self._db, self._record))
         # Role processes of a master that was killed end later than it, when the next one is here already.
         if now >= self._clean_up_due:
             self._clean_up_due = now + self._db.project.jfr_mp.lease_ttl
@@ -99,7 +99,7 @@ class DatabaseRegistry:
 
     def leave(self) -> None:
         """Forget this master and close the connection."""
-        runner_doc.release(self._db, self._owner)
+        running_runner.release(self._db, self._owner)
         processes.unregister(self._db, self._owner)
         self._db.close()
 

@@ -14,12 +14,12 @@ import psutil
 
 from jfr_mp import logs
 from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_dir
+from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.embedded import ensure_running
 from jfr_mp.errors import AlreadyRunning, ExitCode
 from jfr_mp.identity import new_owner
 from jfr_mp.model import utcnow
 from jfr_mp.states import Role
-from jfr_mp.store.connection import QueueDatabase
 from jfr_mp.supervisor.child import role_command
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.master import Master, Plan

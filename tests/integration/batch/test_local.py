@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 
 from jfr_mp import Runner
-from jfr_mp.batch.allocation import submit_allocation
+from jfr_mp.batch.scripts import submit_allocation
+from jfr_mp.database.batches import PlannedBatches, living_batches
+from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.errors import LeaseLost
-from jfr_mp.store.batches import Book, living_batches
-from jfr_mp.store.connection import QueueDatabase
 from tests.integration.batch.conftest import BatchWorker, exactly_once
 from tests.support.processes import is_alive
 from tests.support.waiting import wait_until
@@ -177,7 +177,7 @@ def test_a_worker_command_that_does_not_run(
     make_worker: MakeWorker, new_runner: NewRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a worker on which the program that runs batches is missing
-    monkeypatch.setattr("jfr_mp.batch.submitting._FIRST_PAUSE", 5.0)
+    monkeypatch.setattr("jfr_mp.batch.allocations._FIRST_PAUSE", 5.0)
     program = tmp_path / "program"
     worker = make_worker(execution_cmd=f"{program} execution run {{}}")
     worker.submit(3)
@@ -216,7 +216,7 @@ def test_a_marker_that_is_lost(make_worker: MakeWorker, new_runner: NewRunner, m
     marker.unlink()
 
     # When it has not been seen for long enough
-    monkeypatch.setattr("jfr_mp.loop.settling.NOWHERE", 3)
+    monkeypatch.setattr("jfr_mp.batch.apply_results.NOWHERE", 3)
     runner.run_all_jobs(max_seconds=60)
 
     # Then it waits again, and runs
@@ -230,12 +230,12 @@ def db(make_worker: MakeWorker, new_runner: NewRunner) -> QueueDatabase:
 
 
 def test_an_allocation_that_was_planned_is_found_by_the_next(db: QueueDatabase) -> None:
-    book = Book(db, "local")
+    book = PlannedBatches(db, "local")
     assert book.planned == ()
     book.plan("a")
-    assert Book(db, "local").planned == ("a",)
+    assert PlannedBatches(db, "local").planned == ("a",)
     book.submitted("a", "4711")
-    assert Book(db, "local").planned == ()
+    assert PlannedBatches(db, "local").planned == ()
     assert [batch.process_id for batch in living_batches(db, "local")] == ["4711"]
     # Whoever comes late with the same news changes nothing.
     book.submitted("a", "4711")
@@ -243,12 +243,12 @@ def test_an_allocation_that_was_planned_is_found_by_the_next(db: QueueDatabase) 
 
 
 def test_two_who_believe_to_be_alone_do_not_both_plan(db: QueueDatabase) -> None:
-    one, other = Book(db, "local"), Book(db, "local")
+    one, other = PlannedBatches(db, "local"), PlannedBatches(db, "local")
     one.plan("a")
     with pytest.raises(LeaseLost, match="another process submits batches for worker 'local'"):
         other.plan("b")
-    Book(db, "local").plan("b")
-    assert Book(db, "local").planned == ("a", "b")
+    PlannedBatches(db, "local").plan("b")
+    assert PlannedBatches(db, "local").planned == ("a", "b")
 
 
 def test_an_allocation_that_was_planned_by_somebody_who_died(make_worker: MakeWorker, new_runner: NewRunner) -> None:
@@ -257,7 +257,7 @@ def test_an_allocation_that_was_planned_by_somebody_who_died(make_worker: MakeWo
     runner = new_runner()
     worker.submit(2)
     batch_uid = str(uuid4())
-    Book(runner.job_controller.db, "local").plan(batch_uid)
+    PlannedBatches(runner.job_controller.db, "local").plan(batch_uid)
     process_id = submit_allocation(runner._services, "local", batch_uid)
 
     # When the jobs are run

@@ -18,9 +18,9 @@ import pytest
 from jfr_mp.config.workers import RemoteWorker, SeparatedTransferWorker
 from jfr_mp.errors import CommandTimeout, HostError, HostUnreachable, LoginNeeded
 from jfr_mp.hosts import BaseHost
-from jfr_mp.hosts.login import Question, broker_dir, broker_socket, close_login, is_open, open_login
-from jfr_mp.hosts.ssh import endpoints
-from jfr_mp.hosts.ssh_config import Endpoint
+from jfr_mp.hosts.login.sharing import Question, broker_dir, broker_socket, close_login, is_open, open_login
+from jfr_mp.hosts.ssh.config import Endpoint
+from jfr_mp.hosts.ssh.host import endpoints
 from tests.integration.hosts.conftest import MakeHost
 from tests.support.processes import Processes, is_alive, wait_gone
 from tests.support.sshd import SecretSshd, Sshd, running
@@ -74,7 +74,7 @@ class Site:
         return [
             process
             for process in psutil.process_iter()
-            if is_alive(process.pid) and process.cmdline()[-2:] == ["jfr_mp.hosts.broker", str(self.endpoint)]
+            if is_alive(process.pid) and process.cmdline()[-2:] == ["jfr_mp.hosts.login.broker", str(self.endpoint)]
         ]
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jfr_mp.cli.check_report import Check, Verdict
-from jfr_mp.cli.worker_checks import check_worker
 from jfr_mp.config import Project
+from jfr_mp.diagnosis.report import Check, Verdict
+from jfr_mp.diagnosis.worker_checks import check_worker
 from jfr_mp.hosts import HostPool
 from tests.support.slurm import Slurm
 

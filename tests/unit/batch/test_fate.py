@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jfr_mp.batch.fate import BatchInfo, Fate, Life, Remains, fate_in_place, fate_of_remains, life_of
-from jfr_mp.jobdata.pool import Place
+from jfr_mp.batch.fate import BatchInfo, Fate, Life, RunDirState, fate_in_place, fate_of_remains, life_of
+from jfr_mp.batch.markers import Place
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.states import JobState
 
@@ -69,18 +69,18 @@ def test_fate_by_the_place_of_the_marker(state: JobState, place: Place, held: bo
 @pytest.mark.parametrize(
     ("state", "remains", "losses", "fate"),
     [
-        pytest.param(RUNS, Remains(), 1, Fate.RETURNS, id="killed"),
-        pytest.param(WAITS, Remains(), 1, Fate.RETURNS, id="killed before anybody saw it run"),
-        pytest.param(RUNS, Remains(), 3, Fate.RETURNS, id="killed for the last time that it may"),
-        pytest.param(RUNS, Remains(), 4, Fate.GIVEN_UP, id="killed too often"),
-        pytest.param(RUNS, Remains(complete=True), 4, Fate.ENDED, id="the allocation died right after it"),
-        pytest.param(RUNS, Remains(complete=True, alive=True), 1, Fate.ENDED, id="it has left something running"),
-        pytest.param(RUNS, Remains(alive=True), 4, Fate.STAYS, id="it has outlived its allocation"),
-        pytest.param(WAITS, Remains(alive=True), 1, Fate.RUNS, id="it has outlived its allocation, unseen"),
-        pytest.param(RUNS, Remains(uploaded=False), 1, Fate.DIRECTORY_GONE, id="somebody removed its directory"),
+        pytest.param(RUNS, RunDirState(), 1, Fate.RETURNS, id="killed"),
+        pytest.param(WAITS, RunDirState(), 1, Fate.RETURNS, id="killed before anybody saw it run"),
+        pytest.param(RUNS, RunDirState(), 3, Fate.RETURNS, id="killed for the last time that it may"),
+        pytest.param(RUNS, RunDirState(), 4, Fate.GIVEN_UP, id="killed too often"),
+        pytest.param(RUNS, RunDirState(complete=True), 4, Fate.ENDED, id="the allocation died right after it"),
+        pytest.param(RUNS, RunDirState(complete=True, alive=True), 1, Fate.ENDED, id="it has left something running"),
+        pytest.param(RUNS, RunDirState(alive=True), 4, Fate.STAYS, id="it has outlived its allocation"),
+        pytest.param(WAITS, RunDirState(alive=True), 1, Fate.RUNS, id="it has outlived its allocation, unseen"),
+        pytest.param(RUNS, RunDirState(uploaded=False), 1, Fate.DIRECTORY_GONE, id="somebody removed its directory"),
     ],
 )
-def test_fate_by_what_the_job_has_left(state: JobState, remains: Remains, losses: int, fate: Fate) -> None:
+def test_fate_by_what_the_job_has_left(state: JobState, remains: RunDirState, losses: int, fate: Fate) -> None:
     assert fate_of_remains(state, remains, losses, most_losses=3) is fate
 
 

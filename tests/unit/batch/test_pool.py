@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.batch.fate import Remains
+from jfr_mp.batch.fate import RunDirState
+from jfr_mp.batch.markers import ALIVE_FILENAME, Marker, Place
 from jfr_mp.batch.pool import Pool
 from jfr_mp.errors import HostError
 from jfr_mp.hosts.local import LocalHost
-from jfr_mp.jobdata.pool import ALIVE_FILENAME, Marker, Place
 from jfr_mp.schedulers import forget_submission
 
 UUID = "abcdef01-2345-6789-abcd-ef0123456789"
@@ -154,7 +154,7 @@ def test_tidying_up(pool: Pool, directory: Path, run_dir: Path) -> None:
 def test_what_a_job_has_left(pool: Pool, run_dir: Path, output: str | None, complete: bool) -> None:
     if output is not None:
         (run_dir / "jfremote_out.json").write_text(output)
-    assert pool.remains(run_dir.parent, str(run_dir)) == Remains(uploaded=True, complete=complete)
+    assert pool.remains(run_dir.parent, str(run_dir)) == RunDirState(uploaded=True, complete=complete)
 
 
 def test_a_job_that_lives(pool: Pool, run_dir: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_job_that_lives(pool: Pool, run_dir: Path) -> None:
 
 
 def test_a_run_directory_that_was_removed(pool: Pool, tmp_path: Path) -> None:
-    assert pool.remains(tmp_path, str(tmp_path / "gone")) == Remains(uploaded=False)
+    assert pool.remains(tmp_path, str(tmp_path / "gone")) == RunDirState(uploaded=False)
 
 
 def test_a_work_dir_that_is_away_says_nothing(pool: Pool, tmp_path: Path, run_dir: Path) -> None:

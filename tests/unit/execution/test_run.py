@@ -17,7 +17,7 @@ from monty.json import jsanitize
 
 from jfr_mp.jobdata.inputs import input_document
 from jfr_mp.jobdata.outputs import read_output
-from jfr_mp.jobdata.stores import transfer_store, transfer_store_names
+from jfr_mp.jobdata.transfer_stores import transfer_store, transfer_store_names
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Completion
 from jfr_mp.states import JobState

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import pytest
 
+from jfr_mp.batch.markers import Place
 from jfr_mp.jobdata.files import job_path
-from jfr_mp.jobdata.pool import Place
 from tests.support.processes import Processes, wait_gone
 from tests.support.waiting import wait_until
 

@@ -12,7 +12,7 @@ from monty.json import jsanitize
 
 from jfr_mp.errors import ConfigError
 from jfr_mp.jobdata.inputs import input_document, resolve_references
-from jfr_mp.jobdata.stores import transfer_store
+from jfr_mp.jobdata.transfer_stores import transfer_store
 from jfr_mp.model import JobDoc
 from tests.support.jobs import add, stores_megabytes
 

@@ -13,7 +13,7 @@ from maggma.stores import MemoryStore
 from jfr_mp.errors import HostError
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.jobdata.outputs import copy_outputs, is_complete, read_output
-from jfr_mp.jobdata.stores import store_paths, transfer_store
+from jfr_mp.jobdata.transfer_stores import store_paths, transfer_store
 from jfr_mp.outcomes import Added
 from jfr_mp.states import JobState
 

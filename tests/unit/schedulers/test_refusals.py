@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jfr_mp.schedulers.refusals import Refusal, weigh
+from jfr_mp.schedulers.refusals import Refusal, classify
 
 LIMIT, AWAY, BAD, UNCLEAR = Refusal.LIMIT, Refusal.AWAY, Refusal.BAD, Refusal.UNCLEAR
 POLICY = (
@@ -59,7 +59,7 @@ POLICY = (
     ],
 )  # fmt: skip
 def test_a_message(said: str, refusal: Refusal, line: str | None) -> None:
-    weighed, one_line = weigh(said)
+    weighed, one_line = classify(said)
     assert weighed is refusal
     assert "\n" not in one_line
     assert line is None or one_line == line

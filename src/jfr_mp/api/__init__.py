@@ -1,0 +1,1 @@
+"""jobflow-remote's Python interface on top of the engine."""

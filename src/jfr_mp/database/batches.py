@@ -1,0 +1,154 @@
+"""The allocations of batch workers: jobflow-remote's documents, and our book of those that are about to be submitted.
+
+An allocation is in the book before it is submitted, so that whoever dies in between loses none, and the next process
+finds the very one. An entry is only made by somebody who has seen all entries before it: two processes that both
+believe to be alone cannot together submit more than the worker may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from pymongo.errors import DuplicateKeyError
+
+from jfr_mp.errors import LeaseLost
+from jfr_mp.model import Document, utcnow
+from jfr_mp.states import BatchState, JobState
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import Doc, QueueDatabase
+
+_LIVING = [BatchState.SUBMITTED.value, BatchState.RUNNING.value]
+_BATCH_STATES = [JobState.BATCH_SUBMITTED.value, JobState.BATCH_RUNNING.value]
+
+
+class BatchDoc(Document):
+    """A document of the batches collection: one allocation.
+
+    `process_id` is the scheduler's; `jobs` holds (db_id, uuid, index) of each job that ran there.
+    """
+
+    batch_uid: str
+    process_id: str
+    batch_state: BatchState
+    worker: str
+    jobs: list[Any] = Field(default_factory=list)
+    created_on: datetime = Field(default_factory=utcnow)
+    updated_on: datetime = Field(default_factory=utcnow)
+    start_time: datetime | None = None
+    end_time: datetime | None = None
+    last_ping_time: datetime | None = None
+
+
+def busy_workers(db: QueueDatabase, query: Mapping[str, Any]) -> set[str]:
+    """Return the batch workers that have jobs in their pool, or allocations.
+
+    Parameters
+    ----------
+    query
+        A condition on the field `worker`.
+    """
+    return {
+        *db.jobs.distinct("worker", {"$and": [{"state": {"$in": _BATCH_STATES}}, dict(query)]}),
+        *db.batches.distinct("worker", {"$and": [{"batch_state": {"$in": _LIVING}}, dict(query)]}),
+        *db.auxiliary.distinct("worker", {"$and": [{"planned_batches.0": {"$exists": True}}, dict(query)]}),
+    }
+
+
+def living_batches(db: QueueDatabase, worker: str) -> list[BatchDoc]:
+    """Return the allocations of a worker that have not ended, oldest first."""
+    found = db.batches.find({"worker": worker, "batch_state": {"$in": _LIVING}}).sort("created_on", 1)
+    return [BatchDoc.model_validate(document) for document in found]
+
+
+def ended_batches(db: QueueDatabase, batch_uids: Collection[str]) -> set[str]:
+    """Return those of some allocations that have ended."""
+    query = {"batch_uid": {"$in": list(batch_uids)}, "batch_state": BatchState.FINISHED.value}
+    return set(db.batches.distinct("batch_uid", query)) if batch_uids else set()
+
+
+def jobs_waiting(db: QueueDatabase, worker: str) -> int:
+    """Return the number of jobs in the pool of a worker that no allocation is known to have taken."""
+    return db.jobs.count_documents({"worker": worker, "state": JobState.BATCH_SUBMITTED.value})
+
+
+def explain_waiting(db: QueueDatabase, worker: str, why: str) -> None:
+    """Write on the jobs in the pool of a worker why they wait."""
+    query = {"worker": worker, "state": JobState.BATCH_SUBMITTED.value, "lock_id": None}
+    db.jobs.update_many(query, {"$set": {"remote.error": why}})
+
+
+def update_batch(db: QueueDatabase, batch: BatchDoc, fields: Mapping[str, Any]) -> None:
+    """Write what is new of an allocation."""
+    news = {
+        key: value.value if isinstance(value, BatchState) else value
+        for key, value in fields.items()
+        if value != getattr(batch, key)
+    }
+    if news:
+        db.batches.update_one({"batch_uid": batch.batch_uid}, {"$set": {**news, "updated_on": utcnow()}})
+
+
+def note_job(db: QueueDatabase, batch_uid: str, job: Sequence[Any]) -> None:
+    """Note that a job, given as (db_id, uuid, index), ran in an allocation."""
+    db.batches.update_one(
+        {"batch_uid": batch_uid}, {"$addToSet": {"jobs": list(job)}, "$set": {"updated_on": utcnow()}}
+    )
+
+
+class PlannedBatches:
+    """The allocations of one worker that are about to be submitted, as they were when the book was opened.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    worker
+        The worker.
+    """
+
+    def __init__(self, db: QueueDatabase, worker: str) -> None:
+        self._db = db
+        self._worker = worker
+        self._id = f"jfr_mp_batches/{worker}"
+        page: Doc = {"_id": self._id, "worker": self._worker, "planned_batches": [], "entries": 0}
+        found = self._db.auxiliary.find_one({"_id": self._id})
+        if found is None:
+            # Another process may do it at the same moment; then it has nothing in it either, or `plan` will tell.
+            with suppress(DuplicateKeyError):
+                self._db.auxiliary.insert_one(page)
+        self._entries: int = (found or page)["entries"]
+        #: The allocations that were planned and, for all that is known, not submitted.
+        self.planned: tuple[str, ...] = tuple((found or page)["planned_batches"])
+
+    def plan(self, batch_uid: str) -> None:
+        """Enter an allocation.
+
+        Raises
+        ------
+        LeaseLost
+            Somebody else has entered one since the book was opened: what we know is not true any more.
+        """
+        seen = {"_id": self._id, "entries": self._entries}
+        update = {"$push": {"planned_batches": batch_uid}, "$inc": {"entries": 1}}
+        if not self._db.auxiliary.update_one(seen, update).matched_count:
+            raise LeaseLost(f"another process submits batches for worker {self._worker!r}")
+        self._entries += 1
+
+    def submitted(self, batch_uid: str, process_id: str) -> None:
+        """Turn an entry into a document: the scheduler has the allocation."""
+        batch = BatchDoc(
+            batch_uid=batch_uid, process_id=process_id, batch_state=BatchState.SUBMITTED, worker=self._worker
+        )
+        document = {**batch.model_dump(mode="python"), "batch_state": batch.batch_state.value}
+        self._db.batches.update_one({"batch_uid": batch_uid}, {"$setOnInsert": document}, upsert=True)
+        # Only now: in between it is counted twice, which costs nothing.
+        self.strike_out(batch_uid)
+
+    def strike_out(self, batch_uid: str) -> None:
+        """Remove an entry; the scheduler has refused it, or it is a document now."""
+        self._db.auxiliary.update_one({"_id": self._id}, {"$pull": {"planned_batches": batch_uid}})

@@ -1,0 +1,171 @@
+"""The connection to the queue database of a project."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from jfr_mp.database.address import Address, address_of, is_native
+from jfr_mp.database.faults import translate
+from jfr_mp.errors import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from pymongo.client_session import ClientSession
+    from pymongo.collection import Collection
+    from pymongo.database import Database
+
+    from jfr_mp.config import Project
+
+logger = logging.getLogger(__name__)
+
+Doc = dict[str, Any]
+T = TypeVar("T")
+
+#: Seconds that a person at a terminal waits for a database that does not answer.
+PERSON_TIMEOUT = 5.0
+
+PROCESSES_COLLECTION = "jfr_mp_processes"
+LEASES_COLLECTION = "jfr_mp_leases"
+
+
+class QueueDatabase:
+    """The collections of one project.
+
+    Parameters
+    ----------
+    client
+        A connected client; `close` closes it.
+    database, jobs_collection
+        Their names; the names of the other collections are the project's.
+    project
+        The project that the database belongs to.
+    address
+        "host:port" for messages, without credentials.
+    """
+
+    def __init__(
+        self, client: MongoClient[Doc], database: str, jobs_collection: str, project: Project, address: str
+    ) -> None:
+        self.client = client
+        self.project = project
+        self.address = address
+        self.db: Database[Doc] = client[database]
+        self.jobs: Collection[Doc] = self.db[jobs_collection]
+        self.flows: Collection[Doc] = self.db[project.queue.flows_collection]
+        self.auxiliary: Collection[Doc] = self.db[project.queue.auxiliary_collection]
+        self.batches: Collection[Doc] = self.db[project.queue.batches_collection]
+        self.processes: Collection[Doc] = self.db[PROCESSES_COLLECTION]
+        self.leases: Collection[Doc] = self.db[LEASES_COLLECTION]
+        #: Locks that the server may or may not have set: the answer to a claim was lost.
+        self.doubtful_locks: set[str] = set()
+        #: The ids of the sessions that the registry has for this process.
+        self.announced_sessions: set[bytes] = set()
+
+    @classmethod
+    def connect(cls, project: Project, *, timeout: float = 8.0) -> Self:
+        """Open the queue database of a project and read from it once, so that bad credentials show here.
+
+        Parameters
+        ----------
+        project
+            The project; its `queue.store` says where the database is.
+        timeout
+            Seconds after which a server that does not answer counts as away, now and in every later operation.
+
+        Raises
+        ------
+        ConfigError
+            When `queue.store` is incomplete.
+        DatabaseUnavailable, DatabaseRefused
+            They name host and port, never the password.
+        """
+        store = project.queue.store
+        opened = cls._native(project, address_of(store), timeout) if is_native(store) else cls._through_maggma(project)
+        try:
+            opened.auxiliary.find_one({}, {"_id": 1})
+        except PyMongoError as error:
+            opened.close()
+            raise translate(error, opened.address) or error from error
+        return opened
+
+    @classmethod
+    def _native(cls, project: Project, address: Address, timeout: float) -> Self:
+        milliseconds = int(timeout * 1000)
+        options = {
+            "appname": "jfr-mp",
+            "serverSelectionTimeoutMS": milliseconds,
+            "connectTimeoutMS": milliseconds,
+            # The answer to an operation may take longer than finding the server: an index is built, a flow inserted.
+            "socketTimeoutMS": 6 * milliseconds,
+            **address.client_args,
+        }
+        try:
+            client: MongoClient[Doc] = MongoClient(**options)
+        except PyMongoError as error:
+            raise translate(error, address.hosts) or error from error
+        return cls(client, address.database, address.collection, project, address.hosts)
+
+    @classmethod
+    def _through_maggma(cls, project: Project) -> Self:
+        """Let maggma connect: an SSH tunnel or a store class of somebody else."""
+        store = project.get_queue_store()
+        store.connect()
+        jobs: Any = store._collection
+        client: MongoClient[Doc] = jobs.database.client
+        host, port = client.address or ("unknown", 0)
+        return cls(client, jobs.database.name, jobs.name, project, f"{host}:{port}")
+
+    def close(self) -> None:
+        """Close all sockets; a later operation would raise."""
+        self.client.close()
+
+    def ping(self) -> None:
+        """Ask the server for a sign of life.
+
+        Raises
+        ------
+        DatabaseUnavailable, DatabaseRefused
+        """
+        try:
+            self.client.admin.command("ping")
+        except PyMongoError as error:
+            raise translate(error, self.address) or error from error
+
+    @cached_property
+    def supports_transactions(self) -> bool:
+        """Whether the server is part of a replica set or a sharded cluster."""
+        hello = self.client.admin.command("hello")
+        return "setName" in hello or hello.get("msg") == "isdbgrid"
+
+    def transaction(self, body: Callable[[ClientSession | None], T]) -> T:
+        """Run `body(session)` as one transaction, or as `body(None)` where the server has none.
+
+        A transaction that meets a concurrent one is repeated, so `body` must hold no state between its calls. An
+        exception that leaves `body` undoes all of its writes, where there is a session.
+        """
+        if not self.supports_transactions:
+            return body(None)
+        with self.client.start_session() as session:
+            try:
+                return session.with_transaction(
+                    body, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
+                )
+            except OperationFailure as error:
+                if error.has_error_label("TransientTransactionError"):
+                    raise DatabaseUnavailable(
+                        f"the database at {self.address} is too busy: a transaction was repeated in vain ({error})"
+                    ) from error
+                raise
+
+    def server_time(self) -> datetime:
+        """Return the clock of the server, in UTC."""
+        local_time: datetime = self.client.admin.command("hello")["localTime"]
+        return local_time.replace(tzinfo=UTC)

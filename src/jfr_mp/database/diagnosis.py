@@ -1,0 +1,99 @@
+"""What is wrong with a flow whose completion, or submission, was cut off: found here, without a side effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jfr_mp.database.children import satisfying_states
+from jfr_mp.database.flow_state import leaves_of
+from jfr_mp.states import UNFINISHED_STATES, FlowState, JobState
+
+Doc = dict[str, Any]
+
+#: The fields of a flow that a diagnosis needs.
+FLOW_FIELDS = ("uuid", "state", "jobs", "ids", "updated_on", "lock_id")
+#: The same for a job.
+JOB_FIELDS = ("uuid", "index", "db_id", "state", "parents", "lock_id", "job.config.on_missing_references")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with a flow.
+
+    Parameters
+    ----------
+    ready
+        The jobs that are WAITING for nothing.
+    unlisted
+        The jobs that the document of the flow does not list.
+    missing
+        The db_ids of the jobs that it lists and that are not there.
+    state
+        The state that follows from the jobs, where it is not the stored one.
+    empty
+        None of its jobs is there.
+    """
+
+    ready: tuple[Doc, ...] = ()
+    unlisted: tuple[Doc, ...] = ()
+    missing: tuple[str, ...] = ()
+    state: FlowState | None = None
+    empty: bool = False
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is wrong."""
+        return self != Diagnosis()
+
+
+def diagnose(flow: Mapping[str, Any], jobs: Sequence[Doc]) -> Diagnosis:
+    """Compare a flow with its jobs.
+
+    Parameters
+    ----------
+    flow
+        Its document, with `FLOW_FIELDS`.
+    jobs
+        The documents of its jobs, with `JOB_FIELDS`.
+    """
+    if not jobs:
+        return Diagnosis(empty=True)
+    listed = {(uuid, index): db_id for db_id, uuid, index in flow["ids"]}
+    present = {(job["uuid"], job["index"]) for job in jobs}
+    ready = tuple(job for job in _latest(jobs).values() if _waits_for_nothing(job, _latest(jobs)))
+    state = _state(jobs, ready)
+    return Diagnosis(
+        ready=ready,
+        unlisted=tuple(
+            job for job in jobs if (job["uuid"], job["index"]) not in listed or job["uuid"] not in flow["jobs"]
+        ),
+        missing=() if _may_be_inserting(jobs) else tuple(listed[key] for key in listed if key not in present),
+        state=None if state.value == flow["state"] else state,
+    )
+
+
+def _latest(jobs: Sequence[Doc]) -> dict[str, Doc]:
+    """Return the last index of each job: one that was replaced does not count any more."""
+    return {job["uuid"]: job for job in sorted(jobs, key=lambda job: job["index"])}
+
+
+def _waits_for_nothing(job: Doc, latest: Mapping[str, Doc]) -> bool:
+    if job["state"] != JobState.WAITING.value or job.get("lock_id") is not None:
+        return False
+    enough = satisfying_states({"job": {}, **job})
+    # A parent that is not there is no parent that is done.
+    return all(parent in latest and latest[parent]["state"] in enough for parent in job["parents"] or ())
+
+
+def _may_be_inserting(jobs: Sequence[Doc]) -> bool:
+    """Tell whether a completion that is under way, or will be repeated, may still add jobs."""
+    return any(job.get("lock_id") or job["state"] == JobState.DOWNLOADED.value for job in jobs)
+
+
+def _state(jobs: Sequence[Doc], ready: Sequence[Doc]) -> FlowState:
+    freed = {job["_id"] for job in ready}
+    states = {JobState.READY if job["_id"] in freed else JobState(job["state"]) for job in jobs}
+    if states & set(UNFINISHED_STATES):
+        return FlowState.from_jobs_states(states, {JobState.RUNNING})
+    return FlowState.from_jobs_states(states, {JobState(leaf["state"]) for leaf in leaves_of(jobs)})

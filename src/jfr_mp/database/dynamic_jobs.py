@@ -1,0 +1,159 @@
+"""Appending the flows that a job returned to the flow that it belongs to.
+
+Every write can be repeated: after a death between two of them the next attempt recognises what is there. The flow's
+`ids` are the record of the db_ids that were given out; they are written before the jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.database.documents import JobOptions, job_document, members_of
+from jfr_mp.database.submission import new_db_ids
+from jfr_mp.model import utcnow
+from jfr_mp.outcomes import Added
+from jfr_mp.states import JobState
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
+    from pymongo.client_session import ClientSession
+
+    from jfr_mp.database.connection import Doc, QueueDatabase
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NewFlow:
+    """A flow that a job returned.
+
+    Parameters
+    ----------
+    relation
+        How it relates to that job.
+    jobs
+        Its jobs with their parents inside of it, parents before children.
+    leaves
+        The uuids of the jobs that no other of them depends on.
+    """
+
+    relation: Added
+    jobs: Sequence[tuple[Job, list[str]]]
+    leaves: Sequence[str]
+
+    @property
+    def uuids(self) -> list[str]:
+        """The uuids of its jobs."""
+        return [job.uuid for job, _ in self.jobs]
+
+
+def read_flow(relation: Added, serialized: Mapping[str, Any]) -> NewFlow:
+    """Read a serialized flow without importing what its jobs need: functions and arguments stay dictionaries."""
+    flow = _partial(deepcopy(dict(serialized)))
+    leaves = [uuid for uuid, degree in flow.graph.out_degree() if degree == 0]
+    return NewFlow(relation, members_of(flow), leaves)
+
+
+def _partial(serialized: Doc) -> Any:
+    from jobflow import Flow, Job
+    from monty.json import MontyDecoder
+
+    fields = {key: value for key, value in serialized.items() if key not in ("@module", "@class", "@version")}
+    if serialized.get("@class") == "Flow":
+        fields.pop("job", None)
+        fields["jobs"] = [_partial(member) for member in fields["jobs"]]
+        flow: Flow = Flow(**fields)
+        return flow
+    fields["config"] = MontyDecoder().process_decoded(fields["config"])
+    return Job(**fields)
+
+
+def append(
+    db: QueueDatabase,
+    job: Mapping[str, Any],
+    new_flows: Sequence[NewFlow],
+    stopped: bool,
+    session: ClientSession | None,
+) -> bool:
+    """Append the flows that `job` returned, in their order; the caller holds the lock of its flow.
+
+    Parameters
+    ----------
+    job
+        The document of the job.
+    stopped
+        The job also asked to stop what follows: the new jobs are STOPPED from the beginning.
+
+    Returns
+    -------
+    bool
+        Whether one of the new jobs depends on nothing, and is READY.
+    """
+    flow_uuid, ready = job["job"]["hosts"][-1], False
+    for position, new in enumerate(new_flows):
+        documents = _missing_documents(db, job, new, session)
+        if stopped:
+            for document in documents:
+                document["state"] = JobState.STOPPED.value
+        # What a later flow adds is no child that this one could delay; after a death it may be there already.
+        later = [uuid for flow in new_flows[position:] for uuid in flow.uuids]
+        delayed = _children(db, job["uuid"], later, session) if new.relation is Added.DETOUR else []
+        db.flows.update_one({"uuid": flow_uuid}, _flow_update(documents, delayed, new.leaves), session=session)
+        if documents:
+            db.jobs.insert_many(documents, session=session)
+        if delayed:
+            db.jobs.update_many(
+                {"_id": {"$in": [child["_id"] for child in delayed]}},
+                {"$addToSet": {"parents": {"$each": list(new.leaves)}}},
+                session=session,
+            )
+        ready = ready or any(document["state"] == JobState.READY.value for document in documents)
+        logger.info("job %s added %d jobs (%s)", job["db_id"], len(documents), new.relation)
+    return ready
+
+
+def _missing_documents(
+    db: QueueDatabase, job: Mapping[str, Any], new: NewFlow, session: ClientSession | None
+) -> list[Doc]:
+    """Build the documents of the new jobs that are not there yet; a db_id of an earlier attempt is used again."""
+    inherited = job["parents"] if new.relation is Added.REPLACE else [job["uuid"]]
+    found = db.jobs.find({"uuid": {"$in": new.uuids}}, {"uuid": 1, "index": 1}, session=session)
+    present = {(row["uuid"], row["index"]) for row in found}
+    given = _given_db_ids(db, job["job"]["hosts"][-1], new.uuids, session)
+    missing = [(member, parents) for member, parents in new.jobs if (member.uuid, member.index) not in present]
+    fresh = iter(new_db_ids(db, sum((member.uuid, member.index) not in given for member, _ in missing)))
+    options = JobOptions.of_job(job)
+    return [
+        job_document(member, parents or inherited, given.get((member.uuid, member.index)) or next(fresh), options)
+        for member, parents in missing
+    ]
+
+
+def _given_db_ids(
+    db: QueueDatabase, flow_uuid: str, uuids: Sequence[str], session: ClientSession | None
+) -> dict[tuple[str, int], str]:
+    of_new = {"$in": [{"$arrayElemAt": ["$$this", 1]}, list(uuids)]}
+    flow = db.flows.find_one(
+        {"uuid": flow_uuid}, {"ids": {"$filter": {"input": "$ids", "as": "this", "cond": of_new}}}, session=session
+    )
+    return {(uuid, index): db_id for db_id, uuid, index in (flow or {}).get("ids", ())}
+
+
+def _children(db: QueueDatabase, uuid: str, excluded: Sequence[str], session: ClientSession | None) -> list[Doc]:
+    query = {"parents": uuid, "uuid": {"$nin": list(excluded)}}
+    return list(db.jobs.find(query, {"uuid": 1, "index": 1}, session=session))
+
+
+def _flow_update(documents: Sequence[Doc], delayed: Sequence[Doc], leaves: Sequence[str]) -> Doc:
+    added: Doc = {
+        "jobs": {"$each": [document["uuid"] for document in documents]},
+        "ids": {"$each": [[document["db_id"], document["uuid"], document["index"]] for document in documents]},
+    }
+    for child in delayed:
+        added[f"parents.{child['uuid']}.{child['index']}"] = {"$each": list(leaves)}
+    parents = {f"parents.{document['uuid']}.{document['index']}": document["parents"] for document in documents}
+    return {"$addToSet": added, "$set": {**parents, "updated_on": utcnow()}}

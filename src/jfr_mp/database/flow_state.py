@@ -1,0 +1,85 @@
+"""The state of a flow, derived from its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.model import utcnow
+from jfr_mp.states import UNFINISHED_STATES, FlowState, JobState
+
+if TYPE_CHECKING:
+    from pymongo.client_session import ClientSession
+
+    from jfr_mp.database.connection import Doc, QueueDatabase
+
+#: The new states of jobs, by `_id`, that are about to be written.
+Pending = Mapping[Any, JobState]
+
+
+def update_flow_state(
+    db: QueueDatabase, flow_uuid: str, session: ClientSession | None = None, *, pending: Pending | None = None
+) -> FlowState:
+    """Compute the state of a flow and store it; the caller holds the flow's lock.
+
+    While a job is unfinished this reads index entries only, one for each state that occurs in the flow. The leaves
+    matter, and are looked for among all jobs, only once everything has ended.
+
+    Parameters
+    ----------
+    flow_uuid
+        The uuid of the outermost flow.
+    pending
+        States that count instead of the stored ones, by the `_id` of the job.
+
+    Returns
+    -------
+    FlowState
+    """
+    pending = pending or {}
+    states = _states(db, flow_uuid, session, pending)
+    # A COMPLETED leaf has no unfinished ancestor; so an unfinished job means an unfinished leaf.
+    leaves = {JobState.RUNNING} if states & set(UNFINISHED_STATES) else _leaf_states(db, flow_uuid, session, pending)
+    state = FlowState.from_jobs_states(states, leaves)
+    db.flows.update_one(
+        {"uuid": flow_uuid, "state": {"$ne": state.value}},
+        {"$set": {"state": state.value, "updated_on": utcnow()}},
+        session=session,
+    )
+    return state
+
+
+def _states(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pending: Pending) -> set[JobState]:
+    stored = db.jobs.distinct("state", {"job.hosts": flow_uuid}, session=session)
+    if not pending:
+        return {JobState(state) for state in stored}
+    return set(pending.values()) | {
+        JobState(state) for state in stored if _any_other(db, flow_uuid, session, pending, state)
+    }
+
+
+def _any_other(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pending: Pending, state: str) -> bool:
+    """Tell whether a job that is not about to change is in a state."""
+    query = {"job.hosts": flow_uuid, "state": state, "_id": {"$nin": list(pending)}}
+    return db.jobs.find_one(query, {"_id": 1}, session=session) is not None
+
+
+def _leaf_states(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pending: Pending) -> set[JobState]:
+    jobs = db.jobs.find({"job.hosts": flow_uuid}, {"uuid": 1, "index": 1, "parents": 1, "state": 1}, session=session)
+    return {pending.get(leaf["_id"], JobState(leaf["state"])) for leaf in leaves_of(jobs)}
+
+
+def leaves_of(jobs: Iterable[Doc]) -> list[Doc]:
+    """Return the jobs that no other depends on; of a replaced job only the last index counts.
+
+    Parameters
+    ----------
+    jobs
+        Documents with ``uuid``, ``index`` and ``parents``.
+    """
+    latest: dict[str, Doc] = {}
+    parents: set[str] = set()
+    for job in sorted(jobs, key=lambda job: job["index"]):
+        latest[job["uuid"]] = job
+        parents.update(job["parents"] or ())
+    return [job for uuid, job in latest.items() if uuid not in parents]

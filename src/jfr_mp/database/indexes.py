@@ -1,0 +1,89 @@
+"""The indexes of the queue database: jobflow-remote's, and those that our own queries need."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pymongo.errors import OperationFailure
+
+if TYPE_CHECKING:
+    from pymongo.collection import Collection
+
+    from jfr_mp.database.connection import Doc, QueueDatabase
+
+logger = logging.getLogger(__name__)
+
+Keys = tuple[tuple[str, int], ...]
+
+#: IndexOptionsConflict, IndexKeySpecsConflict: somebody made an index of the same name or keys with other options.
+_CONFLICT = (85, 86)
+
+
+@dataclass(frozen=True)
+class Index:
+    """One row: keys with their direction, and the options of `create_index`."""
+
+    keys: Keys
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _on(*names: str, **options: Any) -> Index:
+    """Describe an index; a leading minus means descending."""
+    return Index(tuple((name.lstrip("-"), -1 if name.startswith("-") else 1) for name in names), options)
+
+
+#: Only what is locked is in it, so that freeing the locks of a dead process reads nothing else.
+_LOCKS = _on("lock_id", name="jfr_mp_locks", partialFilterExpression={"lock_id": {"$type": "string"}})
+
+JOBS = (
+    _on("db_id", unique=True),
+    _on("uuid", "index", unique=True),
+    _on("uuid"),
+    _on("index"),
+    _on("state"),
+    _on("updated_on"),
+    _on("name"),
+    _on("worker"),
+    _on("-priority"),
+    _on("state", "remote.retry_time_limit"),
+    # From here on they are ours. The claim: the best job of a state without sorting.
+    _on("state", "-priority", "created_on"),
+    # The state of a flow; its jobs.
+    _on("job.hosts", "state"),
+    # The children of a job, and which of their parents are not done.
+    _on("parents", "state"),
+    _on("uuid", "state"),
+    _LOCKS,
+)
+
+FLOWS = (_on("uuid", unique=True), _on("name"), _on("state"), _on("updated_on"), _on("ids"), _on("jobs"), _LOCKS)
+
+BATCHES = (
+    _on("batch_uid", unique=True),
+    _on("batch_uid", "start_time", unique=True),
+    _on("worker", "batch_state"),
+    _on("worker"),
+    _on("batch_state"),
+    _on("-updated_on"),
+)
+
+
+def ensure_indexes(db: QueueDatabase) -> None:
+    """Create the indexes that are missing; cheap when none is."""
+    for collection, wanted in ((db.jobs, JOBS), (db.flows, FLOWS), (db.batches, BATCHES)):
+        present = {tuple((key, int(way)) for key, way in row["key"]) for row in collection.index_information().values()}
+        for index in wanted:
+            if index.keys not in present:
+                _create(collection, index)
+
+
+def _create(collection: Collection[Doc], index: Index) -> None:
+    try:
+        collection.create_index(list(index.keys), **index.options)
+    except OperationFailure as error:
+        if error.code not in _CONFLICT:
+            raise
+        logger.debug("the index %s of %s exists in another form: %s", index.keys, collection.name, error)

@@ -1,0 +1,122 @@
+"""The administration of a mongod of our own: what the embedded database needs from pymongo."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import AutoReconnect, ConnectionFailure, OperationFailure, PyMongoError
+
+from jfr_mp.database.faults import translate
+from jfr_mp.errors import DatabaseUnavailable
+
+Client = MongoClient[dict[str, Any]]
+
+#: AlreadyInitialized: the data directory has been a replica set before.
+_INITIATED = 23
+#: Unauthorized, and "the user exists already".
+_USER_EXISTS = (13, 51003)
+
+_PAUSE = 0.01
+
+
+@contextmanager
+def _client(where: str | int, timeout: float = 2.0) -> Iterator[Client]:
+    """Connect to a URI, or to a port of this machine without credentials."""
+    milliseconds = int(timeout * 1000)
+    limits = {"serverSelectionTimeoutMS": milliseconds, "connectTimeoutMS": milliseconds, "appname": "jfr-mp"}
+    client: Client = (
+        MongoClient("127.0.0.1", where, directConnection=True, **limits)  # type: ignore[arg-type]
+        if isinstance(where, int)
+        else MongoClient(where, **limits)  # type: ignore[arg-type]
+    )
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def initiate_replica_set(port: int, name: str) -> None:
+    """Make the mongod on a port of this machine a replica set of one; nothing happens if it is one already."""
+    members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+    with _client(port) as client:
+        if client.admin.command("hello").get("setName"):
+            return
+        try:
+            client.admin.command("replSetInitiate", {"_id": name, "members": members})
+        except OperationFailure as error:
+            # Started again, it is in between: it knows its set but has not joined it yet, and asks for credentials.
+            if error.code not in (_INITIATED, *_USER_EXISTS):
+                raise
+
+
+def wait_writable(port: int, timeout: float) -> None:
+    """Wait until the mongod on a port of this machine accepts writes.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        When it does not within `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    with _client(port) as client:
+        while True:
+            try:
+                if client.admin.command("hello").get("isWritablePrimary"):
+                    return
+            except ConnectionFailure as error:
+                problem = str(error)
+            else:
+                problem = "it is not the primary of its replica set yet"
+            if time.monotonic() >= deadline:
+                raise DatabaseUnavailable(f"mongod on 127.0.0.1:{port} took no writes for {timeout:g} s: {problem}")
+            time.sleep(_PAUSE)
+
+
+def create_user(port: int, user: str, password: str, roles: tuple[str, ...] = ("root",)) -> bool:
+    """Create the first user of a fresh mongod, which trusts this machine until there is one.
+
+    Returns
+    -------
+    bool
+        False when there was a user already.
+    """
+    with _client(port) as client:
+        try:
+            client.admin.command("createUser", user, pwd=password, roles=list(roles), mechanisms=["SCRAM-SHA-256"])
+        except OperationFailure as error:
+            if error.code not in _USER_EXISTS:
+                raise
+            return False
+    return True
+
+
+def ping(uri: str, address: str, timeout: float = 2.0) -> None:
+    """Check that a mongod accepts our credentials.
+
+    Parameters
+    ----------
+    address
+        "host:port" for the messages.
+
+    Raises
+    ------
+    DatabaseUnavailable, DatabaseRefused
+    """
+    try:
+        with _client(uri, timeout) as client:
+            client.admin.command("connectionStatus")
+    except PyMongoError as error:
+        raise translate(error, address) or error from error
+
+
+def clean_shutdown(uri: str) -> None:
+    """Ask a mongod to write everything and end; a lost connection is its way of saying yes."""
+    with _client(uri) as client:
+        try:
+            client.admin.command("shutdown")
+        except AutoReconnect:
+            return

@@ -1,0 +1,168 @@
+"""Repairing flows whose completion was cut off, ours without transactions or jobflow-remote's.
+
+Running completions hold the lock of their flow. So a flow that looks wrong is locked and looked at again before
+anything is written: what was in progress at the first look is over by then, or the flow cannot be locked and waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jfr_mp.database.diagnosis import FLOW_FIELDS, JOB_FIELDS, Diagnosis, diagnose
+from jfr_mp.database.flow_state import update_flow_state
+from jfr_mp.database.locks import MongoLock
+from jfr_mp.database.processes import seconds_ago
+from jfr_mp.identity import new_lock_id
+from jfr_mp.model import utcnow
+from jfr_mp.states import FlowState, JobState
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import Doc, QueueDatabase
+
+logger = logging.getLogger(__name__)
+
+#: A flow in one of these has ended; only a person's order makes us look at it again.
+_ENDED = (FlowState.COMPLETED, FlowState.FAILED, FlowState.STOPPED)
+
+#: Seconds after which a submission is not under way any more: the flow is inserted before its jobs.
+_SUBMITTED_WITHIN = 600.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with a flow.
+
+    Parameters
+    ----------
+    flow
+        Its uuid.
+    problem
+        What is wrong, and with which jobs.
+    cure
+        What is, or would be, done about it; or what a person should do.
+    repaired
+        Whether it was done.
+    """
+
+    flow: str
+    problem: str
+    cure: str
+    repaired: bool = False
+
+
+class Reconciler:
+    """Looks for flows that were left half done, and repairs them.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    owner
+        Who the locks name.
+    dry_run
+        Only look.
+    """
+
+    def __init__(self, db: QueueDatabase, owner: str, *, dry_run: bool = False) -> None:
+        self._db = db
+        self._owner = owner
+        self._dry_run = dry_run
+
+    def flows(self, *, ended_too: bool = False) -> list[str]:
+        """Return the uuids of the flows to look at.
+
+        Parameters
+        ----------
+        ended_too
+            Also those that are COMPLETED, FAILED or STOPPED.
+        """
+        query = {} if ended_too else {"state": {"$nin": [state.value for state in _ENDED]}}
+        return [flow["uuid"] for flow in self._db.flows.find(query, {"uuid": 1})]
+
+    def examine(self, flow_uuid: str) -> list[Finding]:
+        """Look at one flow, and repair it unless it is a dry run.
+
+        Returns
+        -------
+        list of Finding
+            What was wrong. A flow that is locked is left alone: somebody works on it, or did until the lock is broken.
+        """
+        flow = self._db.flows.find_one({"uuid": flow_uuid}, FLOW_FIELDS)
+        if flow is None or not (diagnosis := self._diagnose(flow)):
+            return []
+        if self._dry_run:
+            return list(_findings(flow_uuid, diagnosis, repaired=False))
+        with MongoLock(self._db.flows, {"uuid": flow_uuid}, lock_id=new_lock_id(self._owner)) as lock:
+            if lock.locked_document is None:
+                return [Finding(flow_uuid, "it looks half done", f"wait for the lock {flow.get('lock_id')} on it")]
+            if not (diagnosis := self._diagnose(lock.locked_document)):
+                return []
+            self._repair(lock, diagnosis)
+        findings = list(_findings(flow_uuid, diagnosis, repaired=True))
+        for finding in findings:
+            logger.warning("flow %s: %s; %s", finding.flow, finding.problem, finding.cure)
+        return findings
+
+    def _diagnose(self, flow: Doc) -> Diagnosis:
+        jobs = list(self._db.jobs.find({"job.hosts": flow["uuid"]}, JOB_FIELDS))
+        diagnosis = diagnose(flow, jobs)
+        return Diagnosis() if diagnosis.empty and not self._is_settled(flow) else diagnosis
+
+    def _is_settled(self, flow: Doc) -> bool:
+        long_ago = {"$lt": ["$updated_on", seconds_ago(_SUBMITTED_WITHIN)]}
+        query = {"_id": flow["_id"], "updated_on": {"$type": "date"}, "$expr": long_ago}
+        return self._db.flows.find_one(query, {"_id": 1}) is not None
+
+    def _repair(self, lock: MongoLock, diagnosis: Diagnosis) -> None:
+        flow: Doc = lock.locked_document or {}
+        if diagnosis.empty:
+            lock.delete_on_release = True
+            return
+        if diagnosis.unlisted:
+            self._db.flows.update_one({"_id": flow["_id"]}, _listing(diagnosis.unlisted))
+        if diagnosis.ready:
+            self._db.jobs.update_many(
+                {
+                    "_id": {"$in": [job["_id"] for job in diagnosis.ready]},
+                    "state": JobState.WAITING.value,
+                    "lock_id": None,
+                },
+                {"$set": {"state": JobState.READY.value, "updated_on": utcnow()}},
+            )
+        update_flow_state(self._db, flow["uuid"])
+
+
+def _listing(jobs: tuple[Doc, ...]) -> Doc:
+    """Return the update of a flow that lists jobs in it."""
+    return {
+        "$addToSet": {
+            "jobs": {"$each": [job["uuid"] for job in jobs]},
+            "ids": {"$each": [[job["db_id"], job["uuid"], job["index"]] for job in jobs]},
+        },
+        "$set": {f"parents.{job['uuid']}.{job['index']}": job["parents"] for job in jobs},
+    }
+
+
+def _findings(flow_uuid: str, diagnosis: Diagnosis, *, repaired: bool) -> Iterator[Finding]:
+    wrong = {
+        "none of its jobs is there, its submission was cut off": "delete it" if diagnosis.empty else "",
+        f"it does not list its jobs {_names(diagnosis.unlisted)}": "list them" if diagnosis.unlisted else "",
+        f"its jobs {_names(diagnosis.ready)} wait for parents that are done": "make READY" if diagnosis.ready else "",
+        "its state is stale": f"make it {diagnosis.state.value}" if diagnosis.state else "",
+    }
+    for problem, cure in wrong.items():
+        if cure:
+            yield Finding(flow_uuid, problem, cure, repaired)
+    if diagnosis.missing:
+        yield Finding(
+            flow_uuid,
+            f"its jobs {', '.join(diagnosis.missing)} are not there: its submission was cut off",
+            "they are lost: delete the flow and submit it again",
+        )
+
+
+def _names(jobs: tuple[Doc, ...]) -> str:
+    return ", ".join(str(job["db_id"]) for job in jobs)

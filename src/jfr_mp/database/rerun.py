@@ -1,0 +1,138 @@
+"""A person has a job run again from the beginning, and what depends on it wait for that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.database.flow_state import update_flow_state
+from jfr_mp.database.job_commands import UNTOUCHED, LockPolicy
+from jfr_mp.errors import JfrMpError
+from jfr_mp.model import JobInfo, utcnow
+from jfr_mp.states import RUNNING_STATES, JobState
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import QueueDatabase
+    from jfr_mp.database.locks import MongoLock
+
+_IN_POOL = (JobState.BATCH_SUBMITTED, JobState.BATCH_RUNNING)
+#: Nothing depends on what such a job did until now.
+_ON_ITS_WAY = tuple(state for state in RUNNING_STATES if state not in _IN_POOL)
+_ENDED_BADLY = (JobState.FAILED, JobState.REMOTE_ERROR)
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """An order to run jobs again.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    policy
+        How locks are taken.
+    force
+        Do it in any state of the job and of those that depend on it. Otherwise it is done for jobs on their way and for
+        those that ended badly, where no child has started.
+    delete_files
+        Remove the run directory of the job when it is uploaded again, and those of what depends on it.
+    end_process
+        Ends what the job may have left running; called while it is locked, before it can start again.
+    """
+
+    db: QueueDatabase
+    policy: LockPolicy
+    force: bool = False
+    delete_files: bool = True
+    end_process: Callable[[JobInfo], None] = lambda _job: None
+
+    def of(self, db_id: str) -> list[str]:
+        """Make a job READY, and those that depend on it WAITING.
+
+        Returns
+        -------
+        list of str
+            The db_ids of the jobs whose state was changed, the job itself last.
+
+        Raises
+        ------
+        JfrMpError
+            There is no such job, or running it again would leave the flow in disorder; the text says why.
+        JobLockedError, FlowLockedError
+            Somebody still held a lock after the time to wait; nothing was changed.
+        """
+        with self.policy.job(self.db, db_id) as (lock, job):
+            self._check(job)
+            if job.state in _ON_ITS_WAY:
+                self.end_process(job)
+                self._reset(lock, JobState.READY)
+                return [db_id]
+            with self.policy.flow_of(self.db, job) as flow_uuid, ExitStack() as children:
+                held = list(self._held_back(job, children))
+                pending = {_id_of(lock): JobState.READY, **{id_: JobState.WAITING for id_, _ in held}}
+                update_flow_state(self.db, flow_uuid, pending=pending)
+                self.end_process(job)
+                self._reset(lock, JobState.READY)
+                # Before the flow is free, and the job last: until then nothing of it starts.
+                children.close()
+                lock.release()
+        return [*(child.db_id for _, child in held if child.state is not JobState.WAITING), db_id]
+
+    def _check(self, job: JobInfo) -> None:
+        if job.state in (JobState.READY, JobState.WAITING):
+            raise JfrMpError(f"job {job.db_id} is {job.state.name}: it has not run yet, and will")
+        if self._is_replaced(job.uuid, job.index):
+            raise JfrMpError(f"job {job.db_id} has been replaced by others, and cannot be run again")
+        if self.force or job.state in (*_ON_ITS_WAY, *_ENDED_BADLY):
+            return
+        if job.state in _IN_POOL:
+            raise JfrMpError(
+                f"job {job.db_id} is {job.state.name}: an allocation may have taken it, and it would run twice; if you "
+                "know that none has, rerun it with --force"
+            )
+        raise JfrMpError(f"job {job.db_id} is {job.state.name}; it is run again only with --force")
+
+    def _held_back(self, job: JobInfo, children: ExitStack) -> Iterator[tuple[Any, JobInfo]]:
+        """Lock what depends on a job, to be WAITING when it is released; yield the `_id` of each, and how it was."""
+        for db_id in self._dependents(job):
+            lock, child = children.enter_context(self.policy.job(self.db, db_id))
+            if child.state is JobState.PAUSED:
+                # A person has paused it, and a person resumes it.
+                continue
+            if not self.force and child.state not in (JobState.READY, JobState.WAITING):
+                raise JfrMpError(
+                    f"job {job.db_id} cannot be run again: job {child.db_id} depends on it and is {child.state.name} "
+                    "already; with --force it is"
+                )
+            self._reset(lock, JobState.WAITING)
+            yield _id_of(lock), child
+
+    def _dependents(self, job: JobInfo) -> Iterator[str]:
+        """Yield the db_ids of the children of a job, with `force` of all that depends on it, each once."""
+        seen, parents = {job.uuid}, [job.uuid]
+        while parents:
+            for child in self.db.jobs.find({"parents": parents.pop()}, {"uuid": 1, "index": 1, "db_id": 1}):
+                if self._is_replaced(child["uuid"], child["index"]):
+                    raise JfrMpError(
+                        f"job {job.db_id} cannot be run again: job {child['db_id']} depends on it and has been "
+                        "replaced by others"
+                    )
+                if child["uuid"] not in seen:
+                    seen.add(child["uuid"])
+                    if self.force:
+                        parents.append(child["uuid"])
+                    yield child["db_id"]
+
+    def _is_replaced(self, uuid: str, index: int) -> bool:
+        later = {"uuid": uuid, "index": {"$gt": index}}
+        return self.db.jobs.find_one(later, {"_id": 1}) is not None
+
+    def _reset(self, lock: MongoLock, state: JobState) -> None:
+        cleanup = {"remote.prerun_cleanup": True} if self.delete_files else {}
+        lock.update_on_release = {"$set": {**UNTOUCHED, **cleanup, "state": state.value, "updated_on": utcnow()}}
+
+
+def _id_of(lock: MongoLock) -> Any:
+    return (lock.locked_document or {})["_id"]

@@ -1,0 +1,88 @@
+"""Gathers the facts from which `jfr_mp.diagnosis.explain` tells why a job is where it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from jfr_mp.database import processes, queries, running_runner
+from jfr_mp.database.children import satisfying_states
+from jfr_mp.diagnosis.explain import Facts, LockHolder, Parent
+from jfr_mp.identity import owner_of_lock
+from jfr_mp.states import POLL, JobState, Role
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import QueueDatabase
+    from jfr_mp.database.processes import ProcessRecord
+    from jfr_mp.model import JobInfo, Outage
+    from jfr_mp.steps.services import Services
+
+
+def gather(db: QueueDatabase, job: JobInfo) -> Facts:
+    """Read all that the database knows and that has to do with a job; see also `ask_scheduler`."""
+    living = {record.id: record for record in processes.living(db, db.project.jfr_mp.lease_ttl)}
+    worker = db.project.workers.get(job.worker)
+    document = db.jobs.find_one({"db_id": job.db_id}, {"job.config.on_missing_references": 1}) or {}
+    flow = db.flows.find_one({"uuid": (job.hosts or [""])[-1]}, {"lock_id": 1, "lock_time": 1}) or {}
+    in_queue = {"worker": job.worker, "state": {"$in": [state.value for state in POLL.sources]}}
+    return Facts(
+        job=job,
+        now=db.server_time(),
+        parents=tuple(_parent(db, uuid) for uuid in job.parents or ()),
+        enough=tuple(map(JobState, satisfying_states({"job": {}, **document}))),
+        lock=_holder(job.lock_id, job.lock_time, living),
+        flow_lock=_holder(flow.get("lock_id"), flow.get("lock_time"), living),
+        roles=_roles(db, living),
+        outage=_outage(job.worker, living),
+        worker_known=worker is not None,
+        in_queue=queries.count_jobs(db, in_queue),
+        max_jobs=worker.max_jobs if worker and not worker.is_batch else None,
+    )
+
+
+def ask_scheduler(services: Services, job: JobInfo) -> str | None:
+    """Return what the scheduler says of a job now; None where it does not have it.
+
+    Raises
+    ------
+    HostError
+        The host or the scheduler does not answer.
+    """
+    process_id = job.remote.process_id
+    if job.state not in POLL.sources or not process_id:
+        return None
+    statuses = services.queue_manager(job.worker).statuses([process_id])
+    status = statuses.get(process_id)
+    if status is None:
+        return "it knows no such job"
+    return f"{status.name} ({status.said})" if status.said else status.name
+
+
+def _parent(db: QueueDatabase, uuid: str) -> Parent:
+    job = queries.job_info(db, job_id=uuid)
+    return Parent(uuid, job.db_id, job.name, job.state) if job else Parent(uuid)
+
+
+def _holder(lock_id: str | None, since: datetime | None, living: dict[str, ProcessRecord]) -> LockHolder | None:
+    if lock_id is None:
+        return None
+    if since is not None and since.tzinfo is None:
+        since = since.replace(tzinfo=UTC)  # as MongoDB gives it
+    owner = owner_of_lock(lock_id)
+    record = living.get(owner or "")
+    return LockHolder(lock_id, since, owner, record.name if record else None, alive=record is not None)
+
+
+def _outage(worker: str, living: dict[str, ProcessRecord]) -> Outage | None:
+    """Return what the masters say of the host of a worker, by the one that found it away first."""
+    outages = [outage for record in living.values() for outage in record.outages]
+    theirs = [outage for outage in outages if worker in outage.host.split(", ")]
+    return min(theirs, key=lambda outage: outage.since, default=None)
+
+
+def _roles(db: QueueDatabase, living: dict[str, ProcessRecord]) -> frozenset[Role]:
+    """Return the roles that somebody has; a daemon of jobflow-remote is taken to have all."""
+    runner = running_runner.read(db)
+    if runner and not running_runner.is_ours(runner) and not running_runner.is_provably_dead(runner):
+        return frozenset(Role)
+    return frozenset(Role(role) for record in living.values() if record.kind == "role" for role in record.roles)

@@ -1,0 +1,56 @@
+"""The report of `jfr-mp project check`: one line for each check, each failure with its cause and its cure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from jfr_mp.diagnosis.deadline import within
+from jfr_mp.errors import CommandTimeout, JfrMpError, LoginNeeded
+
+
+class Verdict(StrEnum):
+    """The result of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    SKIPPED = "not checked"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the report.
+
+    Parameters
+    ----------
+    what
+        The thing that was tested.
+    verdict
+        How it went.
+    detail
+        What was found.
+    cure
+        What to do about it.
+    """
+
+    what: str
+    verdict: Verdict
+    detail: str = ""
+    cure: str = ""
+
+
+def attempt(what: str, cure: str, body: Callable[[], str], *, seconds: float) -> Check:
+    """Turn what a check returns or raises within some seconds into a line of the report."""
+    try:
+        return Check(what, Verdict.OK, within(seconds, body))
+    except LoginNeeded as error:
+        return Check(what, Verdict.FAILED, str(error), "log in with `jfr-mp connect`")
+    except CommandTimeout as error:
+        slow = "see whether its login shell or file system hangs (`ssh` there and wait), or raise timeout_execute"
+        return Check(what, Verdict.FAILED, str(error), slow)
+    except JfrMpError as error:
+        return Check(what, Verdict.FAILED, str(error), cure)
+    except Exception as error:  # stores and drivers raise anything, and the other checks are to go on
+        return Check(what, Verdict.FAILED, f"{type(error).__name__}: {error}", cure)

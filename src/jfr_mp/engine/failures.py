@@ -1,0 +1,90 @@
+"""What a failure of a step means for its job: classified here and nowhere else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from collections.abc import Callable
+
+from jfr_mp.database.faults import TRANSIENT, is_too_large
+from jfr_mp.errors import (
+    CommandTimeout,
+    ConfigError,
+    HostError,
+    HostUnreachable,
+    JfrMpError,
+    LeaseLost,
+    LoginNeeded,
+    SiteLimit,
+)
+from jfr_mp.outcomes import Blame, Fail, Outcome, Retry
+
+#: Seconds before a job whose store did not answer is tried again, and one whose site takes no more jobs or files now.
+_STORE_AWAY_DELAY, _SITE_DELAY = 5.0, 60.0
+#: The same for a step that this process gave up because it may have lost the job; if not, it is tried again.
+_LEASE_LOST_DELAY = 1.0
+#: What a full file system and a used-up quota are called, here and on hosts.
+_NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """Turn what a step, or the writing of its outcome, raised into an outcome for its job.
+
+    Parameters
+    ----------
+    error
+        The exception, with its traceback.
+    """
+    return next(outcome(error) for applies, outcome in _RULES if applies(error))
+
+
+def _is(*kinds: type[Exception]) -> Callable[[Exception], bool]:
+    return lambda error: isinstance(error, kinds)
+
+
+def _store_away(error: Exception) -> Outcome:
+    why = f"a store did not answer: {_one_line(error)}"
+    return Retry(why, delay=_STORE_AWAY_DELAY, blame=Blame.CIRCUMSTANCES)
+
+
+def _too_large(error: Exception) -> Outcome:
+    return Fail(
+        "the output is larger than the 16 MB that MongoDB allows a document: keep large data in an additional store "
+        f"(see @job(data=...) in jobflow), or return less ({_one_line(error)})"
+    )
+
+
+def _no_room(error: Exception) -> bool:
+    return isinstance(error, (HostError, OSError)) and any(text in str(error) for text in _NO_ROOM)
+
+
+def _wait(why: str) -> Outcome:
+    return Retry(why, delay=_SITE_DELAY, blame=Blame.CIRCUMSTANCES)
+
+
+def _bug(error: Exception) -> Outcome:
+    return Retry(_one_line(error), detail="".join(traceback.format_exception(error)))
+
+
+def _one_line(error: Exception) -> str:
+    """Return the kind of an error and the first line of its text."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:500]}" if lines else type(error).__name__
+
+
+#: The first rule that applies decides; the last one always does.
+_RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]], ...] = (
+    (_is(*TRANSIENT), _store_away),
+    (is_too_large, _too_large),
+    (_is(LoginNeeded), lambda error: Retry(str(error), delay=0, blame=Blame.LOGIN)),
+    (_is(HostUnreachable), lambda error: Retry(str(error), delay=0, blame=Blame.HOST)),
+    # A file system or a login shell that hangs is not the fault of the job that found out.
+    (_is(SiteLimit, CommandTimeout), lambda error: _wait(str(error))),
+    (_no_room, lambda error: _wait(f"{error}; the job waits until somebody makes room")),
+    (_is(LeaseLost), lambda error: Retry(str(error), delay=_LEASE_LOST_DELAY, blame=Blame.CIRCUMSTANCES)),
+    (lambda error: isinstance(error, HostError) and error.permanent, lambda error: Fail(str(error))),
+    (_is(ConfigError), lambda error: Fail(str(error))),
+    (_is(JfrMpError), lambda error: Retry(str(error))),
+    (_is(Exception), _bug),
+)

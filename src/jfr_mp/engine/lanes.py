@@ -1,0 +1,118 @@
+"""Lanes: one loop a thread, so that a host that hangs holds up nobody but its own jobs.
+
+The main thread keeps the bus and nothing that could block: orders are heard whatever the lanes do. What a lane has to
+say goes through the main thread, because the sockets of a bus belong to one thread.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from jfr_mp.engine.loop import Loop, Task
+from jfr_mp.engine.wakeups import LocalWakeups, Wakeups
+from jfr_mp.model import Condition
+from jfr_mp.states import JobState
+
+#: Seconds between two looks at the clock, and, while stopping, at whether a lane has finished its step.
+_GLANCE = 0.5
+_STOPPING_GLANCE = 0.05
+
+Saying = Callable[[Wakeups], None]
+
+
+class Lane(LocalWakeups):
+    """A loop in a thread of its own, and the wake-ups of its tasks.
+
+    Parameters
+    ----------
+    name
+        The name of the thread, for logs and debuggers.
+    make_tasks
+        Makes the tasks, which get their wake-ups from this lane.
+    say
+        Hands something to the main thread that is to be said on the bus.
+    """
+
+    def __init__(
+        self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]], say: Callable[[Saying], None]
+    ) -> None:
+        super().__init__()
+        self._say = say
+        self._thread = threading.Thread(target=Loop(make_tasks(self), self).run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def ended(self, timeout: float) -> bool:
+        """Wait for the end of the loop, and tell whether it has come."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def deliver(self, news: set[JobState]) -> None:
+        """Wake the tasks that wait for one of these states."""
+        for state in news:
+            super().publish(state, "", "")
+
+    def publish(self, state: JobState, worker: str, db_id: str) -> None:
+        """Tell everybody that a job is now in `state`."""
+        self._say(lambda bus: bus.publish(state, worker, db_id))
+
+    def report(self, condition: Condition) -> None:
+        """Tell the master how this process is."""
+        self._say(lambda bus: bus.report(condition))
+
+
+class Lanes:
+    """Runs lanes until the bus says to stop.
+
+    Parameters
+    ----------
+    bus
+        Where news comes from and goes to; used by the thread that calls `run` only.
+    """
+
+    def __init__(self, bus: Wakeups) -> None:
+        self._bus = bus
+        self._sayings: queue.SimpleQueue[Saying] = queue.SimpleQueue()
+        self._lanes: list[Lane] = []
+
+    def open(self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]]) -> None:
+        """Add a lane; it begins with `run`."""
+        self._lanes.append(Lane(name, make_tasks, self._say))
+
+    def report(self, condition: Condition) -> None:
+        """Tell the master how this process is; any thread may call it."""
+        self._say(lambda bus: bus.report(condition))
+
+    def deliver(self, news: set[JobState]) -> None:
+        """Wake the tasks of this process that wait for one of these states; any thread may call it."""
+        for lane in self._lanes:
+            lane.deliver(news)
+
+    def run(self, until: float = float("inf")) -> None:
+        """Run all lanes until a stop is requested or the monotonic time `until`; return when each has done its step."""
+        for lane in self._lanes:
+            lane.start()
+        while not self._bus.stop_requested and (now := time.monotonic()) < until:
+            news = self._bus.wait(min(_GLANCE, until - now))
+            self._pass_on()
+            self.deliver(news)
+        for lane in self._lanes:
+            lane.request_stop()
+        for lane in self._lanes:
+            while not lane.ended(_STOPPING_GLANCE):
+                self._pass_on()
+        self._pass_on()
+
+    def _say(self, saying: Saying) -> None:
+        self._sayings.put(saying)
+        self._bus.wake()
+
+    def _pass_on(self) -> None:
+        """Say on the bus what the lanes have to say."""
+        while not self._sayings.empty():
+            self._sayings.get()(self._bus)

@@ -1,0 +1,1 @@
+"""Logins that need a person, shared by all processes of a machine."""

@@ -1,0 +1,68 @@
+"""Logging in with the help of the person at the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from getpass import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jfr_mp.config.workers import SshWorker
+from jfr_mp.errors import ConfigError, JfrMpError
+from jfr_mp.hosts.login.sharing import Question, open_login
+from jfr_mp.hosts.ssh.host import endpoints
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+    from jfr_mp.hosts.ssh.config import Endpoint
+
+
+def logins(project: Project, name: str | None = None) -> Iterator[Endpoint]:
+    """Return where to log in for a worker, or a host, or for all workers: each place once.
+
+    Raises
+    ------
+    ConfigError
+        There is no such worker or host, or it needs no login by a person.
+    """
+    interactive = {
+        worker_name: worker
+        for worker_name, worker in project.workers.items()
+        if isinstance(worker, SshWorker) and worker.interactive_login
+    }
+    found = [worker for key, worker in interactive.items() if name in (None, key, worker.host)]
+    if not found:
+        if name in project.workers:
+            raise ConfigError(f"the worker {name!r} needs no login by a person: it has no `interactive_login: true`")
+        known = f"; known: {', '.join(interactive)}" if interactive else ""
+        what = "no worker" if name is None else f"{name!r} is no worker and no host of one"
+        raise ConfigError(f"{what} of project {project.name} with `interactive_login: true`{known}")
+    seen = []
+    for worker in found:
+        for _, endpoint in endpoints(worker):
+            if endpoint not in seen:
+                seen.append(endpoint)
+                yield endpoint
+
+
+def log_in(endpoint: Endpoint, project: Project) -> bool:
+    """Log in with the help of the person at the terminal; tell whether that was needed."""
+    return open_login(endpoint, Path(project.base_dir), _answer)
+
+
+def _answer(question: Question) -> list[str]:
+    """Put the questions of a host to the person at the terminal."""
+    if not sys.stdin.isatty():
+        raise JfrMpError(f"{question.host} asks for something: run `jfr-mp connect` on a terminal")
+    for text in (f"{question.host} asks:", question.title, question.instructions):
+        if text.strip():
+            print(_printable(text).rstrip(), file=sys.stderr)
+    return [
+        input(_printable(prompt)) if visible else getpass(_printable(prompt)) for prompt, visible in question.prompts
+    ]
+
+
+def _printable(text: str) -> str:
+    """Take out what a host could command the terminal with."""
+    return "".join(letter for letter in text if letter.isprintable() or letter == "\n")

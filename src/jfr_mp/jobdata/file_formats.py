@@ -1,0 +1,236 @@
+"""The built-in formats of transfer stores: each store is one file that is written whole.
+
+Class names, constructor arguments and file contents are those of jobflow-remote's ``remote/data.py``, and a serialized
+store names that module, which is what its worker command can open. This module imports maggma; import it late.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import orjson
+from maggma.core import Store
+from maggma.stores import JSONStore
+from maggma.utils import to_dt
+from monty.io import zopen
+
+from jfr_mp.jobdata.files import PEER_MODULE, replacing
+
+#: The version whose format this is.
+_PEER_VERSION = "1.0.1"
+_MSGPACK_TIME = "%Y%m%dT%H:%M:%S.%f"
+
+
+def plain_float(value: Any) -> float:
+    """Let orjson write the floats of numpy and others that are subclasses of float."""
+    if isinstance(value, float):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _as_peer(document: dict[str, Any]) -> dict[str, Any]:
+    """Name jobflow-remote's module in a serialized store."""
+    return {**document, "@module": PEER_MODULE, "@version": _PEER_VERSION}
+
+
+class StdJSONStore(JSONStore):
+    """The default format: a JSON file behind maggma's query interface."""
+
+    _damage: Exception | None = None
+
+    def __init__(self, paths: str | list[str], **kwargs: Any) -> None:
+        super().__init__(paths=paths, serialization_default=plain_float, read_only=False, **kwargs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the serialized form."""
+        return _as_peer(super().as_dict())
+
+    def connect(self, force_reset: bool = False) -> None:
+        """Read the file. One that is damaged is an error; maggma would go on as if it were empty."""
+        super().connect(force_reset)
+        if self._damage is not None:
+            raise self._damage
+
+    def read_json_file(self, path: Any) -> list[Any]:
+        """Read a file, and remember why that fails."""
+        try:
+            return super().read_json_file(path)
+        except Exception as error:  # whatever it is, maggma hides it
+            self._damage = error
+            raise
+
+    def update_json_file(self) -> None:
+        """Write all documents to the file."""
+        documents = [{key: value for key, value in doc.items() if key != "_id"} for doc in self.query()]
+        _write(Path(self.paths[0]), orjson.dumps(documents, default=plain_float))
+
+
+class MinimalFileStore(Store):
+    """A list of documents in a file: read by `connect`, extended by `update`, written by `close`.
+
+    Only what running a job and copying its output need is there; everything else raises NotImplementedError.
+    """
+
+    def __init__(self, path: str, **kwargs: Any) -> None:
+        self.path = path
+        self.kwargs = kwargs
+        self.data: list[dict[str, Any]] = []
+        self._is_written = True
+        super().__init__(**kwargs)
+
+    @abstractmethod
+    def encode(self, documents: list[dict[str, Any]]) -> bytes:
+        """Return the content of a file with these documents."""
+
+    @abstractmethod
+    def decode(self, content: bytes) -> Any:
+        """Return the documents, or the one document, of a file."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the serialized form."""
+        return _as_peer(super().as_dict())
+
+    @property
+    def name(self) -> str:
+        """The format and the file."""
+        return f"{type(self).__name__}://{self.path}"
+
+    def connect(self, force_reset: bool = False) -> None:
+        """Read the file; where there is none, write an empty one."""
+        if not Path(self.path).exists():
+            self._write()
+            return
+        with zopen(self.path, "rb") as file:
+            content = file.read()
+        documents = self.decode(content) if content else []
+        self.data = documents if isinstance(documents, list) else [documents]
+        for document in self.data:
+            if document.get(self.last_updated_field):
+                document[self.last_updated_field] = to_dt(document[self.last_updated_field])
+
+    def close(self) -> None:
+        """Write what `update` added."""
+        if not self._is_written:
+            self._write()
+
+    def update(self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None) -> None:
+        """Add documents; `key` is of no account, because a job writes each document once."""
+        self.data.extend(docs if isinstance(docs, list) else [docs])
+        self._is_written = False
+
+    def query(
+        self,
+        criteria: Any = None,
+        properties: Any = None,
+        sort: Any = None,
+        skip: int = 0,
+        limit: int = 0,
+    ) -> Iterator[dict[str, Any]]:
+        """Return all documents; asking for some of them is not possible."""
+        if criteria or properties or sort or skip or limit:
+            self._refuse()
+        return iter(self.data)
+
+    def count(self, criteria: Any = None) -> int:
+        """Return the number of documents."""
+        return len(self.data)
+
+    @property
+    def _collection(self) -> NoReturn:
+        self._refuse()
+
+    def ensure_index(self, key: str, unique: bool = False) -> NoReturn:
+        """Refuse."""
+        self._refuse()
+
+    def groupby(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse."""
+        self._refuse()
+
+    def remove_docs(self, criteria: dict[str, Any]) -> NoReturn:
+        """Refuse."""
+        self._refuse()
+
+    def __hash__(self) -> int:
+        return hash((self.path, self.last_updated_field))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return False
+        return (self.path, self.last_updated_field) == (other.path, other.last_updated_field)
+
+    def _write(self) -> None:
+        for document in self.data:
+            document.pop("_id", None)
+        _write(Path(self.path), self.encode(self.data))
+        self._is_written = True
+
+    def _refuse(self) -> NoReturn:
+        raise NotImplementedError(
+            f"{type(self).__name__} can only be read whole; "
+            "use remote_jobstore {'store': 'maggma_json'} for jobs that query their store"
+        )
+
+
+class MinimalORJSONStore(MinimalFileStore):
+    """JSON by orjson."""
+
+    def encode(self, documents: list[dict[str, Any]]) -> bytes:
+        """Return a JSON array."""
+        return orjson.dumps(documents, default=plain_float)
+
+    def decode(self, content: bytes) -> Any:
+        """Read JSON."""
+        return orjson.loads(content)
+
+
+class MinimalMsgspecJSONStore(MinimalFileStore):
+    """JSON by msgspec."""
+
+    def encode(self, documents: list[dict[str, Any]]) -> bytes:
+        """Return a JSON array."""
+        import msgspec
+
+        return msgspec.json.encode(documents)
+
+    def decode(self, content: bytes) -> Any:
+        """Read JSON."""
+        import msgspec
+
+        return msgspec.json.decode(content)
+
+
+class MinimalMsgpackStore(MinimalFileStore):
+    """MessagePack, with times as ``{"__datetime__": true, "as_str": ...}``."""
+
+    def encode(self, documents: list[dict[str, Any]]) -> bytes:
+        """Return a MessagePack array."""
+        import msgpack
+
+        return cast("bytes", msgpack.packb(documents, default=_pack_time, use_bin_type=True))
+
+    def decode(self, content: bytes) -> Any:
+        """Read MessagePack."""
+        import msgpack
+
+        return msgpack.unpackb(content, object_hook=_unpack_time, raw=False)
+
+
+def _pack_time(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return {"__datetime__": True, "as_str": value.strftime(_MSGPACK_TIME)}
+    return value
+
+
+def _unpack_time(value: dict[str, Any]) -> Any:
+    return datetime.strptime(value["as_str"], _MSGPACK_TIME) if "__datetime__" in value else value
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file at once, compressed if its name says so."""
+    with replacing(path) as temporary, zopen(temporary, "wb") as file:
+        file.write(content)

@@ -1,0 +1,85 @@
+"""The JobStores of a project, opened once where that is safe."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.jobdata.transfer_stores import additional_stores
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+
+    from jfr_mp.config import Project
+
+logger = logging.getLogger(__name__)
+
+#: How many flows' choice of a JobStore a process remembers.
+_REMEMBERED_FLOWS = 1024
+
+
+class JobStores:
+    """Give out connected JobStores by flow.
+
+    Stores on a database server stay open, because connecting costs more than reading. Stores that are files or memory
+    are opened for each use: several processes share them, and an open copy would be a stale one.
+
+    Parameters
+    ----------
+    project
+        The project whose stores these are.
+    store_name_of_flow
+        Tells the name of the optional JobStore that a flow was submitted with, or None for the default one.
+    """
+
+    def __init__(self, project: Project, store_name_of_flow: Callable[[str], str | None]) -> None:
+        self._project = project
+        self._store_name_of_flow = lru_cache(maxsize=_REMEMBERED_FLOWS)(store_name_of_flow)
+        self._open: dict[str | None, JobStore] = {}
+        self._opening = threading.Lock()
+
+    @contextmanager
+    def of_flow(self, flow_uuid: str) -> Iterator[JobStore]:
+        """Lend the connected JobStore that keeps the outputs of a flow."""
+        name = self._store_name_of_flow(flow_uuid) if self._project.optional_jobstores else None
+        with self._opening:
+            store = self._open.get(name)
+            if store is None:
+                store = self._project.get_jobstore(name)
+                store.connect()
+                if _is_served(store):
+                    self._open[name] = store
+        try:
+            yield store
+        finally:
+            if name not in self._open:
+                _close(store)
+
+    def warm_up(self) -> None:
+        """Import jobflow and open the default JobStore before the first job needs them."""
+        with self.of_flow(""):
+            pass
+
+    def close(self) -> None:
+        """Close every store that is open."""
+        while self._open:
+            name, store = self._open.popitem()
+            logger.debug("closing the JobStore %s", name or "(default)")
+            _close(store)
+
+
+def _close(store: Any) -> None:
+    """Close a store; jobflow leaves the method untyped."""
+    store.close()
+
+
+def _is_served(store: JobStore) -> bool:
+    """Tell whether all parts of a JobStore live on a server, so that an open connection always shows what is there."""
+    from maggma.stores import MemoryStore, MongoStore
+
+    parts = [store.docs_store, *additional_stores(store).values()]
+    return all(isinstance(part, MongoStore) and not isinstance(part, MemoryStore) for part in parts)
