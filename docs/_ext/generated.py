@@ -18,7 +18,8 @@ from pydantic_core import PydanticUndefined
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
-from jfr_mp.states import STEPS, JobState, Role, Step
+from jfr_mp.states import JobState
+from jfr_mp.step_table import STEPS, Role, Step
 
 COLOURS = {Role.CHECKOUT: "#7a5195", Role.TRANSFER: "#1f77b4", Role.QUEUE: "#c8781e", Role.COMPLETE: "#3a8a4d"}
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jfr_mp.states import STEPS, Step
+from jfr_mp.step_table import STEPS, Step
 
 #: The environment variable that names the directory.
 VARIABLE = "JFR_MP_FAULTS"
@@ -43,30 +43,15 @@ class FaultPoint:
     remote: bool = False
 
 
-def _of_every_step(step: Step) -> tuple[FaultPoint, ...]:
-    remote = step.name in ("download", "batch")
-    return (
-        FaultPoint(f"{step.name}.after_claim", "the job is locked, nothing is done", remote),
-        FaultPoint(f"{step.name}.before_commit", "the step is done, nothing is written in the database", remote),
-        FaultPoint(f"{step.name}.after_commit", "the outcome is written, nobody is told", remote),
-    )
+def _points_of(step: Step) -> Iterator[FaultPoint]:
+    remote = step.remote_only
+    yield FaultPoint(f"{step.name}.after_claim", "the job is locked, nothing is done", remote)
+    yield from (FaultPoint(f"{step.name}.{place}", summary, remote) for place, summary in step.fault_points)
+    yield FaultPoint(f"{step.name}.before_commit", "the step is done, nothing is written in the database", remote)
+    yield FaultPoint(f"{step.name}.after_commit", "the outcome is written, no process knows of it", remote)
 
 
-_INSIDE_OF_STEPS = (
-    FaultPoint("upload.before_put", "the input is made, nothing of it is on the worker"),
-    FaultPoint("upload.after_put", "the input is there"),
-    FaultPoint("submit.after_submit", "the scheduler has the job, we have not written its id"),
-    FaultPoint("download.after_get", "the output is here", remote=True),
-    FaultPoint("complete.after_copy", "the output is in the JobStore, the job has not ended"),
-    FaultPoint("complete.after_append", "the returned jobs are in the flow, the children know nothing"),
-    FaultPoint("complete.after_children", "the children are READY, the state of the flow is the old one"),
-    FaultPoint("complete.after_flow", "the flow has its new state, the job has not"),
-    FaultPoint("complete.after_job", "the job has ended, the flow is still locked"),
-)
-
-POINTS: Mapping[str, FaultPoint] = {
-    point.name: point for point in (*(point for step in STEPS for point in _of_every_step(step)), *_INSIDE_OF_STEPS)
-}
+POINTS: Mapping[str, FaultPoint] = {point.name: point for step in STEPS for point in _points_of(step)}
 
 
 class Faults:

@@ -18,8 +18,7 @@ from jfr_mp.engine.lanes import Lanes
 from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.identity import new_owner
 from jfr_mp.model import Condition
-from jfr_mp.roles import wake_states
-from jfr_mp.states import Role
+from jfr_mp.step_table import ROLES, Role, wake_states
 from jfr_mp.steps.services import Services
 from jfr_mp.supervisor.lifeline import Lifeline
 
@@ -61,7 +60,7 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
     services = Services(project, lambda flow_uuid: flow_store_name(db, flow_uuid))
     with HeartbeatThread(db, owner, name, (role,)) as presence:
         services.holds_lease_since = presence.holds_since
-        if role in (Role.TRANSFER, Role.COMPLETE):
+        if ROLES[role].uses_jobstores:
             services.jobstores.warm_up()
         lanes = Lanes(bus)
         open_lanes(lanes, (role,), db, services, owner)

@@ -1,14 +1,12 @@
-"""The states of jobs, flows and batches, and the steps that move a job: the state machine as data.
+"""The states of jobs, flows and batches; their names and meaning are jobflow-remote's.
 
-Claim filters, commit filters, the roles, the help of the command line and the diagram in the docs all derive from
-`STEPS`. State names and their meaning are jobflow-remote's.
+Which step takes a job from one state to the next is the table in `jfr_mp.step_table`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import Enum
 
 
 class JobState(Enum):
@@ -131,76 +129,3 @@ class BatchState(Enum):
     SUBMITTED = "SUBMITTED"
     RUNNING = "RUNNING"
     FINISHED = "FINISHED"
-
-
-class Role(StrEnum):
-    """One concern of the runner; each has processes of its own."""
-
-    CHECKOUT = "checkout"
-    TRANSFER = "transfer"
-    QUEUE = "queue"
-    COMPLETE = "complete"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One row of the state machine: a role takes a job from one of `sources` to one of `targets`."""
-
-    name: str
-    role: Role
-    sources: tuple[JobState, ...]
-    targets: tuple[JobState, ...]
-    summary: str
-
-
-CHECKOUT = Step("checkout", Role.CHECKOUT, (JobState.READY,), (JobState.CHECKED_OUT,), "reserve a job")
-UPLOAD = Step(
-    "upload",
-    Role.TRANSFER,
-    (JobState.CHECKED_OUT,),
-    (JobState.UPLOADED,),
-    "resolve the references and put the input on the worker",
-)
-SUBMIT = Step(
-    "submit",
-    Role.QUEUE,
-    (JobState.UPLOADED,),
-    (JobState.SUBMITTED, JobState.BATCH_SUBMITTED),
-    "hand the job to the scheduler, or to the pool of a batch worker",
-)
-POLL = Step(
-    "poll",
-    Role.QUEUE,
-    (JobState.SUBMITTED, JobState.RUNNING),
-    (JobState.RUNNING, JobState.RUN_FINISHED, JobState.DOWNLOADED),
-    "ask the scheduler; a local worker needs no download",
-)
-BATCH = Step(
-    "batch",
-    Role.QUEUE,
-    (JobState.BATCH_SUBMITTED, JobState.BATCH_RUNNING),
-    (JobState.BATCH_SUBMITTED, JobState.BATCH_RUNNING, JobState.RUN_FINISHED, JobState.DOWNLOADED),
-    "look after the pool of a batch worker; a job whose batch ended too early waits again",
-)
-DOWNLOAD = Step(
-    "download", Role.TRANSFER, (JobState.RUN_FINISHED,), (JobState.DOWNLOADED,), "get the output from the worker"
-)
-COMPLETE = Step(
-    "complete",
-    Role.COMPLETE,
-    (JobState.DOWNLOADED,),
-    (JobState.COMPLETED, JobState.FAILED),
-    "store the output, add the jobs it asks for, free its children",
-)
-
-STEPS = (CHECKOUT, UPLOAD, SUBMIT, POLL, BATCH, DOWNLOAD, COMPLETE)
-
-
-def steps_of(role: Role) -> tuple[Step, ...]:
-    """Return the steps of a role, in the order in which a job meets them."""
-    return tuple(step for step in STEPS if step.role is role)
-
-
-def step_from(state: JobState) -> Step | None:
-    """Return the step that takes a job out of `state`, or None where none does."""
-    return next((step for step in STEPS if state in step.sources), None)

@@ -14,7 +14,7 @@ import pytest
 
 from jfr_mp import submit_flow
 from jfr_mp.errors import ExitCode
-from jfr_mp.states import Role, steps_of
+from jfr_mp.step_table import Role, steps_of
 from tests.support.history import History
 from tests.support.jobs import ledger_lines, writes_ledger
 from tests.support.processes import is_alive, wait_gone

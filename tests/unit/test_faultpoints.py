@@ -13,7 +13,7 @@ import pytest
 
 from jfr_mp import faultpoints
 from jfr_mp.faultpoints import POINTS, VARIABLE, Faults, InjectedFault
-from jfr_mp.states import STEPS
+from jfr_mp.step_table import STEPS
 
 SOURCES = Path(faultpoints.__file__).parent
 
@@ -30,7 +30,7 @@ def test_an_error_happens_once(tmp_path: Path) -> None:
 
     # When it is reached several times, and another one before
     faults.reach("upload.before_put")
-    with pytest.raises(InjectedFault, match="the input is there"):
+    with pytest.raises(InjectedFault, match="the input is on the worker"):
         faults.reach("upload.after_put")
     faults.reach("upload.after_put")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jfr_mp.states import STEPS, FlowState, JobState, Role, step_from, steps_of
+from jfr_mp.states import FlowState, JobState
+from jfr_mp.step_table import STEPS, Role, step_from, steps_of
 
 S = JobState
 

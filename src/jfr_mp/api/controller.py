@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from jfr_mp import states as job_states
+from jfr_mp import step_table
 from jfr_mp.cancelling import cancel_process
 from jfr_mp.config import ConfigManager, ExecutionConfig, Project
 from jfr_mp.database import claims, indexes, job_commands, queries, running_runner, setup, submission
@@ -231,11 +231,11 @@ class JobController:
     ) -> JobId | None:
         """Check out the next READY job and return its uuid and index; None where there is none."""
         conditions = {**(query or {}), **({"job.hosts": flow_uuid} if flow_uuid else {})}
-        with claims.claim(self.db, job_states.CHECKOUT, self._owner, query=conditions, sort=sort) as lock:
+        with claims.claim(self.db, step_table.CHECKOUT, self._owner, query=conditions, sort=sort) as lock:
             job = lock.locked_document
             if job is None:
                 return None
-            claims.commit(self.db, lock, job_states.CHECKOUT, Advance(JobState.CHECKED_OUT), self.project.runner)
+            claims.commit(self.db, lock, step_table.CHECKOUT, Advance(JobState.CHECKED_OUT), self.project.runner)
             return str(job["uuid"]), int(job["index"])
 
     def stop_job(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from jfr_mp import logs, states
+from jfr_mp import logs, step_table
 from jfr_mp.api.controller import JobController
 from jfr_mp.config import ConfigManager, LogLevel, Project, RunnerOptions
 from jfr_mp.config.workers import WorkerBase
@@ -26,7 +26,8 @@ from jfr_mp.hosts.login.terminal import log_in, logins
 from jfr_mp.identity import new_owner
 from jfr_mp.outcomes import Blame, Retry
 from jfr_mp.schedulers import QueueManager
-from jfr_mp.states import FINAL_STATES, JobState, Role, Step
+from jfr_mp.states import FINAL_STATES, JobState
+from jfr_mp.step_table import Role, Step
 from jfr_mp.steps.services import Services
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _GLANCE = 0.1
 #: A runner that waits for a job gives up on these: nothing but a person moves such a job.
 _AT_REST = {state.value for state in (*FINAL_STATES, JobState.REMOTE_ERROR, JobState.PAUSED, JobState.WAITING)}
 
-_CLAIMED_STEPS = (states.UPLOAD, states.SUBMIT, states.DOWNLOAD, states.COMPLETE)
+_CLAIMED_STEPS = (step_table.UPLOAD, step_table.SUBMIT, step_table.DOWNLOAD, step_table.COMPLETE)
 
 
 class Runner:
@@ -198,7 +199,7 @@ class Runner:
             query["db_id"] = db_id
         if job_id:
             query["uuid"], query["index"] = job_id
-        advanced = self._advancer.advance(states.CHECKOUT, query=query)
+        advanced = self._advancer.advance(step_table.CHECKOUT, query=query)
         if advanced is None and not query:
             return False
         only = {"db_id": advanced.db_id} if advanced else query
@@ -228,7 +229,7 @@ class Runner:
 
     def checkout(self) -> None:
         """Check out every job that is READY."""
-        while self._advancer.advance(states.CHECKOUT):
+        while self._advancer.advance(step_table.CHECKOUT):
             pass
 
     def advance_state(self, states: list[str], filter: dict | None = None) -> None:  # type: ignore[type-arg]
@@ -251,11 +252,11 @@ class Runner:
     def _advance_one(self, step: Step, query: Mapping[str, Any]) -> bool:
         """Take one job through a step; False where none is left that it makes sense to try now."""
         excluded: tuple[str, ...] = ()
-        if step is states.SUBMIT:
+        if step is step_table.SUBMIT:
             self.refresh_num_current_jobs()
             excluded = self._tasks.limits.full_workers()
         advanced = self._advancer.advance(step, query=query, exclude_workers=excluded)
-        if advanced and step is states.SUBMIT:
+        if advanced and step is step_table.SUBMIT:
             self._tasks.watch(advanced)
         if advanced is None:
             return False
@@ -264,19 +265,19 @@ class Runner:
 
     def upload(self, lock: MongoLock) -> None:
         """Upload the files of a locked job that is CHECKED_OUT; it is UPLOADED and unlocked then."""
-        self._advancer.finish(lock, states.UPLOAD)
+        self._advancer.finish(lock, step_table.UPLOAD)
 
     def submit(self, lock: MongoLock) -> None:
         """Submit a locked job that is UPLOADED; it is SUBMITTED and unlocked then."""
-        self._advancer.finish(lock, states.SUBMIT)
+        self._advancer.finish(lock, step_table.SUBMIT)
 
     def download(self, lock) -> None:  # type: ignore[no-untyped-def]  # the reference leaves it open
         """Download the output of a locked job that is RUN_FINISHED; it is DOWNLOADED and unlocked then."""
-        self._advancer.finish(lock, states.DOWNLOAD)
+        self._advancer.finish(lock, step_table.DOWNLOAD)
 
     def complete_job(self, lock) -> None:  # type: ignore[no-untyped-def]  # the reference leaves it open
         """Complete a locked job that is DOWNLOADED; it is COMPLETED or FAILED and unlocked then."""
-        self._advancer.finish(lock, states.COMPLETE)
+        self._advancer.finish(lock, step_table.COMPLETE)
 
     def check_run_status(self, filter: dict | None = None) -> None:  # type: ignore[type-arg]
         """Ask the schedulers for all submitted jobs and write which of them run or have ended.

@@ -15,7 +15,8 @@ from jfr_mp.database.batches import ended_batches, note_job
 from jfr_mp.engine.step_runner import StepResult, StepRunner
 from jfr_mp.model import JOB_INFO_PROJECTION, JobDoc, JobInfo, utcnow
 from jfr_mp.outcomes import Advance, Blame, Fail, Outcome, Retry
-from jfr_mp.states import BATCH, JobState
+from jfr_mp.states import JobState
+from jfr_mp.step_table import BATCH
 from jfr_mp.steps import StepFunction
 from jfr_mp.steps.services import Services
 

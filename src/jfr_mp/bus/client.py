@@ -34,7 +34,8 @@ from jfr_mp.bus.paths import RunDir
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
 from jfr_mp.model import Condition
-from jfr_mp.states import JobState, Role
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Role
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
 from jfr_mp.model import Condition, Outage, Transfer
-from jfr_mp.states import JobState, Role
+from jfr_mp.states import JobState
+
+#: Raised by one whenever a message changes in a way that the other side would not understand.
+from jfr_mp.step_table import Role
 
 #: Raised by one whenever a message changes in a way that the other side would not understand.
 VERSION: Literal[1] = 1

@@ -17,7 +17,7 @@ import psutil
 from pydantic import BaseModel, ValidationError
 
 from jfr_mp.errors import BusError
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project

@@ -21,7 +21,7 @@ from jfr_mp.cli.options import (
 )
 from jfr_mp.cli.output import doing, suggest
 from jfr_mp.cli.session import load_project
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project

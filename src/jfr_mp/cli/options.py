@@ -9,7 +9,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from jfr_mp.states import FlowState, JobState, Role
+from jfr_mp.states import FlowState, JobState
+from jfr_mp.step_table import Role
 
 _State = TypeVar("_State", bound=Enum)
 

@@ -17,7 +17,8 @@ from jfr_mp.errors import FlowLockedError, LeaseLost
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
 from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Outcome, Retry
-from jfr_mp.states import UPLOAD, FlowState, JobState, Step
+from jfr_mp.states import FlowState, JobState
+from jfr_mp.step_table import UPLOAD, Step
 
 if TYPE_CHECKING:
     from jfr_mp.config import RunnerOptions

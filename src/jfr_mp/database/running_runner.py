@@ -22,7 +22,7 @@ from jfr_mp.database.processes import ProcessRecord
 from jfr_mp.errors import AlreadyRunning, JfrMpError, NotInitialised, RunnerLockedError
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jfr_mp.model import JobInfo, Outage
-from jfr_mp.states import BATCH, FINAL_STATES, POLL, SUBMIT, JobState, Role, Step, step_from
+from jfr_mp.states import FINAL_STATES, JobState
+from jfr_mp.step_table import BATCH, POLL, SUBMIT, Role, Step, step_from
 
 _NOTHING = "nothing to do"
 

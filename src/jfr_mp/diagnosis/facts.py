@@ -9,7 +9,8 @@ from jfr_mp.database import processes, queries, running_runner
 from jfr_mp.database.children import satisfying_states
 from jfr_mp.diagnosis.explain import Facts, LockHolder, Parent
 from jfr_mp.identity import owner_of_lock
-from jfr_mp.states import POLL, JobState, Role
+from jfr_mp.states import JobState
+from jfr_mp.step_table import POLL, Role
 
 if TYPE_CHECKING:
     from jfr_mp.database.connection import QueueDatabase

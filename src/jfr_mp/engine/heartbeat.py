@@ -18,7 +18,7 @@ from jfr_mp.database.faults import TRANSIENT
 from jfr_mp.database.rescue import Rescuer
 from jfr_mp.engine.loop import Loop, Task
 from jfr_mp.engine.wakeups import LocalWakeups
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 
 logger = logging.getLogger(__name__)
 

@@ -17,13 +17,9 @@ from jfr_mp.engine.step_runner import StepRunner
 from jfr_mp.engine.tasks import Tasks
 from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.model import Condition
-from jfr_mp.roles import wake_states
-from jfr_mp.states import Role
+from jfr_mp.step_table import ROLES, Role, wake_states
 from jfr_mp.steps.circuit_breaker import CircuitBreaker
 from jfr_mp.steps.services import Services
-
-#: The roles that work with hosts.
-_ROLES_WITH_HOSTS = (Role.TRANSFER, Role.QUEUE)
 
 #: Seconds that the server holds an answer back while there is no news; a stop waits for it.
 _NEWS_WAIT = 0.5
@@ -55,11 +51,11 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], db: QueueDatabase, services:
         # News from elsewhere: of a submission, of another machine's roles, of jobflow-remote.
         lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)])
     for role in roles:
-        if role in _ROLES_WITH_HOSTS:
+        if ROLES[role].per_host:
             for host, query in queries_by_host(services.project).items():
                 name = f"{role}: {host}"
                 # One process in the whole deployment asks a scheduler and counts what it holds.
-                lease = Lease(db, name, owner) if role is Role.QUEUE else None
+                lease = Lease(db, name, owner) if ROLES[role].exclusive else None
                 lanes.open(name, partial(tasks, role, query, services.health(host), lease))
         else:
             lanes.open(role.value, partial(tasks, role, {}, None, None))

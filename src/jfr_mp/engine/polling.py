@@ -10,7 +10,7 @@ from jfr_mp.engine.step_runner import StepResult, StepRunner
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable
 from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo, JobRecord
 from jfr_mp.outcomes import Outcome
-from jfr_mp.states import POLL
+from jfr_mp.step_table import POLL
 from jfr_mp.steps.poll import Watch
 
 logger = logging.getLogger(__name__)

@@ -19,7 +19,8 @@ from jfr_mp.errors import LeaseLost
 from jfr_mp.faultpoints import reach
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Completion, Fail, Outcome, Retry
-from jfr_mp.states import JobState, Step
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Step
 from jfr_mp.steps import STEP_FUNCTIONS, StepFunction
 from jfr_mp.steps.services import Services
 

@@ -8,8 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jfr_mp import states
+from jfr_mp import step_table
 from jfr_mp.batch.rounds import Batching
+from jfr_mp.config import Project
 from jfr_mp.database.leases import Lease
 from jfr_mp.engine.limits import WorkerLimits
 from jfr_mp.engine.loop import Task
@@ -19,14 +20,24 @@ from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.errors import HostUnreachable, LoginNeeded
 from jfr_mp.model import Condition
 from jfr_mp.outcomes import Advance, Blame, Retry
-from jfr_mp.roles import interval
-from jfr_mp.states import JobState, Role, Step, steps_of
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Kind, Role, Step, steps_of
 from jfr_mp.steps.circuit_breaker import CircuitBreaker
 
 logger = logging.getLogger(__name__)
 
 #: Seconds before a scheduler is asked again in whose answer a job was missing.
 _DOUBT = 1.0
+
+
+def interval(step: Step, project: Project) -> float:
+    """Return the longest time, in seconds, between two looks of a step for work.
+
+    A look for claimable jobs is one indexed query, so `probe_interval` shortens it below the project's own delay. A
+    survey asks a scheduler and keeps the project's delay.
+    """
+    delay = float(getattr(project.runner, step.interval))
+    return delay if step.kind is Kind.SURVEY else min(delay, project.jfr_mp.probe_interval)
 
 
 class Tasks:
@@ -76,15 +87,15 @@ class Tasks:
 
     def _of_step(self, step: Step) -> list[Task]:
         every = interval(step, self._project)
-        if step is states.POLL:
+        if step is step_table.POLL:
             probe = self._project.jfr_mp.probe_interval
             return [
                 Task("poll", every, self._ask_schedulers),
                 Task("journal", probe, self._follow_journals, frozenset({JobState.SUBMITTED})),
             ]
-        if step is states.BATCH:
+        if step is step_table.BATCH:
             return self._of_batches(every)
-        run = self._submit if step is states.SUBMIT else partial(self._advance, step)
+        run = self._submit if step is step_table.SUBMIT else partial(self._advance, step)
         return [Task(step.name, every, run, frozenset(step.sources))]
 
     def _of_batches(self, every: float) -> list[Task]:
@@ -109,7 +120,7 @@ class Tasks:
             return pause
         self.limits.refresh()
         full = self.limits.full_workers()
-        advanced = self._advancer.advance(states.SUBMIT, query=self._query, exclude_workers=full)
+        advanced = self._advancer.advance(step_table.SUBMIT, query=self._query, exclude_workers=full)
         if advanced is not None:
             self.watch(advanced)
         return self._moved(advanced)

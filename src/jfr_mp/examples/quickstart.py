@@ -22,7 +22,8 @@ from jfr_mp.errors import JfrMpError, NotRunning
 from jfr_mp.examples.display import Progress, make_console, places_text, result_text, times_table
 from jfr_mp.examples.sandbox import Sandbox
 from jfr_mp.examples.timeline import PIPELINE, Timelines
-from jfr_mp.states import FlowState, JobState, Role
+from jfr_mp.states import FlowState, JobState
+from jfr_mp.step_table import Role
 
 if TYPE_CHECKING:
     from jobflow import Flow

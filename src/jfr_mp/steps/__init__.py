@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from jfr_mp import states
+from jfr_mp import step_table
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Outcome
 from jfr_mp.steps import checkout, complete, download, submit, upload
@@ -17,10 +17,10 @@ from jfr_mp.steps.services import Services
 
 StepFunction = Callable[[JobDoc, Services], Outcome]
 
-STEP_FUNCTIONS: Mapping[states.Step, StepFunction] = {
-    states.CHECKOUT: checkout.run,
-    states.UPLOAD: upload.run,
-    states.SUBMIT: submit.run,
-    states.DOWNLOAD: download.run,
-    states.COMPLETE: complete.run,
+STEP_FUNCTIONS: Mapping[step_table.Step, StepFunction] = {
+    step_table.CHECKOUT: checkout.run,
+    step_table.UPLOAD: upload.run,
+    step_table.SUBMIT: submit.run,
+    step_table.DOWNLOAD: download.run,
+    step_table.COMPLETE: complete.run,
 }

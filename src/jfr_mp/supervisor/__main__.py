@@ -10,7 +10,7 @@ import sys
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.config import ConfigManager, LogLevel
 from jfr_mp.errors import ExitCode, JfrMpError
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.session import run_master
 
 

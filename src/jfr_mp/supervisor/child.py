@@ -16,7 +16,7 @@ import psutil
 from jfr_mp.bus.messages import RoleStatus
 from jfr_mp.config import LogLevel
 from jfr_mp.model import Condition
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.lifecycle import ChildState, Died
 from jfr_mp.supervisor.logfile import LogFile
 

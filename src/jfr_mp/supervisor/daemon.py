@@ -17,7 +17,7 @@ from jfr_mp.bus.client import MasterClient
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import JfrMpError, StartFailed
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.ending import end
 from jfr_mp.supervisor.lifecycle import State
 from jfr_mp.supervisor.logfile import LogFile

@@ -15,7 +15,7 @@ from jfr_mp.bus.messages import MasterStatus
 from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_dir
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError, DatabaseError, ExitCode, JfrMpError, NotRunning, StartFailed
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.daemon import start_daemon
 from jfr_mp.supervisor.ending import ask_to_stop, end, wait_for_end
 from jfr_mp.supervisor.lifecycle import Policy

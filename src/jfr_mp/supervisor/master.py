@@ -34,7 +34,7 @@ from jfr_mp.bus.server import BusServer, Letter
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import ExitCode
 from jfr_mp.model import Condition
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import Child, Command, SpawnOrder, specs
 from jfr_mp.supervisor.lifecycle import (
     Action,

@@ -18,7 +18,7 @@ from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.processes import ProcessRecord
 from jfr_mp.database.rescue import Rescuer
 from jfr_mp.database.setup import ensure_initialised
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project

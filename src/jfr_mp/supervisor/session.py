@@ -19,7 +19,7 @@ from jfr_mp.embedded import ensure_running
 from jfr_mp.errors import AlreadyRunning, ExitCode
 from jfr_mp.identity import new_owner
 from jfr_mp.model import utcnow
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import role_command
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.master import Master, Plan

@@ -18,7 +18,8 @@ from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.setup import ensure_initialised
 from jfr_mp.database.submission import add_flow
 from jfr_mp.outcomes import Added, Completion, Outcome
-from jfr_mp.states import COMPLETE, JobState, Step
+from jfr_mp.states import JobState
+from jfr_mp.step_table import COMPLETE, Step
 from tests.support.mongod import Mongod
 from tests.support.projects import ProjectFactory, TestProject
 

@@ -16,7 +16,8 @@ from jfr_mp.errors import LeaseLost
 from jfr_mp.identity import owner_of_lock
 from jfr_mp.model import utcnow
 from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Retry
-from jfr_mp.states import CHECKOUT, COMPLETE, POLL, SUBMIT, UPLOAD, JobState
+from jfr_mp.states import JobState
+from jfr_mp.step_table import CHECKOUT, COMPLETE, POLL, SUBMIT, UPLOAD
 from tests.support.jobs import add, chain
 
 CHECKED_OUT = Advance(JobState.CHECKED_OUT)

@@ -14,7 +14,8 @@ from jfr_mp.database.completion import complete
 from jfr_mp.database.processes import free_locks
 from jfr_mp.errors import LeaseLost
 from jfr_mp.outcomes import Advance, Completion
-from jfr_mp.states import CHECKOUT, COMPLETE, JobState
+from jfr_mp.states import JobState
+from jfr_mp.step_table import CHECKOUT, COMPLETE
 from tests.support.jobs import add, addition, chain, detour, replace_with, stops_children, stops_jobflow, total
 from tests.support.waiting import wait_until
 

@@ -11,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from jfr_mp import states
+from jfr_mp import step_table
 from jfr_mp.api.submission import submit_flow
 from jfr_mp.config import ConfigManager
 from jfr_mp.database.claims import claim
@@ -111,7 +111,7 @@ def test_a_claim_whose_answer_was_lost_can_be_made_again(fresh_project: ProjectF
     db = QueueDatabase.connect(ConfigManager().get_project(project.name), timeout=1.0)
     owner = new_owner()
     relay.mode = Mode.LOSE_ANSWER_TO_CLAIM
-    with pytest.raises(TRANSIENT), claim(db, states.CHECKOUT, owner):
+    with pytest.raises(TRANSIENT), claim(db, step_table.CHECKOUT, owner):
         pass
     locked = project.db.jobs.find_one({})
     assert locked is not None
@@ -119,7 +119,7 @@ def test_a_claim_whose_answer_was_lost_can_be_made_again(fresh_project: ProjectF
 
     # When the connection is there again, the living owner claims the job anew
     relay.mode = Mode.PASS_ON
-    with claim(db, states.CHECKOUT, owner) as lock:
+    with claim(db, step_table.CHECKOUT, owner) as lock:
         document = lock.locked_document
     db.close()
 

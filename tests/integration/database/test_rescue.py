@@ -15,7 +15,8 @@ from jfr_mp.database.processes import ProcessRecord
 from jfr_mp.database.rescue import Rescuer, free_stale_locks, stale_locks
 from jfr_mp.errors import LeaseLost
 from jfr_mp.outcomes import Advance
-from jfr_mp.states import CHECKOUT, JobState
+from jfr_mp.states import JobState
+from jfr_mp.step_table import CHECKOUT
 from tests.support.jobs import add
 
 DEAD, LIVING = "dead:1:aaaa", "living:2:bbbb"

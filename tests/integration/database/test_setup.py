@@ -12,7 +12,8 @@ from jobflow import Flow
 
 from jfr_mp.database.claims import ORDER, claim_query
 from jfr_mp.database.setup import ensure_initialised, is_initialised, reset
-from jfr_mp.states import CHECKOUT, POLL, JobState
+from jfr_mp.states import JobState
+from jfr_mp.step_table import CHECKOUT, POLL
 from tests.support.jobs import add, chain
 
 

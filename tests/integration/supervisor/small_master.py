@@ -16,7 +16,7 @@ from jfr_mp import logs
 from jfr_mp.bus.messages import MasterStatus
 from jfr_mp.bus.paths import MasterFile, RunDir
 from jfr_mp.model import utcnow
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import SpawnOrder
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.master import Master, Plan

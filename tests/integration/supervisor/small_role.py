@@ -14,7 +14,8 @@ from pathlib import Path
 
 from jfr_mp.bus.client import RoleBus
 from jfr_mp.model import Condition, Transfer, utcnow
-from jfr_mp.states import JobState, Role
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.lifeline import Lifeline
 
 directory, name, run_dir, lifeline_fd = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])

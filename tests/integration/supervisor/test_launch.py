@@ -18,7 +18,7 @@ from jfr_mp.config import ConfigManager, Project
 from jfr_mp.errors import AlreadyRunning, DatabaseUnavailable, NotRunning, StartFailed
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor import launch
 from tests.support.processes import free_port, is_alive, pids_with, wait_gone
 from tests.support.projects import ProjectFactory, TestProject
@@ -194,7 +194,7 @@ def test_a_start_that_takes_too_long_leaves_nothing(project: Project) -> None:
 def test_an_interrupted_start_leaves_nothing(project: Project, on_disk: TestProject, moment: str) -> None:
     # Given
     code = (
-        "import sys; from jfr_mp.config import ConfigManager; from jfr_mp.states import Role;"
+        "import sys; from jfr_mp.config import ConfigManager; from jfr_mp.step_table import Role;"
         "from jfr_mp.supervisor import launch;"
         "launch.start(ConfigManager().get_project(sys.argv[1]), {Role.CHECKOUT: 1, Role.COMPLETE: 1})"
     )

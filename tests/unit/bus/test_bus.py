@@ -32,7 +32,8 @@ from jfr_mp.bus.server import BusServer
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
 from jfr_mp.model import Condition
-from jfr_mp.states import JobState, Role
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Role
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(30)

@@ -27,7 +27,8 @@ from jfr_mp.bus.messages import (
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
 from jfr_mp.model import Condition
-from jfr_mp.states import JobState, Role
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Role
 
 STATUS = MasterStatus(
     host="here", pid=1, state="RUNNING", roles=[RoleStatus(role=Role.QUEUE, name="queue-1", state="FATAL")]

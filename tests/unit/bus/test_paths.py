@@ -14,7 +14,7 @@ from jfr_mp.bus import paths
 from jfr_mp.bus.paths import MasterFile, RunDir, process_alive, run_dirs, runtime_dir
 from jfr_mp.errors import BusError
 from jfr_mp.model import utcnow
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 
 
 def project(daemon_dir: Path) -> Any:

@@ -6,7 +6,8 @@ import pytest
 import typer
 
 from jfr_mp.cli.options import flow_state, job_id, job_state, since, wanted_roles
-from jfr_mp.states import FlowState, JobState, Role
+from jfr_mp.states import FlowState, JobState
+from jfr_mp.step_table import Role
 
 
 @pytest.mark.parametrize(

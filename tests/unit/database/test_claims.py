@@ -13,7 +13,8 @@ from jfr_mp.database.claims import claim_query, update_fields
 from jfr_mp.database.completion import completion_fields
 from jfr_mp.model import utcnow
 from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Retry
-from jfr_mp.states import CHECKOUT, POLL, JobState
+from jfr_mp.states import JobState
+from jfr_mp.step_table import CHECKOUT, POLL
 
 POLICY = RunnerOptions(max_step_attempts=2, delta_retry=(10, 20))
 

@@ -9,7 +9,8 @@ import pytest
 
 from jfr_mp.diagnosis.explain import Facts, LockHolder, Parent, explain
 from jfr_mp.model import JobInfo, Outage
-from jfr_mp.states import JobState, Role
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Role
 
 NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jfr_mp.config import LogLevel
-from jfr_mp.states import Role
+from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import Child, ChildSpec, SpawnOrder, role_command, specs
 from jfr_mp.supervisor.lifecycle import Died
 from jfr_mp.supervisor.logfile import LogFile

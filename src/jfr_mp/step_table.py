@@ -1,0 +1,234 @@
+"""The steps that move a job and the roles that do them: one row each.
+
+Claim and commit filters, the tasks of a role process, its wake-ups and intervals, the fault points of the crash tests,
+the flags and help of the command line and the diagram in the documentation all derive from these rows. A new step is a
+row here and the module that its `function` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from importlib import import_module
+from typing import Any
+
+from jfr_mp.states import JobState as S
+
+
+class Role(StrEnum):
+    """One concern of the runner; each has processes of its own."""
+
+    CHECKOUT = "checkout"
+    TRANSFER = "transfer"
+    QUEUE = "queue"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True)
+class RoleRow:
+    """What distinguishes a role from the others.
+
+    Parameters
+    ----------
+    summary
+        What it does, for help texts: "Run the role that ...".
+    flag
+        The short option that selects it, as in jobflow-remote's ``runner run``.
+    scalable
+        Whether several processes of one machine share its work (``--num-ROLE N``).
+    per_host
+        Whether its steps work with hosts: each host then has a lane of its own.
+    exclusive
+        Whether one process in the whole deployment does the work of a host at a time.
+    uses_jobstores
+        Whether its steps read or write JobStores, which are opened before the first job needs them.
+    """
+
+    summary: str
+    flag: str
+    scalable: bool = False
+    per_host: bool = False
+    exclusive: bool = False
+    uses_jobstores: bool = False
+
+
+ROLES: dict[Role, RoleRow] = {
+    Role.CHECKOUT: RoleRow("reserves the jobs that are READY", "-cho"),
+    Role.TRANSFER: RoleRow(
+        "uploads inputs and downloads outputs", "-t", scalable=True, per_host=True, uses_jobstores=True
+    ),
+    Role.QUEUE: RoleRow("submits jobs to the schedulers and watches them", "-q", per_host=True, exclusive=True),
+    Role.COMPLETE: RoleRow(
+        "stores outputs, adds the jobs that they ask for and frees children", "-com", scalable=True, uses_jobstores=True
+    ),
+}
+
+
+class Kind(Enum):
+    """How a step finds its jobs."""
+
+    #: It claims the next jobs and runs its function on each.
+    CLAIM = auto()
+    #: It looks at all jobs in its states at once and claims those that moved.
+    SURVEY = auto()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One row of the state machine: a role takes a job from one of `sources` to one of `targets`.
+
+    Parameters
+    ----------
+    name
+        As in logs, in `job explain` and in the names of fault points.
+    role
+        The role that does it.
+    sources, targets
+        The states between which it moves a job.
+    summary
+        What it does, for help texts: "The next step is to ...".
+    function
+        ``module:name`` of what does it: a function ``run(job, site, services) -> Outcome``, or for a survey a class
+        with the methods of `jfr_mp.engine.surveys.Survey`. It is imported by the processes that do the step.
+    interval
+        The option of the project's `runner` section with the longest time between two looks for work, in seconds.
+    kind
+        How it finds its jobs.
+    claims
+        The number of jobs that one turn claims and commits together.
+    wakes
+        The states whose arrival makes it look at once; by default `sources`.
+    inputs
+        Whether it needs the inputs of a job, which may be megabytes.
+    respects_max_jobs
+        Whether it leaves the jobs of workers alone that have `max_jobs` of them in their queue.
+    fault_points
+        The places inside its function where a test can interrupt it: name, and what is done there and what is not.
+    remote_only
+        Whether jobs of local workers that are no batch workers never come by.
+    """
+
+    name: str
+    role: Role
+    sources: tuple[S, ...]
+    targets: tuple[S, ...]
+    summary: str
+    function: str
+    interval: str
+    kind: Kind = Kind.CLAIM
+    claims: int = 1
+    wakes: tuple[S, ...] = ()
+    inputs: bool = False
+    respects_max_jobs: bool = False
+    fault_points: tuple[tuple[str, str], ...] = ()
+    remote_only: bool = False
+
+    def load(self) -> Any:
+        """Import what does the step."""
+        module, _, name = self.function.partition(":")
+        return getattr(import_module(module), name)
+
+
+CHECKOUT = Step(
+    name="checkout",
+    role=Role.CHECKOUT,
+    sources=(S.READY,),
+    targets=(S.CHECKED_OUT,),
+    summary="reserve the job",
+    function="jfr_mp.steps.checkout:run",
+    interval="delay_checkout",
+    claims=20,
+)
+UPLOAD = Step(
+    name="upload",
+    role=Role.TRANSFER,
+    sources=(S.CHECKED_OUT,),
+    targets=(S.UPLOADED,),
+    summary="resolve the references and put the input on the worker",
+    function="jfr_mp.steps.upload:run",
+    interval="delay_advance_status",
+    inputs=True,
+    fault_points=(
+        ("before_put", "the input is made, nothing of it is on the worker"),
+        ("after_put", "the input is on the worker"),
+    ),
+)
+SUBMIT = Step(
+    name="submit",
+    role=Role.QUEUE,
+    sources=(S.UPLOADED,),
+    targets=(S.SUBMITTED, S.BATCH_SUBMITTED),
+    summary="hand the job to the scheduler, or to the pool of a batch worker",
+    function="jfr_mp.steps.submit:run",
+    interval="delay_advance_status",
+    respects_max_jobs=True,
+    fault_points=(("after_submit", "the scheduler has the job, its id is not in the database"),),
+)
+POLL = Step(
+    name="poll",
+    role=Role.QUEUE,
+    sources=(S.SUBMITTED, S.RUNNING),
+    targets=(S.RUNNING, S.RUN_FINISHED, S.DOWNLOADED),
+    summary="ask the scheduler; a local worker needs no download",
+    function="jfr_mp.engine.polling:Polling",
+    interval="delay_check_run_status",
+    kind=Kind.SURVEY,
+    wakes=(S.SUBMITTED,),
+)
+BATCH = Step(
+    name="batch",
+    role=Role.QUEUE,
+    sources=(S.BATCH_SUBMITTED, S.BATCH_RUNNING),
+    targets=(S.BATCH_SUBMITTED, S.BATCH_RUNNING, S.RUN_FINISHED, S.DOWNLOADED),
+    summary="look after the pool of a batch worker; a job whose batch ended too early waits again",
+    function="jfr_mp.batch.rounds:BatchRounds",
+    interval="delay_update_batch",
+    kind=Kind.SURVEY,
+    wakes=(S.BATCH_SUBMITTED,),
+    remote_only=True,
+)
+DOWNLOAD = Step(
+    name="download",
+    role=Role.TRANSFER,
+    sources=(S.RUN_FINISHED,),
+    targets=(S.DOWNLOADED,),
+    summary="get the output from the worker",
+    function="jfr_mp.steps.download:run",
+    interval="delay_advance_status",
+    fault_points=(("after_get", "the output is on this machine"),),
+    remote_only=True,
+)
+COMPLETE = Step(
+    name="complete",
+    role=Role.COMPLETE,
+    sources=(S.DOWNLOADED,),
+    targets=(S.COMPLETED, S.FAILED),
+    summary="store the output, add the jobs that it asks for and free the children",
+    function="jfr_mp.steps.complete:run",
+    interval="delay_advance_status",
+    fault_points=(
+        ("after_copy", "the output is in the JobStore, the job has not ended"),
+        ("after_append", "the returned jobs are in the flow, the children know nothing"),
+        ("after_children", "the children are READY, the state of the flow is the old one"),
+        ("after_flow", "the flow has its new state, the job has not"),
+        ("after_job", "the job has ended, the flow is still locked"),
+    ),
+)
+
+STEPS = (CHECKOUT, UPLOAD, SUBMIT, POLL, BATCH, DOWNLOAD, COMPLETE)
+
+
+def steps_of(role: Role) -> tuple[Step, ...]:
+    """Return the steps of a role, in the order in which a job meets them."""
+    return tuple(step for step in STEPS if step.role is role)
+
+
+def step_from(state: S) -> Step | None:
+    """Return the step that takes a job out of `state`, or None if none does."""
+    return next((step for step in STEPS if state in step.sources), None)
+
+
+def wake_states(roles: Iterable[Role]) -> frozenset[S]:
+    """Return the states whose arrival is news for any of these roles."""
+    return frozenset(state for role in roles for step in steps_of(role) for state in step.wakes or step.sources)
