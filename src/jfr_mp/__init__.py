@@ -10,17 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jfr_mp.api.configuration import ConfigManager
     from jfr_mp.api.controller import JobController
     from jfr_mp.api.runner import Runner
     from jfr_mp.api.submission import get_jobstore, set_run_config, submit_flow
-    from jfr_mp.config import ConfigManager
 
 __version__ = "0.1.0"
 
 __all__ = ["ConfigManager", "JobController", "Runner", "get_jobstore", "set_run_config", "submit_flow"]
 
 _HOMES = {
-    "ConfigManager": "config",
+    "ConfigManager": "api.configuration",
     "JobController": "api.controller",
     "Runner": "api.runner",
     "get_jobstore": "api.submission",

@@ -72,6 +72,10 @@ class NotInitialised(DatabaseError):
     """The database answers but was never prepared for a project."""
 
 
+class FlowMissing(DatabaseError):
+    """A job is in no flow, so that it cannot go on."""
+
+
 class SubmissionError(JfrMpError):
     """A flow was refused; nothing of it was inserted."""
 

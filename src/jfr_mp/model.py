@@ -126,9 +126,9 @@ class JobDoc(JobRecord):
         return str(self.job.get("name", ""))
 
     @property
-    def flow_uuid(self) -> str:
-        """The uuid of the outermost flow, which is the one in the flows collection."""
-        return str(self.job["hosts"][-1])
+    def hosts(self) -> list[str]:
+        """The uuids of the flows around it, from the innermost; see `jfr_mp.database.flow_lookup`."""
+        return [str(uuid) for uuid in self.job.get("hosts") or ()]
 
 
 class JobInfo(JobRecord):

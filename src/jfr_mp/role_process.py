@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+from functools import partial
 from pathlib import Path
 
 from jfr_mp import logs
 from jfr_mp.bus.client import RoleBus
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.database.connection import QueueDatabase
-from jfr_mp.database.queries import flow_store_name
+from jfr_mp.database.queries import store_name_of
 from jfr_mp.engine.heartbeat import HeartbeatThread
-from jfr_mp.engine.lane_plan import open_lanes
+from jfr_mp.engine.lane_plan import Engine, open_lanes
 from jfr_mp.engine.lanes import Lanes
 from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.identity import new_owner
@@ -57,13 +58,12 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
     db = _connected(project, bus)
     if db is None:
         return
-    services = Services(project, lambda flow_uuid: flow_store_name(db, flow_uuid))
-    with HeartbeatThread(db, owner, name, (role,)) as presence:
-        services.holds_lease_since = presence.holds_since
+    with HeartbeatThread(db, owner, name, (role,)) as member:
+        services = Services(project, partial(store_name_of, db), member.holds_since)
         if ROLES[role].uses_jobstores:
             services.jobstores.warm_up()
         lanes = Lanes(bus)
-        open_lanes(lanes, (role,), db, services, owner)
+        open_lanes(lanes, (role,), Engine(db, services, owner))
         bus.report(Condition())
         logger.info("ready")
         lanes.run()

@@ -7,27 +7,30 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from functools import cached_property, partial
 
-from jfr_mp import logs, step_table
+from jfr_mp import logs
 from jfr_mp.api.controller import JobController
+from jfr_mp.api.runner_steps import RunnerEngine
 from jfr_mp.config import ConfigManager, LogLevel, Project, RunnerOptions
 from jfr_mp.config.workers import WorkerBase
+from jfr_mp.database.filters import JobFilter, is_empty
 from jfr_mp.database.locks import MongoLock
+from jfr_mp.database.queries import anything_moves, count_jobs, store_name_of
 from jfr_mp.engine.heartbeat import HeartbeatThread
-from jfr_mp.engine.lane_plan import open_lanes
+from jfr_mp.engine.lane_plan import open_lanes, plans_of
 from jfr_mp.engine.lanes import Lanes
-from jfr_mp.engine.loop import Loop, Task
-from jfr_mp.engine.step_runner import StepRunner
-from jfr_mp.engine.tasks import Tasks
+from jfr_mp.engine.limits import WorkerLimits
+from jfr_mp.engine.loop import Loop
+from jfr_mp.engine.tasks import LaneTasks
 from jfr_mp.engine.wakeups import LocalWakeups
 from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.login.terminal import log_in, logins
 from jfr_mp.identity import new_owner
-from jfr_mp.outcomes import Blame, Retry
 from jfr_mp.schedulers import QueueManager
 from jfr_mp.states import FINAL_STATES, JobState
-from jfr_mp.step_table import Role, Step
+from jfr_mp.step_table import BATCH, CHECKOUT, COMPLETE, DOWNLOAD, POLL, SUBMIT, UPLOAD, Role, Step
 from jfr_mp.steps.services import Services
 
 logger = logging.getLogger(__name__)
@@ -39,9 +42,7 @@ TICK = 1.0
 _GLANCE = 0.1
 
 #: A runner that waits for a job gives up on these: nothing but a person moves such a job.
-_AT_REST = {state.value for state in (*FINAL_STATES, JobState.REMOTE_ERROR, JobState.PAUSED, JobState.WAITING)}
-
-_CLAIMED_STEPS = (step_table.UPLOAD, step_table.SUBMIT, step_table.DOWNLOAD, step_table.COMPLETE)
+_AT_REST = (*FINAL_STATES, JobState.REMOTE_ERROR, JobState.PAUSED, JobState.WAITING)
 
 
 class Runner:
@@ -84,13 +85,24 @@ class Runner:
         self.job_controller = JobController.from_project(self.project)
         self.workers: Mapping[str, WorkerBase] = self.project.workers
         self._db = self.job_controller.db
-        self._services = Services(self.project, self.job_controller.get_flow_store)
+        self._services = Services(self.project, partial(store_name_of, self._db), self._holds_lease_since)
         if connect_interactive and self.project.has_interactive_workers:
             for endpoint in logins(self.project):
                 log_in(endpoint, self.project)
+        self._member: HeartbeatThread | None = None
         self._wakeups = LocalWakeups()
-        self._advancer = StepRunner(self._db, self._services, self.runner_id, self._wakeups)
-        self._tasks = Tasks(self._advancer, self._wakeups)
+        self._engine = RunnerEngine(self._db, self._services, self.runner_id, self)
+        self._steps = self._engine.steps(self._wakeups)
+        self._limits = WorkerLimits(self.project, self._db)
+
+    @cached_property
+    def _all_lanes(self) -> list[LaneTasks]:
+        """The tasks of all roles for all jobs, to be done in one thread."""
+        return self._lanes_of(JobFilter())
+
+    def _lanes_of(self, jobs: JobFilter) -> list[LaneTasks]:
+        plans = [(role, plan) for role in Role for plan in plans_of(role, self._services.connections, jobs)]
+        return [LaneTasks(role, self._steps, self._wakeups, plan.jobs, plan.breaker) for role, plan in plans]
 
     @property
     def runner_options(self) -> RunnerOptions:
@@ -103,15 +115,15 @@ class Runner:
 
     def get_worker(self, worker_name: str) -> WorkerBase:
         """Return the configuration of a worker; ConfigError names the known ones."""
-        return self._services.worker(worker_name)
+        return self.project.worker(worker_name)
 
     def get_host(self, worker_name: str) -> BaseHost:
         """Return the connected host of a worker; workers on the same host share it."""
-        return self._services.host(worker_name)
+        return self._services.site(worker_name).host
 
     def get_queue_manager(self, worker_name: str) -> QueueManager:
         """Return the scheduler of a worker, joined to its host."""
-        return self._services.queue_manager(worker_name)
+        return self._services.site(worker_name).scheduler
 
     def run(
         self,
@@ -133,15 +145,22 @@ class Runner:
         wanted = {Role.CHECKOUT: checkout, Role.TRANSFER: transfer, Role.QUEUE: queue, Role.COMPLETE: complete}
         roles = tuple(role for role, chosen in wanted.items() if chosen)
         lanes = Lanes(self._wakeups)
-        open_lanes(lanes, roles, self._db, self._services, self.runner_id)
+        open_lanes(lanes, roles, self._engine)
         until = float("inf") if ticks is None else time.monotonic() + ticks * TICK
         logger.info("running the roles %s", ", ".join(roles))
         with self._present(roles), self._stopped_by_signals():
             lanes.run(until)
 
-    def _present(self, roles: tuple[Role, ...] = tuple(Role)) -> HeartbeatThread:
-        """Return the context in which the locks of this runner are those of a living process."""
-        return HeartbeatThread(self._db, self.runner_id, "runner", roles)
+    @contextmanager
+    def _present(self, roles: tuple[Role, ...] = tuple(Role)) -> Iterator[None]:
+        """Let the locks of this runner be those of a living process."""
+        with HeartbeatThread(self._db, self.runner_id, "runner", roles) as self._member:
+            yield
+        self._member = None
+
+    def _holds_lease_since(self, moment: float) -> bool:
+        """Return whether this runner has kept its locks since a monotonic time; it has no lease outside of a run."""
+        return self._member is None or self._member.holds_since(moment)
 
     @contextmanager
     def _stopped_by_signals(self) -> Iterator[None]:
@@ -161,9 +180,7 @@ class Runner:
         RuntimeError
             Jobs are left after `max_seconds`.
         """
-        moving = {"state": {"$nin": sorted(_AT_REST)}}
-        tasks = [task for role in Role for task in self._tasks.of_role(role)]
-        if not self._run_until(tasks, lambda: not self._db.jobs.find_one(moving, projection=["_id"]), max_seconds):
+        if not self._run_until(self._all_lanes, lambda: not anything_moves(self._db, _AT_REST), max_seconds):
             raise RuntimeError(f"not all jobs ended within {max_seconds} s")
 
     def run_one_job(
@@ -182,43 +199,33 @@ class Runner:
         max_seconds
             How long to try.
         raise_at_timeout
-            Whether to raise when it did not end in time, rather than to return False.
+            Whether to raise if it did not end in time, rather than to return False.
 
         Returns
         -------
         bool
-            Whether the job ended; False too where no job is READY.
+            Whether the job ended; False also if no job is READY.
 
         Raises
         ------
         RuntimeError
             The job did not end within `max_seconds`.
         """
-        query: dict[str, Any] = {}
-        if db_id:
-            query["db_id"] = db_id
-        if job_id:
-            query["uuid"], query["index"] = job_id
-        advanced = self._advancer.advance(step_table.CHECKOUT, query=query)
-        if advanced is None and not query:
-            return False
-        only = {"db_id": advanced.db_id} if advanced else query
-        tasks = [
-            Task("steps", _GLANCE, lambda: self._advance_all(_CLAIMED_STEPS, only)),
-            Task("journal", _GLANCE, lambda: self._tasks.polling.follow_journals(only)),
-            Task("poll", 1.0, lambda: self.check_run_status(only)),
-            Task("batch journal", _GLANCE, self._tasks.batching.follow_journals),
-            Task("batch", 1.0, self.update_batch_jobs),
-        ]
-        ended = {**only, "state": {"$in": sorted(_AT_REST)}}
-        done = self._run_until(tasks, lambda: bool(self._db.jobs.find_one(ended, projection=["_id"])), max_seconds)
+        only = JobFilter.of(db_ids=db_id, job_ids=job_id)
+        if is_empty(only):
+            checked_out = self._steps.advance(CHECKOUT, only, limit=1)
+            if not checked_out:
+                return False
+            only = JobFilter(db_ids=(checked_out[0].db_id,))
+        ended = replace(only, states=_AT_REST)
+        done = self._run_until(self._lanes_of(only), lambda: count_jobs(self._db, ended) > 0, max_seconds)
         if not done and raise_at_timeout:
             raise RuntimeError(f"the job did not end within {max_seconds} s")
         return done
 
-    def _run_until(self, tasks: list[Task], done: Callable[[], bool], max_seconds: float | None) -> bool:
-        """Run tasks until `done` says so, or for `max_seconds`; tell whether it did."""
-        wakeups = self._wakeups
+    def _run_until(self, lanes: Iterable[LaneTasks], done: Callable[[], bool], max_seconds: float | None) -> bool:
+        """Do the tasks of some lanes until `done` says so, or for `max_seconds`; return whether it did."""
+        wakeups, tasks = self._wakeups, [task for lane in lanes for task in lane.tasks]
         until = float("inf") if max_seconds is None else time.monotonic() + max_seconds
         with self._present():
             while not done():
@@ -229,11 +236,13 @@ class Runner:
 
     def checkout(self) -> None:
         """Check out every job that is READY."""
-        while self._advancer.advance(step_table.CHECKOUT):
+        while self._steps.advance(CHECKOUT):
             pass
 
     def advance_state(self, states: list[str], filter: dict | None = None) -> None:  # type: ignore[type-arg]
         """Take the jobs in some states through their next step, until none of them is left.
+
+        The loop of `run` calls it for one job at a time.
 
         Parameters
         ----------
@@ -242,42 +251,23 @@ class Runner:
         filter
             Further conditions on the job documents.
         """
-        sources = {JobState(state) for state in states}
-        self._advance_all([step for step in _CLAIMED_STEPS if sources.intersection(step.sources)], filter or {})
-
-    def _advance_all(self, steps: Iterable[Step], query: Mapping[str, Any]) -> None:
-        while sum(self._advance_one(step, query) for step in steps):
-            pass
-
-    def _advance_one(self, step: Step, query: Mapping[str, Any]) -> bool:
-        """Take one job through a step; False where none is left that it makes sense to try now."""
-        excluded: tuple[str, ...] = ()
-        if step is step_table.SUBMIT:
-            self.refresh_num_current_jobs()
-            excluded = self._tasks.limits.full_workers()
-        advanced = self._advancer.advance(step, query=query, exclude_workers=excluded)
-        if advanced and step is step_table.SUBMIT:
-            self._tasks.watch(advanced)
-        if advanced is None:
-            return False
-        # The job of a host that is away may be tried again at any time, so that trying would never end.
-        return not (isinstance(advanced.outcome, Retry) and advanced.outcome.blame in (Blame.HOST, Blame.LOGIN))
+        self._steps.advance_states({JobState(state) for state in states}, filter)
 
     def upload(self, lock: MongoLock) -> None:
         """Upload the files of a locked job that is CHECKED_OUT; it is UPLOADED and unlocked then."""
-        self._advancer.finish(lock, step_table.UPLOAD)
+        self._steps.finish_lock(lock, UPLOAD)
 
     def submit(self, lock: MongoLock) -> None:
         """Submit a locked job that is UPLOADED; it is SUBMITTED and unlocked then."""
-        self._advancer.finish(lock, step_table.SUBMIT)
+        self._steps.finish_lock(lock, SUBMIT)
 
     def download(self, lock) -> None:  # type: ignore[no-untyped-def]  # the reference leaves it open
         """Download the output of a locked job that is RUN_FINISHED; it is DOWNLOADED and unlocked then."""
-        self._advancer.finish(lock, step_table.DOWNLOAD)
+        self._steps.finish_lock(lock, DOWNLOAD)
 
     def complete_job(self, lock) -> None:  # type: ignore[no-untyped-def]  # the reference leaves it open
         """Complete a locked job that is DOWNLOADED; it is COMPLETED or FAILED and unlocked then."""
-        self._advancer.finish(lock, step_table.COMPLETE)
+        self._steps.finish_lock(lock, COMPLETE)
 
     def check_run_status(self, filter: dict | None = None) -> None:  # type: ignore[type-arg]
         """Ask the schedulers for all submitted jobs and write which of them run or have ended.
@@ -287,11 +277,16 @@ class Runner:
         filter
             Further conditions on the job documents.
         """
-        self._tasks.polling.ask_schedulers(filter)
+        self._ask(POLL, JobFilter(further=filter or {}))
+
+    def _ask(self, step: Step, jobs: JobFilter) -> None:
+        for lane in self._all_lanes:
+            if step in lane.surveys:
+                lane.surveys[step].ask(jobs)
 
     def refresh_num_current_jobs(self) -> None:
         """Count the submitted jobs of the workers that have a `max_jobs`."""
-        self._tasks.limits.refresh()
+        self._limits.refresh()
 
     def update_batch_jobs(self) -> None:
         """Look after the batch workers.
@@ -299,7 +294,7 @@ class Runner:
         The jobs in their pools get the states that the markers there tell, a job whose batch ended too early waits
         again, and as many batches are submitted as the jobs that wait need.
         """
-        self._tasks.batching.update()
+        self._ask(BATCH, JobFilter())
 
     def cleanup(self) -> None:
         """Close every connection."""

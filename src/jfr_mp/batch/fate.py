@@ -1,4 +1,4 @@
-"""What is known of an allocation, and what becomes of a job in the pool: decided here, without a side effect."""
+"""What is known of a batch, and what becomes of a job in the pool: decided here, without a side effect."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jfr_mp.batch.markers import HEARTBEAT, Place
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.states import JobState
 
-#: How often a scheduler must answer without an allocation before the allocation counts as gone.
+#: How often a scheduler must answer without a batch before the batch counts as gone.
 _ABSENCES = 2
-#: Seconds without a sign of life after which the scheduler's word is enough that an allocation is gone.
+#: Seconds without a sign of life after which the scheduler's word is enough that a batch is gone.
 _SILENCE = 2.5 * HEARTBEAT
 
 
 @dataclass(frozen=True)
 class BatchInfo:
-    """What an allocation says about itself; `takes_jobs` only ours say."""
+    """What a batch says about itself; only those of jfr-mp say `takes_jobs`."""
 
     start_time: datetime | None = None
     last_ping_time: datetime | None = None
@@ -29,7 +29,7 @@ class BatchInfo:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read the file of an allocation, or return None where there is nothing to be understood."""
+        """Read the file of a batch, or return None if it says nothing."""
         try:
             info = json.loads(text)
             times = {key: _time(info.get(key)) for key in ("start_time", "last_ping_time", "end_time")}
@@ -50,7 +50,7 @@ def _time(value: Any) -> datetime | None:
 
 
 class Life(Enum):
-    """How far an allocation is."""
+    """How far a batch is."""
 
     #: It waits in the queue of the scheduler.
     QUEUED = auto()
@@ -68,16 +68,16 @@ class Life(Enum):
 
 
 def life_of(status: JobStatus | None, absences: int, info: BatchInfo | None, silent: float) -> Life:
-    """Say how far an allocation is.
+    """Return how far a batch is.
 
     Parameters
     ----------
     status
-        The scheduler's answer; None where it does not mention the allocation.
+        The scheduler's answer; None if it does not mention the batch.
     absences
         How often it has not, in a row, this time included.
     info
-        What the allocation says about itself, None where it never began.
+        What the batch says about itself, None if it never began.
     silent
         Seconds for which it has not given a new sign of life.
     """
@@ -122,12 +122,12 @@ class Fate(Enum):
     RETURNS = auto()
     #: Its run directory is gone.
     DIRECTORY_GONE = auto()
-    #: The allocations die of it.
+    #: Its batches die of it.
     GIVEN_UP = auto()
 
 
 def fate_in_place(state: JobState, place: Place, held: bool) -> Fate | None:
-    """Return what the place of a marker means for its job, or None where the run directory has to be looked at.
+    """Return what the place of a marker means for its job, or None if the run directory has to be looked at.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def fate_in_place(state: JobState, place: Place, held: bool) -> Fate | None:
     place
         Where its marker is.
     held
-        Whether the allocation that took it may still run it.
+        Whether the batch that took it may still run it.
     """
     match place:
         case Place.FINISHED:
@@ -148,23 +148,23 @@ def fate_in_place(state: JobState, place: Place, held: bool) -> Fate | None:
     return None
 
 
-def fate_of_remains(state: JobState, remains: RunDirState, losses: int, most_losses: int) -> Fate:
-    """Return what becomes of a job that nobody runs: its allocation is gone, or its marker is.
+def fate_by_run_dir(state: JobState, found: RunDirState, losses: int, most_losses: int) -> Fate:
+    """Return what becomes of a job that no batch runs: its batch is gone, or its marker is.
 
     Parameters
     ----------
     state
         BATCH_SUBMITTED or BATCH_RUNNING.
-    remains
+    found
         What its run directory says.
     losses, most_losses
-        How often it has lost its allocation, this time included, and how often it may.
+        How often it has lost its batch, this time included, and how often it may.
     """
-    if remains.complete:
+    if found.complete:
         return Fate.ENDED
-    if remains.alive:
+    if found.alive:
         return _runs(state)
-    if not remains.uploaded:
+    if not found.uploaded:
         return Fate.DIRECTORY_GONE
     return Fate.GIVEN_UP if losses > most_losses else Fate.RETURNS
 

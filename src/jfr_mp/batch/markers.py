@@ -1,9 +1,9 @@
-"""The pool of a batch worker: the directory through which jobs reach allocations, in jobflow-remote's layout.
+"""The pool of a batch worker: the directory through which jobs reach batches, in jobflow-remote's layout.
 
 A job is an empty file there, its marker, whose place says how far the job is: ``submitted/<uuid>_<index>`` while it
-waits, ``running/<uuid>_<index>_<batch_uid>`` when an allocation has taken it, ``run_finished/`` and the same name when
-its script has ended. Ours move a marker by a rename: one process alone can take it, and it is in one place at any time.
-jobflow-remote's allocations remove it from one place and make it in the next.
+waits, ``running/<uuid>_<index>_<batch_uid>`` when a batch has taken it, ``run_finished/`` and the same name when
+its script has ended. The batches of jfr-mp move a marker by a rename: one process alone can take it, and it is in one
+place at any time. Those of jobflow-remote remove it from one place and make it in the next.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Place(StrEnum):
     FINISHED = "run_finished"
 
 
-#: Where jobflow-remote's allocations lock a marker while they take it.
+#: Where the batches of jobflow-remote lock a marker while they take it.
 LOCK_DIR = "lock"
-#: In its working directory an allocation says when it began, that it lives, and when it ended.
+#: In its working directory a batch says when it began, that it lives, and when it ended.
 BATCH_INFO_FILENAME = "batch_info.json"
 #: In its run directory a job's script holds a lock on this file as long as one of its processes lives.
 ALIVE_FILENAME = "jfr_mp_alive"
-#: Seconds between two signs of life of an allocation.
+#: Seconds between two signs of life of a batch.
 HEARTBEAT = 5.0
 
 _WAITING = re.compile(r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_(?P<index>\d+)", re.IGNORECASE)
@@ -36,7 +36,7 @@ _TAKEN = re.compile(rf"{_WAITING.pattern}_(?P<batch_uid>[^_/]+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Marker:
-    """The file that stands for a job; `batch_uid` is the allocation that took it, or None while it waits."""
+    """The file that stands for a job; `batch_uid` is the batch that took it, or None while it waits."""
 
     uuid: str
     index: int

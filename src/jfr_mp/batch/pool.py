@@ -18,7 +18,7 @@ from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME
 #: $1 the pool, $2 the job, $3 its run directory. The standard input is the script of the job.
 #:
 #: An attempt that dies leaves a file in the run directory, and the next one finds the job wherever it is by then.
-#: Without that file, markers of the job belong to an earlier run, which nobody waits for any more.
+#: Without that file, markers of the job belong to an earlier run, which no process waits for any more.
 _ADD = f"""
 own="$3/.{SUBMIT_SCRIPT}.$$"
 cat >"$own" && mv "$own" "$3/{SUBMIT_SCRIPT}" || exit
@@ -33,7 +33,7 @@ fi
 : >{Place.SUBMITTED}/"$2"
 """
 
-#: $1 the pool, $2 places, the rest directories of allocations. The places come in the order in which a marker passes
+#: $1 the pool, $2 places, the rest directories of batches. The places come in the order in which a marker passes
 #: them: one that moves meanwhile is seen twice rather than never.
 _LOOK = f"""
 cd "$1" || exit
@@ -67,7 +67,7 @@ rm -f "$@"
 """
 
 #: $1 the worker's work_dir, $2 the run directory.
-_REMAINS = f"""
+_RUN_DIR_STATE = f"""
 cd "$1" || exit
 test -e "$2/{IN_FILENAME}" && echo uploaded
 test -e "$2/{ALIVE_FILENAME}" || exit 0
@@ -91,7 +91,7 @@ class Look:
     finished
         All markers of scripts that have ended.
     infos
-        What the allocations say about themselves, by their directories; None of one that says nothing.
+        What the batches say about themselves, by their directories; None for one that says nothing.
     """
 
     markers: Mapping[tuple[str, int], Marker]
@@ -127,7 +127,7 @@ class Pool:
         run_dir
             Its run directory, which exists.
         script
-            What an allocation runs there, as `jfr_mp.batch.scripts.pooled_script` makes it.
+            What a batch runs there, as `jfr_mp.batch.scripts.pooled_script` makes it.
 
         Raises
         ------
@@ -146,8 +146,8 @@ class Pool:
         """
         self._do("put a job back into", _ADD_AGAIN, f"{uuid}_{index}")
 
-    def look(self, places: Collection[Place] = tuple(Place), allocation_dirs: Iterable[str] = ()) -> Look:
-        """Look at all markers in some places, and at what allocations say about themselves.
+    def look(self, places: Collection[Place] = tuple(Place), batch_dirs: Iterable[str] = ()) -> Look:
+        """Look at all markers in some places, and at what batches say about themselves.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class Pool:
             The directory cannot be read, which says nothing about any job.
         """
         wanted = " ".join(place for place in Place if place in places)
-        result = self._do("look into", _LOOK, wanted, *allocation_dirs)
+        result = self._do("look into", _LOOK, wanted, *batch_dirs)
         _, *parts = re.split(r"^jfr-mp (.+)$", result.stdout, flags=re.MULTILINE)
         sections = list(zip(parts[::2], parts[1::2], strict=True))
         markers = list(_markers(sections[: len(places)]))
@@ -166,7 +166,7 @@ class Pool:
         )
 
     def put_back(self, marker: Marker) -> bool:
-        """Let a job wait again that an allocation took; False where its marker is not there any more.
+        """Let a job wait again that a batch took; False if its marker is not there any more.
 
         Raises
         ------
@@ -187,7 +187,7 @@ class Pool:
         for start in range(0, len(markers), _AT_ONCE):
             self._do("tidy up", _DISCARD, *(marker.path for marker in markers[start : start + _AT_ONCE]))
 
-    def remains(self, work_dir: Path, run_dir: str) -> RunDirState:
+    def run_dir_state(self, work_dir: Path, run_dir: str) -> RunDirState:
         """Look at what a job has left in its run directory.
 
         Raises
@@ -195,7 +195,7 @@ class Pool:
         HostError
             The worker's `work_dir` cannot be read, which says nothing about the job.
         """
-        result = self._run(f"look for {run_dir} in {work_dir}", _REMAINS, str(work_dir), run_dir)
+        result = self._run(f"look for {run_dir} in {work_dir}", _RUN_DIR_STATE, str(work_dir), run_dir)
         words = result.stdout.split()
         # In this order: a job that ends between the two questions is complete.
         alive = "alive" in words

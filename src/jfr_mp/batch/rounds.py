@@ -1,20 +1,26 @@
-"""Looking after the batch workers of a project: rounds, and between them what their journals say."""
+"""Looking after the batch workers: a round of each worker now and then, and between rounds what their journals say."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from jfr_mp.batch.allocations import Submitting
-from jfr_mp.batch.apply_results import Settling
 from jfr_mp.batch.fate import Life
 from jfr_mp.batch.markers import Place
+from jfr_mp.batch.results import Results, Write
+from jfr_mp.batch.site import BatchSite
+from jfr_mp.batch.supply import BatchSupply
 from jfr_mp.batch.watch import BatchWatch, Survey
 from jfr_mp.database.batches import PlannedBatches, busy_workers, living_batches
-from jfr_mp.engine.step_runner import StepResult, StepRunner
+from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.filters import JobFilter
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable, LeaseLost
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+    from jfr_mp.sites.site import WorkerSite
 
 logger = logging.getLogger(__name__)
 
@@ -25,102 +31,123 @@ _LONG_AGO = float("-inf")
 _MOVING = (Place.RUNNING, Place.FINISHED)
 
 
-class Batching:
-    """Looks after the jobs of batch workers and their allocations.
+class BatchRounds:
+    """The survey of the step `batch`: see `jfr_mp.engine.surveys.Survey` for its methods.
 
     Parameters
     ----------
-    advancer
-        Writes the outcomes.
-    on_advance
-        Told of each job that moved.
+    db
+        The queue database.
+    site_of
+        Returns the site of a worker.
+    write
+        Writes the result of one job.
+    report
+        Told what a user should know and no job says.
     """
 
-    def __init__(self, advancer: StepRunner, on_advance: Callable[[StepResult], None]) -> None:
-        self._services = advancer.services
-        self._db = advancer.db
-        self._settling = Settling(advancer, on_advance)
-        self._submitting = Submitting(advancer.db, advancer.services)
+    def __init__(
+        self,
+        db: QueueDatabase,
+        site_of: Callable[[str], WorkerSite],
+        write: Write,
+        report: Callable[[str], None],
+    ) -> None:
+        self._db = db
+        self._site_of = site_of
+        self._report = report
+        self._results = Results(db, write)
+        self._supply = BatchSupply(db)
         self._watches: dict[str, BatchWatch] = {}
         #: By worker, in monotonic seconds: the last round, and the last one that looked at all markers.
         self._rounds: dict[str, float] = {}
         self._audits: dict[str, float] = {}
 
+    @staticmethod
+    def concerns(project: Project) -> bool:
+        """Return whether a project has batch workers."""
+        return any(worker.is_batch for worker in project.workers.values())
+
     @property
-    def anything_submitted(self) -> bool:
+    def has_work(self) -> bool:
         """Whether jobs may be in a pool, so that following the journals makes sense."""
         return bool(self._watches)
 
-    def submitted(self, worker_name: str) -> None:
+    def watch(self, site: WorkerSite) -> None:
         """Begin to watch a worker into whose pool a job was put."""
-        self._watch(worker_name)
+        if isinstance(site, BatchSite) and site.name not in self._watches:
+            self._watches[site.name] = BatchWatch(site)
 
-    def update(self, query: Mapping[str, Any] | None = None) -> float | None:
-        """Make a round of the workers that have jobs in their pools, or allocations.
+    def ask(self, jobs: JobFilter) -> float | None:
+        """Make a round of the workers that have jobs in their pools, or batches.
 
         Parameters
         ----------
-        query
-            A condition on the field `worker`.
+        jobs
+            Only the workers of these jobs.
 
         Returns
         -------
         float or None
-            Seconds after which there should be another round, where that is soon.
+            Seconds after which there should be another round, if that is soon.
 
         Raises
         ------
         HostUnreachable
-            A host is away; the workers after it have not been looked at.
+            A host is unreachable; the workers after it have not been looked at.
         """
-        busy = busy_workers(self._db, query or {})
-        known = {name for name, worker in self._services.project.workers.items() if worker.is_batch}
-        for name in sorted(busy - known):
-            logger.warning("worker %s is no batch worker of this project any more; the jobs in its pool wait", name)
+        busy = sorted(name for name in busy_workers(self._db) if jobs.may_be_on(name))
+        for name in busy:
+            self._watch_by_name(name)
         self._watches = {name: watch for name, watch in self._watches.items() if name in busy}
-        pauses = [self._round(name) for name in sorted(busy & known)]
+        pauses = [self._round(watch) for watch in self._watches.values()]
         return min((pause for pause in pauses if pause is not None), default=None)
 
-    def follow_journals(self) -> None:
+    def follow(self, jobs: JobFilter) -> None:
         """Read the journals of the watched workers, and look at the markers of the jobs that started or ended.
 
         Raises
         ------
         HostUnreachable
-            A host is away.
+            A host is unreachable.
         """
-        for name, watch in list(self._watches.items()):
+        for watch in [watch for name, watch in self._watches.items() if jobs.may_be_on(name)]:
             try:
                 watch.read_journal()
                 if watch.news:
-                    self._settle_news(watch)
+                    self._apply_news(watch)
             except HostUnreachable:
                 raise
             except HostError as error:
-                logger.debug("the journal or the pool of worker %s cannot be read: %s", name, error)
+                logger.debug("the journal or the pool of worker %s cannot be read: %s", watch.site.name, error)
 
-    def _watch(self, name: str) -> BatchWatch:
+    def _watch_by_name(self, name: str) -> None:
+        try:
+            self.watch(self._site_of(name))
+        except ConfigError as error:
+            logger.warning("the jobs in the pool of worker %s wait: %s", name, error)
+            return
         if name not in self._watches:
-            self._watches[name] = BatchWatch(name, self._services)
-        return self._watches[name]
+            logger.warning("the jobs in the pool of worker %s wait: it is no batch worker any more", name)
 
-    def _settle_news(self, watch: BatchWatch) -> None:
+    def _apply_news(self, watch: BatchWatch) -> None:
         events = watch.news
-        self._settling.settle(watch, Survey(watch.pool.look(_MOVING)))
-        left = self._settling.jobs(watch, {"uuid": {"$in": [event.uuid for event in events]}})
+        self._results.apply(watch, Survey(watch.site.pool.look(_MOVING)))
+        left = self._results.jobs(watch, {event.uuid for event in events})
         puzzling = watch.settle({job.remote.submission or "" for job in left})
-        # The end of an allocation stands in the journal as well.
+        # The end of a batch stands in the journal as well.
         if puzzling or any(event.ended and event.uuid in watch.process_ids for event in events):
-            self._rounds.pop(watch.worker_name, None)
-            self._round(watch.worker_name)
+            self._rounds.pop(watch.site.name, None)
+            self._round(watch)
 
-    def _round(self, name: str) -> float | None:
+    def _round(self, watch: BatchWatch) -> float | None:
+        name = watch.site.name
         wait = self._rounds.get(name, _LONG_AGO) + _ROUND - time.monotonic()
         if wait > 0:
             return wait
         self._rounds[name] = time.monotonic()
         try:
-            return self._make_round(self._watch(name))
+            return self._make_round(watch)
         except HostUnreachable:
             raise
         except (HostError, ConfigError) as error:
@@ -131,19 +158,19 @@ class Batching:
         return None
 
     def _make_round(self, watch: BatchWatch) -> float | None:
-        name = watch.worker_name
-        # The book before the documents, or an allocation could be in neither.
-        book = PlannedBatches(self._db, name)
+        name = watch.site.name
+        # The planned batches before the documents, or a batch could be in neither.
+        planned = PlannedBatches(self._db, name)
         batches = living_batches(self._db, name)
         watch.process_ids |= {batch.batch_uid: batch.process_id for batch in batches}
-        every = float(self._services.project.runner.delay_update_batch)
+        every = float(self._db.project.runner.delay_update_batch)
         audit = time.monotonic() - self._audits.get(name, _LONG_AGO) >= every
         # The jobs before the markers: each of them has one by now.
-        jobs = self._settling.jobs(watch) if audit else None
+        jobs = self._results.jobs(watch) if audit else None
         survey = watch.survey([batch.batch_uid for batch in batches], tuple(Place) if audit else _MOVING)
-        self._settling.settle(watch, survey, jobs)
+        self._results.apply(watch, survey, jobs)
         if audit:
             self._audits[name] = time.monotonic()
-        self._submitting.record(watch, batches, survey)
-        self._submitting.fill_up(watch, book, survey)
+        self._supply.record(watch, batches, survey)
+        self._supply.fill_up(watch, planned, survey)
         return _ROUND if Life.DOUBTFUL in survey.lives.values() else None

@@ -1,4 +1,4 @@
-"""Watching one batch worker: its pool, allocations and journal, and what is to be remembered between two looks."""
+"""Watching one batch worker: its pool, batches and journal, and what is to be remembered between two looks."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from datetime import UTC, datetime
 
 from jfr_mp.batch.fate import BatchInfo, Life, life_of
 from jfr_mp.batch.markers import Place
-from jfr_mp.batch.pool import Look, Pool
-from jfr_mp.batch.scripts import allocation_dir, batch_of
+from jfr_mp.batch.pool import Look
+from jfr_mp.batch.site import BatchSite
 from jfr_mp.model import is_uuid
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.schedulers.journal import Event
-from jfr_mp.steps.services import Services
 
 #: Seconds for which a line of the journal is news.
 _NEWS_LIFETIME = 60.0
 #: Seconds after which a job whose script says that it has ended should be seen in its new place.
 _PUZZLING = 1.0
-#: Seconds after which a job counts as lost of which no marker is seen. A network file system may show a directory as it
+#: Seconds after which a job counts as lost if no marker of it is seen. A network file system may show a directory as it
 #: was a minute ago, and each directory of a pool as of another time.
 NOWHERE = 150.0
-#: Seconds without a sign of life after which an allocation has ended that no scheduler can be asked for; those of
+#: Seconds without a sign of life after which a batch has ended for which no scheduler can be asked; those of
 #: jobflow-remote give one every 600 s.
 _STRANGER_SILENCE = 1800.0
 
@@ -38,22 +37,23 @@ class Survey:
     look
         The markers.
     lives, infos
-        By allocation: how far it is, and what it says about itself.
+        By batch: how far it is, and what it says about itself.
+    asked
+        Whether the scheduler was asked for the batches at all.
     """
 
     look: Look
     lives: Mapping[str, Life] = field(default_factory=dict)
     infos: Mapping[str, BatchInfo | None] = field(default_factory=dict)
-    #: Whether the allocations were asked for at all.
-    audited: bool = False
+    asked: bool = False
 
     def holds(self, batch_uid: str | None) -> bool:
-        """Tell whether an allocation may run the jobs that it took; one of which nothing is known may."""
+        """Return whether a batch may run the jobs that it took; an unknown one may."""
         return self.lives.get(batch_uid or "", Life.RUNNING).holds_jobs
 
     @property
     def running(self) -> Counter[str | None]:
-        """The number of jobs that each allocation runs."""
+        """The number of jobs that each batch runs."""
         return Counter(marker.batch_uid for marker in self.look.markers.values() if marker.place is Place.RUNNING)
 
 
@@ -64,14 +64,14 @@ class HeldSince:
         self._since: dict[Hashable, tuple[object, float]] = {}
 
     def of(self, key: Hashable, value: object = None) -> float:
-        """Return the seconds for which `key` has had this value, as far as anybody asked."""
+        """Return the seconds for which `key` has had this value, counted from the first question about it."""
         known = self._since.get(key)
         if known is None or known[0] != value:
             known = self._since[key] = (value, time.monotonic())
         return time.monotonic() - known[1]
 
     def forget(self, key: Hashable) -> None:
-        """Begin anew: it is not the case any more."""
+        """Begin anew."""
         self._since.pop(key, None)
 
 
@@ -80,37 +80,32 @@ class BatchWatch:
 
     Parameters
     ----------
-    worker_name
+    site
         The worker.
-    services
-        Gives its host and its scheduler.
     """
 
-    def __init__(self, worker_name: str, services: Services) -> None:
-        self.worker_name = worker_name
-        self.worker = services.worker(worker_name)
-        self.pool = Pool(services.host(worker_name), batch_of(self.worker).jobs_handle_dir, self.worker.timeout_execute)
+    def __init__(self, site: BatchSite) -> None:
+        self.site = site
         #: How long each job has had no marker.
         self.nowhere = HeldSince()
-        #: The scheduler's ids of allocations.
+        #: The scheduler's ids of batches.
         self.process_ids: dict[str, str] = {}
-        self._services = services
-        self._journal = services.journal(worker_name)
+        self._journal = site.journal
         self._signs = HeldSince()
         self._absences: Counter[str] = Counter()
         self._news: dict[str, tuple[Event, float]] = {}
 
     def survey(self, batch_uids: Collection[str], places: Collection[Place]) -> Survey:
-        """Ask the scheduler for the allocations, then look at the pool.
+        """Ask the scheduler for the batches, then look at the pool.
 
-        In this order: what an allocation that has gone left in the pool does not move any more.
+        In this order: what a batch that has gone left in the pool does not move any more.
 
         Parameters
         ----------
         batch_uids
-            The allocations that live, for all that is known; `process_ids` has their ids.
+            The batches that live, as far as is known; `process_ids` has their ids.
         places
-            Where to look for markers.
+            The places in which to look for markers.
 
         Raises
         ------
@@ -118,26 +113,25 @@ class BatchWatch:
             The scheduler or the host gave no answer.
         """
         process_ids = [self.process_ids[uid] for uid in batch_uids]
-        manager = self._services.queue_manager(self.worker_name)
-        statuses = manager.statuses(process_ids) if process_ids else {}
-        directories = {uid: allocation_dir(self.worker, uid) for uid in batch_uids}
-        look = self.pool.look(places, directories.values())
+        statuses = self.site.scheduler.statuses(process_ids) if process_ids else {}
+        directories = {uid: self.site.batch_dir(uid) for uid in batch_uids}
+        look = self.site.pool.look(places, directories.values())
         infos = {uid: look.infos.get(directory) for uid, directory in directories.items()}
         self._absences = Counter({uid: self._absences[uid] for uid in batch_uids})
         lives = {uid: self._life(uid, statuses.get(self.process_ids[uid]), infos[uid]) for uid in batch_uids}
-        return Survey(look, lives, infos, audited=True)
+        return Survey(look, lives, infos, asked=True)
 
     def lives_of_strangers(self, batch_uids: Collection[str]) -> dict[str, Life]:
-        """Say how far allocations are of which the database knows nothing: somebody ran them by hand.
+        """Return how far batches are that the database does not know: a user ran them by hand.
 
         Raises
         ------
         HostError
             The host gave no answer.
         """
-        # Somebody may call one anything by hand; it has no directory then.
-        directories = {uid: allocation_dir(self.worker, uid) for uid in batch_uids if is_uuid(uid)}
-        infos = self.pool.look((), directories.values()).infos if directories else {}
+        # A user may call such a batch anything; it has no directory then.
+        directories = {uid: self.site.batch_dir(uid) for uid in batch_uids if is_uuid(uid)}
+        infos = self.site.pool.look((), directories.values()).infos if directories else {}
         lives = {}
         for uid, directory in directories.items():
             if info := infos.get(directory):
@@ -146,15 +140,15 @@ class BatchWatch:
         return lives
 
     def last_line(self, path: str) -> str:
-        """Return the last line of a text file on the host; empty where there is none.
+        """Return the last line of a text file on the host; empty if there is no such file.
 
         Raises
         ------
         HostError
             The host gave no answer.
         """
-        host = self._services.host(self.worker_name)
-        result = host.run_script('tail -n 1 -- "$1"', path, timeout=self.worker.timeout_execute, idempotent=True)
+        timeout = self.site.config.timeout_execute
+        result = self.site.host.run_script('tail -n 1 -- "$1"', path, timeout=timeout, idempotent=True)
         return result.stdout.strip()[:500] if result.returncode == 0 else ""
 
     def _life(self, uid: str, status: JobStatus | None, info: BatchInfo | None) -> Life:
@@ -179,11 +173,11 @@ class BatchWatch:
 
     @property
     def news(self) -> list[Event]:
-        """What the journal says and nobody has settled."""
+        """What the journal says and has not been settled."""
         return [event for event, _ in self._news.values()]
 
     def started_at(self, submission: str | None) -> datetime | None:
-        """Return when a job started, where its script has just said so."""
+        """Return when a job started, if its script has just said so."""
         event, _ = self._news.get(submission or "", (None, 0.0))
         return event.time if event and not event.ended else None
 
@@ -193,7 +187,7 @@ class BatchWatch:
         Returns
         -------
         bool
-            Whether there is an end among them that should be visible by now: the allocation may have died with the job.
+            Whether there is an end among them that should be visible by now: the batch may have died with the job.
             It is then forgotten, too.
         """
         kept = {token: news for token, news in self._news.items() if token in pending and news[0].ended}

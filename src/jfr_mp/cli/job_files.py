@@ -62,7 +62,7 @@ def queue_texts(services: Services, job: JobInfo, run_dir: str) -> dict[str, str
     """
     kept = {QUEUE_OUT: job.remote.queue_out, QUEUE_ERR: job.remote.queue_err}
     try:
-        host = services.host(job.worker)
+        host = services.site(job.worker).host
         paths = {name: f"{run_dir}/{name}" for name in kept}
         found = {name: host.read(path) if host.exists(path) else None for name, path in paths.items()}
     except HostError as error:
@@ -117,7 +117,7 @@ def get_files(
         wanted = list(dict.fromkeys(names or there))
         if missing := [name for name in wanted if name not in there]:
             raise JfrMpError(f"{run_dir} has no {', '.join(missing)}; `jfr-mp job files ls {job}` shows what it has")
-        host = controller.services.host(found.worker)
+        host = controller.services.site(found.worker).host
         for name in wanted:
             target = path / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -133,4 +133,4 @@ def get_files(
 def _entries(services: Services, job: JobInfo, run_dir: str) -> list[Entry]:
     from jfr_mp.jobdata.listing import files_of
 
-    return files_of(services.host(job.worker), run_dir, timeout=services.worker(job.worker).timeout_execute)
+    return files_of(services.site(job.worker).host, run_dir, timeout=services.site(job.worker).config.timeout_execute)

@@ -62,6 +62,8 @@ class ConfigManager:
     """
 
     projects_ext = ("json", "yaml", "toml")
+    #: What a project file is read into.
+    project_class: type[Project] = Project
 
     def __init__(self, exclude_unset: bool = False, exclude_none: bool = False, warn: bool = False) -> None:
         self.exclude_unset = exclude_unset
@@ -312,7 +314,7 @@ class ConfigManager:
             ) from None
 
     def _validated(self, fields: Mapping[str, Any], path: Path) -> Project:
-        return files.validate(Project, fields, path, {"projects_folder": self.projects_folder})
+        return files.validate(self.project_class, fields, path, {"projects_folder": self.projects_folder})
 
     def _change(self, data: ProjectData, **fields: Any) -> None:
         """Write a project with other values of some fields, once the whole is valid."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from jobflow import JobStore
     from maggma.core.store import Store
 
-    from jfr_mp.api.controller import JobController
-
 Item = TypeVar("Item")
 
 
@@ -204,12 +202,6 @@ class Project(ConfigModel):
         if not self.queue.store:
             raise ConfigError(f"project {self.name!r}: queue.store is empty; describe a MongoStore there")
         return self._made("queue.store", build_store, self.queue.store)
-
-    def get_job_controller(self) -> JobController:
-        """Return the controller of the jobs of this project."""
-        from jfr_mp.api.controller import JobController
-
-        return JobController.from_project(self)
 
     def _made(self, field: str, make: Callable[[Mapping[str, Any]], Item], spec: Mapping[str, Any]) -> Item:
         try:

@@ -1,7 +1,7 @@
-"""The allocations of batch workers: jobflow-remote's documents, and our book of those that are about to be submitted.
+"""The batches of batch workers: jobflow-remote's documents, and the record of those that are about to be submitted.
 
-An allocation is in the book before it is submitted, so that whoever dies in between loses none, and the next process
-finds the very one. An entry is only made by somebody who has seen all entries before it: two processes that both
+A batch is recorded before it is submitted, so that a process that dies in between loses none, and the next process
+finds the very one. A process can add to the record only if it has seen all that is in it: two processes that both
 believe to be alone cannot together submit more than the worker may have.
 """
 
@@ -27,7 +27,7 @@ _BATCH_STATES = [JobState.BATCH_SUBMITTED.value, JobState.BATCH_RUNNING.value]
 
 
 class BatchDoc(Document):
-    """A document of the batches collection: one allocation.
+    """A document of the batches collection.
 
     `process_id` is the scheduler's; `jobs` holds (db_id, uuid, index) of each job that ran there.
     """
@@ -44,35 +44,29 @@ class BatchDoc(Document):
     last_ping_time: datetime | None = None
 
 
-def busy_workers(db: QueueDatabase, query: Mapping[str, Any]) -> set[str]:
-    """Return the batch workers that have jobs in their pool, or allocations.
-
-    Parameters
-    ----------
-    query
-        A condition on the field `worker`.
-    """
+def busy_workers(db: QueueDatabase) -> set[str]:
+    """Return the batch workers that have jobs in their pool, or batches."""
     return {
-        *db.jobs.distinct("worker", {"$and": [{"state": {"$in": _BATCH_STATES}}, dict(query)]}),
-        *db.batches.distinct("worker", {"$and": [{"batch_state": {"$in": _LIVING}}, dict(query)]}),
-        *db.auxiliary.distinct("worker", {"$and": [{"planned_batches.0": {"$exists": True}}, dict(query)]}),
+        *db.jobs.distinct("worker", {"state": {"$in": _BATCH_STATES}}),
+        *db.batches.distinct("worker", {"batch_state": {"$in": _LIVING}}),
+        *db.auxiliary.distinct("worker", {"planned_batches.0": {"$exists": True}}),
     }
 
 
 def living_batches(db: QueueDatabase, worker: str) -> list[BatchDoc]:
-    """Return the allocations of a worker that have not ended, oldest first."""
+    """Return the batches of a worker that have not ended, oldest first."""
     found = db.batches.find({"worker": worker, "batch_state": {"$in": _LIVING}}).sort("created_on", 1)
     return [BatchDoc.model_validate(document) for document in found]
 
 
 def ended_batches(db: QueueDatabase, batch_uids: Collection[str]) -> set[str]:
-    """Return those of some allocations that have ended."""
+    """Return those of some batches that have ended."""
     query = {"batch_uid": {"$in": list(batch_uids)}, "batch_state": BatchState.FINISHED.value}
     return set(db.batches.distinct("batch_uid", query)) if batch_uids else set()
 
 
 def jobs_waiting(db: QueueDatabase, worker: str) -> int:
-    """Return the number of jobs in the pool of a worker that no allocation is known to have taken."""
+    """Return the number of jobs in the pool of a worker that no batch is known to have taken."""
     return db.jobs.count_documents({"worker": worker, "state": JobState.BATCH_SUBMITTED.value})
 
 
@@ -83,7 +77,7 @@ def explain_waiting(db: QueueDatabase, worker: str, why: str) -> None:
 
 
 def update_batch(db: QueueDatabase, batch: BatchDoc, fields: Mapping[str, Any]) -> None:
-    """Write what is new of an allocation."""
+    """Write what is new of a batch."""
     news = {
         key: value.value if isinstance(value, BatchState) else value
         for key, value in fields.items()
@@ -94,14 +88,14 @@ def update_batch(db: QueueDatabase, batch: BatchDoc, fields: Mapping[str, Any]) 
 
 
 def note_job(db: QueueDatabase, batch_uid: str, job: Sequence[Any]) -> None:
-    """Note that a job, given as (db_id, uuid, index), ran in an allocation."""
+    """Note that a job, given as (db_id, uuid, index), ran in a batch."""
     db.batches.update_one(
         {"batch_uid": batch_uid}, {"$addToSet": {"jobs": list(job)}, "$set": {"updated_on": utcnow()}}
     )
 
 
 class PlannedBatches:
-    """The allocations of one worker that are about to be submitted, as they were when the book was opened.
+    """The batches of one worker that are about to be submitted, as they were when this was made.
 
     Parameters
     ----------
@@ -118,20 +112,20 @@ class PlannedBatches:
         page: Doc = {"_id": self._id, "worker": self._worker, "planned_batches": [], "entries": 0}
         found = self._db.auxiliary.find_one({"_id": self._id})
         if found is None:
-            # Another process may do it at the same moment; then it has nothing in it either, or `plan` will tell.
+            # Another process may do it at the same moment; then nothing is planned either, or `add` will tell.
             with suppress(DuplicateKeyError):
                 self._db.auxiliary.insert_one(page)
         self._entries: int = (found or page)["entries"]
-        #: The allocations that were planned and, for all that is known, not submitted.
-        self.planned: tuple[str, ...] = tuple((found or page)["planned_batches"])
+        #: The batches that were planned and, as far as is known, not submitted.
+        self.uids: tuple[str, ...] = tuple((found or page)["planned_batches"])
 
-    def plan(self, batch_uid: str) -> None:
-        """Enter an allocation.
+    def add(self, batch_uid: str) -> None:
+        """Record a batch.
 
         Raises
         ------
         LeaseLost
-            Somebody else has entered one since the book was opened: what we know is not true any more.
+            Another process has recorded one since: what is known here is not true any more.
         """
         seen = {"_id": self._id, "entries": self._entries}
         update = {"$push": {"planned_batches": batch_uid}, "$inc": {"entries": 1}}
@@ -140,7 +134,7 @@ class PlannedBatches:
         self._entries += 1
 
     def submitted(self, batch_uid: str, process_id: str) -> None:
-        """Turn an entry into a document: the scheduler has the allocation."""
+        """Turn an entry into a document: the scheduler has the batch."""
         batch = BatchDoc(
             batch_uid=batch_uid, process_id=process_id, batch_state=BatchState.SUBMITTED, worker=self._worker
         )
@@ -152,3 +146,12 @@ class PlannedBatches:
     def strike_out(self, batch_uid: str) -> None:
         """Remove an entry; the scheduler has refused it, or it is a document now."""
         self._db.auxiliary.update_one({"_id": self._id}, {"$pull": {"planned_batches": batch_uid}})
+
+
+def markers_needed(db: QueueDatabase, uuids: Collection[str]) -> set[tuple[str, int]]:
+    """Return which of some jobs still need their markers in the pool.
+
+    A job that is UPLOADED may have one: a process put it into the pool and died, or has not written that yet.
+    """
+    query = {"uuid": {"$in": list(uuids)}, "state": {"$in": [*_BATCH_STATES, JobState.UPLOADED.value]}}
+    return {(job["uuid"], job["index"]) for job in db.jobs.find(query, {"uuid": 1, "index": 1})}

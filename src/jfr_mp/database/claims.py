@@ -1,27 +1,26 @@
-"""Claims: taking a job for one step, and writing the step's outcome under the lock."""
+"""Claims: taking jobs for one step. What a step makes of them is written by `jfr_mp.database.commits`."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
-from pymongo import ASCENDING, DESCENDING
+from pydantic import ValidationError
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
 
-from jfr_mp.database.completion import complete
 from jfr_mp.database.faults import TRANSIENT
+from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.locks import UNLOCKED, MongoLock
-from jfr_mp.errors import FlowLockedError, LeaseLost
+from jfr_mp.errors import LeaseLost
 from jfr_mp.identity import new_lock_id
-from jfr_mp.model import utcnow
-from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Outcome, Retry
-from jfr_mp.states import FlowState, JobState
-from jfr_mp.step_table import UPLOAD, Step
+from jfr_mp.model import JobDoc, utcnow
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Step
 
 if TYPE_CHECKING:
-    from jfr_mp.config import RunnerOptions
     from jfr_mp.database.connection import Doc, QueueDatabase
 
 logger = logging.getLogger(__name__)
@@ -29,22 +28,66 @@ logger = logging.getLogger(__name__)
 #: The more urgent first, then the older: served by an index, whatever the number of jobs.
 ORDER = (("priority", DESCENDING), ("created_on", ASCENDING))
 
-#: The inputs of a job may be megabytes, and only the upload needs them.
+#: The inputs of a job may be megabytes, and few steps need them.
 WITHOUT_INPUTS = {"job.function_args": 0, "job.function_kwargs": 0}
 
-#: Seconds until a completion that met a locked flow is tried again.
-FLOW_LOCKED_DELAY = 1.0
+#: Attempts to lock some jobs together while other processes take the same ones.
+_GRABS = 3
 
 
-def claim_query(step: Step, query: Mapping[str, Any] | None = None, exclude_workers: Collection[str] = ()) -> Doc:
+@dataclass
+class Claim:
+    """A job that this process has locked for one step.
+
+    Parameters
+    ----------
+    id
+        The `_id` of its document.
+    job
+        The job as it was when it was locked, mostly without its inputs.
+    lock_id
+        The lock, which names this process.
+    document
+        The same as MongoDB has it.
+    held
+        Whether the lock is still to be released.
+    """
+
+    id: Any
+    job: JobDoc
+    lock_id: str
+    document: Mapping[str, Any] = field(repr=False, compare=False)
+    held: bool = field(default=True, compare=False)
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any], lock_id: str) -> Self:
+        """Make a claim of a document that is locked.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            The document is not that of a job.
+        """
+        fields = {key: value for key, value in document.items() if key != "_id"}
+        return cls(document["_id"], JobDoc.model_validate(fields), lock_id, document)
+
+    @property
+    def fence(self) -> Doc:
+        """The query that finds the document as long as the lease holds."""
+        return {"_id": self.id, "lock_id": self.lock_id, "state": self.job.state.value}
+
+    def lost(self) -> LeaseLost:
+        """Return the error for a lease that was lost."""
+        return LeaseLost(f"the lock {self.lock_id} on job {self.job.db_id} was lost; nothing was written")
+
+
+def claim_query(db: QueueDatabase, step: Step, jobs: JobFilter) -> Doc:
     """Return the query for the jobs that a step can take now.
 
     Parameters
     ----------
-    query
-        More conditions; one on the state narrows the step's own.
-    exclude_workers
-        Workers whose jobs are left alone, such as those whose host is away.
+    jobs
+        Further conditions; those on the state narrow the step's own.
     """
     states = [state.value for state in step.sources]
     conditions: Doc = {
@@ -52,9 +95,8 @@ def claim_query(step: Step, query: Mapping[str, Any] | None = None, exclude_work
         "lock_id": None,
         "remote.retry_time_limit": {"$not": {"$gt": utcnow()}},
     }
-    if exclude_workers:
-        conditions["worker"] = {"$nin": sorted(exclude_workers)}
-    return {"$and": [conditions, dict(query)]} if query else conditions
+    further = jobs.query(db)
+    return {"$and": [conditions, further]} if further else conditions
 
 
 @contextmanager
@@ -62,156 +104,108 @@ def claim(
     db: QueueDatabase,
     step: Step,
     owner: str,
+    jobs: JobFilter | None = None,
     *,
-    query: Mapping[str, Any] | None = None,
-    sort: Sequence[tuple[str, int]] | None = None,
-    exclude_workers: Collection[str] = (),
-) -> Iterator[MongoLock]:
-    """Lock the next job for a step.
+    limit: int = 1,
+    sort: Sequence[tuple[str, int]] = ORDER,
+) -> Iterator[list[Claim]]:
+    """Lock the next jobs for a step.
 
     Parameters
     ----------
     owner
-        The process that claims; the lock names it.
-    query, exclude_workers
-        See `claim_query`.
+        The process that claims; the locks name it.
+    jobs
+        Which jobs; None for all. See `claim_query`.
+    limit
+        The most jobs to lock.
     sort
         Another order than `ORDER`.
 
     Yields
     ------
-    MongoLock
-        Its `locked_document` is None when there is nothing to do. A job that is neither committed nor released on
-        leaving is released unchanged.
+    list of Claim
+        At most `limit`, in order. A job that is neither committed nor released on leaving is released unchanged.
     """
-    lock = MongoLock(
-        db.jobs,
-        claim_query(step, query, exclude_workers),
-        lock_id=new_lock_id(owner),
-        projection=None if step is UPLOAD else WITHOUT_INPUTS,
-        sort=list(sort or ORDER),
-    )
+    lock_id = new_lock_id(owner)
     _free_doubtful_locks(db)
+    claims: list[Claim] = []
     try:
-        with lock:
-            yield lock
+        while documents := _locked(db, step, jobs or JobFilter(), lock_id, limit, sort):
+            if claims := list(_claims(db, documents, lock_id)):
+                break
+        yield claims
     except TRANSIENT:
-        # The job may be locked without our knowing it, and nobody else frees the lock of an owner that lives.
-        db.doubtful_locks.add(lock.lock_id)
+        # A job may be locked without our knowing it, and no other process frees the lock of an owner that lives.
+        db.doubtful_locks.add(lock_id)
+        claims.clear()
         raise
+    finally:
+        for each in claims:
+            release(db, each)
 
 
-def release(db: QueueDatabase, lock: MongoLock) -> None:
-    """Give a claimed job back as it was; one that was taken away is let go."""
-    if lock.locked_document is not None:
-        db.jobs.update_one({"_id": lock.locked_document["_id"], "lock_id": lock.lock_id}, {"$set": dict(UNLOCKED)})
-        lock.forget()
+def _locked(
+    db: QueueDatabase, step: Step, jobs: JobFilter, lock_id: str, limit: int, sort: Sequence[tuple[str, int]]
+) -> list[Doc]:
+    """Lock the next jobs and return their documents."""
+    query, order = claim_query(db, step, jobs), list(sort)
+    projection = None if step.inputs else WITHOUT_INPUTS
+    update: Doc = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
+    if limit == 1:
+        found = db.jobs.find_one_and_update(
+            query, update, projection=projection, sort=order, return_document=ReturnDocument.AFTER
+        )
+        return [] if found is None else [found]
+    for _ in range(_GRABS):
+        ids = [job["_id"] for job in db.jobs.find(query, {"_id": 1}, sort=order, limit=limit)]
+        if not ids:
+            return []
+        # Another process may have taken some of them since: the first condition finds only those that are still free.
+        if db.jobs.update_many({**query, "_id": {"$in": ids}}, update).modified_count:
+            return list(db.jobs.find({"_id": {"$in": ids}, "lock_id": lock_id}, projection, sort=order))
+    return []
 
 
-def commit(
-    db: QueueDatabase, lock: MongoLock, step: Step, outcome: Outcome, policy: RunnerOptions
-) -> tuple[JobState, ...]:
-    """Write the outcome of a step and release the job, in the same write.
-
-    Parameters
-    ----------
-    lock
-        The claim.
-    step
-        The step that was run.
-    outcome
-        What it said.
-    policy
-        The retry options of the project.
-
-    Returns
-    -------
-    tuple of JobState
-        The states in which there now is work that was not there before.
-
-    Raises
-    ------
-    LeaseLost
-        When the job is locked by somebody else or not in the state in which it was claimed; nothing was written.
-    """
-    if isinstance(outcome, Completion):
+def _claims(db: QueueDatabase, documents: Sequence[Doc], lock_id: str) -> Iterator[Claim]:
+    for document in documents:
         try:
-            return _completed(db, lock, outcome)
-        except FlowLockedError as locked:
-            outcome = Retry(str(locked), delay=FLOW_LOCKED_DELAY, blame=Blame.CIRCUMSTANCES)
-    if isinstance(outcome, Advance) and outcome.state not in step.targets:
-        raise ValueError(f"the step {step.name} does not lead to {outcome.state.value}")
-    job = _job_of(lock)
-    _write(db, lock, update_fields(job, outcome, policy))
-    if not isinstance(outcome, Advance):
-        return ()
-    if outcome.state is JobState.CHECKED_OUT:
-        _flow_runs(db, job["job"]["hosts"][-1])
-    return () if outcome.state.value == job["state"] else (outcome.state,)
+            yield Claim.of_document(document, lock_id)
+        except ValidationError as error:
+            _set_aside(db, document, lock_id, error)
+
+
+def _set_aside(db: QueueDatabase, document: Doc, lock_id: str, error: ValidationError) -> None:
+    """Bring a job whose document is damaged into REMOTE_ERROR: no step can work with it."""
+    wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+    why = f"the document of the job is damaged ({wrong}); delete the job or repair the document"
+    logger.error("job %s: %s", document.get("db_id"), why)
+    remote = {"remote.error": why} if isinstance(document.get("remote"), dict) else {"remote": {"error": why}}
+    fields = {"state": JobState.REMOTE_ERROR.value, "previous_state": document["state"], **remote}
+    db.jobs.update_one({"_id": document["_id"], "lock_id": lock_id}, {"$set": {**fields, **UNLOCKED}})
 
 
 def _free_doubtful_locks(db: QueueDatabase) -> None:
     for lock_id in tuple(db.doubtful_locks):
-        db.jobs.update_one({"lock_id": lock_id}, {"$set": dict(UNLOCKED)})
+        db.jobs.update_many({"lock_id": lock_id}, {"$set": dict(UNLOCKED)})
         db.doubtful_locks.discard(lock_id)
 
 
-def update_fields(job: Mapping[str, Any], outcome: Advance | Retry | Fail, policy: RunnerOptions) -> Doc:
-    """Return the fields that an outcome sets on a job, without those that release its lock."""
-    if isinstance(outcome, Advance):
-        delay = outcome.next_step_delay
-        return {
-            **outcome.fields,
-            "state": outcome.state.value,
-            "remote.step_attempts": 0,
-            "remote.retry_time_limit": _from_now(delay) if delay else None,
-            "remote.error": None,
-        }
-    error = f"{outcome.why}\n{outcome.detail}" if outcome.detail else outcome.why
-    if isinstance(outcome, Retry):
-        attempts = job["remote"]["step_attempts"] + (1 if outcome.spend_attempt else 0)
-        if not outcome.spend_attempt or attempts <= policy.max_step_attempts:
-            delay = policy.get_delta_retry(max(attempts, 1)) if outcome.delay is None else outcome.delay
-            return {
-                "remote.step_attempts": attempts,
-                "remote.retry_time_limit": _from_now(delay),
-                "remote.error": error,
-            }
-    return {"state": JobState.REMOTE_ERROR.value, "previous_state": job["state"], "remote.error": error}
+def claim_of_lock(lock: MongoLock) -> Claim:
+    """Return the claim on the job that a lock of jobflow-remote's interface holds.
 
-
-def _completed(db: QueueDatabase, lock: MongoLock, completion: Completion) -> tuple[JobState, ...]:
-    try:
-        return complete(db, lock, completion)
-    except LeaseLost:
-        release(db, lock)
-        raise
-
-
-def _write(db: QueueDatabase, lock: MongoLock, fields: Mapping[str, Any]) -> None:
-    job = _job_of(lock)
-    fence = {"_id": job["_id"], "lock_id": lock.lock_id, "state": job["state"]}
-    update = {"$set": {**fields, "updated_on": utcnow(), **UNLOCKED}}
-    if db.jobs.update_one(fence, update).matched_count:
-        lock.forget()
-        return
-    # Somebody may have changed the state under our lock, which then still has to go.
-    release(db, lock)
-    raise LeaseLost(f"job {job['db_id']} is not ours any more ({lock.lock_id}); nothing was written")
-
-
-def _flow_runs(db: QueueDatabase, flow_uuid: str) -> None:
-    db.flows.update_one(
-        {"uuid": flow_uuid, "state": FlowState.READY.value},
-        {"$set": {"state": FlowState.RUNNING.value, "updated_on": utcnow()}},
-    )
-
-
-def _from_now(seconds: float) -> Any:
-    return utcnow() + timedelta(seconds=seconds)
-
-
-def _job_of(lock: MongoLock) -> Doc:
+    Raises
+    ------
+    ValueError
+        The lock holds no job.
+    """
     if lock.locked_document is None:
-        raise ValueError("nothing is claimed")
-    return lock.locked_document
+        raise ValueError("the lock holds no job")
+    return Claim.of_document(lock.locked_document, lock.lock_id)
+
+
+def release(db: QueueDatabase, claim: Claim) -> None:
+    """Give a claimed job back as it was; one that was taken away or committed is let go."""
+    if claim.held:
+        db.jobs.update_one({"_id": claim.id, "lock_id": claim.lock_id}, {"$set": dict(UNLOCKED)})
+        claim.held = False

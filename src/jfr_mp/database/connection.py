@@ -66,6 +66,8 @@ class QueueDatabase:
         self.leases: Collection[Doc] = self.db[LEASES_COLLECTION]
         #: Locks that the server may or may not have set: the answer to a claim was lost.
         self.doubtful_locks: set[str] = set()
+        #: The uuid of the flow of each job that was asked for lately, by the uuid of the job.
+        self.known_flows: dict[str, str] = {}
         #: The ids of the sessions that the registry has for this process.
         self.announced_sessions: set[bytes] = set()
 

@@ -30,9 +30,9 @@ class JobOptions:
     priority: int = 0
 
     @classmethod
-    def of_job(cls, document: Mapping[str, Any]) -> JobOptions:
+    def of_job(cls, job: JobDoc) -> JobOptions:
         """Take those of an existing job, for the jobs that it returned."""
-        return cls(document["worker"], document.get("exec_config"), document.get("resources"), document["priority"])
+        return cls(job.worker, job.exec_config, job.resources, job.priority)
 
 
 def members_of(flow: Flow) -> list[tuple[Job, list[str]]]:

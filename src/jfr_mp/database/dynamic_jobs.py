@@ -1,6 +1,6 @@
 """Appending the flows that a job returned to the flow that it belongs to.
 
-Every write can be repeated: after a death between two of them the next attempt recognises what is there. The flow's
+Every write can be repeated: after a crash between two of them the next attempt recognises what is there. The flow's
 `ids` are the record of the db_ids that were given out; they are written before the jobs.
 """
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.database.documents import JobOptions, job_document, members_of
 from jfr_mp.database.submission import new_db_ids
-from jfr_mp.model import utcnow
+from jfr_mp.model import JobDoc, utcnow
 from jfr_mp.outcomes import Added
 from jfr_mp.states import JobState
 
@@ -51,6 +51,14 @@ class NewFlow:
         return [job.uuid for job, _ in self.jobs]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The job that returned flows, and the uuid of its own flow."""
+
+    job: JobDoc
+    flow_uuid: str
+
+
 def read_flow(relation: Added, serialized: Mapping[str, Any]) -> NewFlow:
     """Read a serialized flow without importing what its jobs need: functions and arguments stay dictionaries."""
     flow = _partial(deepcopy(dict(serialized)))
@@ -74,17 +82,17 @@ def _partial(serialized: Doc) -> Any:
 
 def append(
     db: QueueDatabase,
-    job: Mapping[str, Any],
+    origin: Origin,
     new_flows: Sequence[NewFlow],
     stopped: bool,
     session: ClientSession | None,
 ) -> bool:
-    """Append the flows that `job` returned, in their order; the caller holds the lock of its flow.
+    """Append the flows that a job returned, in their order; the caller holds the lock of its flow.
 
     Parameters
     ----------
-    job
-        The document of the job.
+    origin
+        The job.
     stopped
         The job also asked to stop what follows: the new jobs are STOPPED from the beginning.
 
@@ -93,16 +101,16 @@ def append(
     bool
         Whether one of the new jobs depends on nothing, and is READY.
     """
-    flow_uuid, ready = job["job"]["hosts"][-1], False
+    job, ready = origin.job, False
     for position, new in enumerate(new_flows):
-        documents = _missing_documents(db, job, new, session)
+        documents = _missing_documents(db, origin, new, session)
         if stopped:
             for document in documents:
                 document["state"] = JobState.STOPPED.value
-        # What a later flow adds is no child that this one could delay; after a death it may be there already.
+        # What a later flow adds is no child that this one could delay; after a crash it may be there already.
         later = [uuid for flow in new_flows[position:] for uuid in flow.uuids]
-        delayed = _children(db, job["uuid"], later, session) if new.relation is Added.DETOUR else []
-        db.flows.update_one({"uuid": flow_uuid}, _flow_update(documents, delayed, new.leaves), session=session)
+        delayed = _children(db, job.uuid, later, session) if new.relation is Added.DETOUR else []
+        db.flows.update_one({"uuid": origin.flow_uuid}, _flow_update(documents, delayed, new.leaves), session=session)
         if documents:
             db.jobs.insert_many(documents, session=session)
         if delayed:
@@ -112,18 +120,17 @@ def append(
                 session=session,
             )
         ready = ready or any(document["state"] == JobState.READY.value for document in documents)
-        logger.info("job %s added %d jobs (%s)", job["db_id"], len(documents), new.relation)
+        logger.info("job %s added %d jobs (%s)", job.db_id, len(documents), new.relation)
     return ready
 
 
-def _missing_documents(
-    db: QueueDatabase, job: Mapping[str, Any], new: NewFlow, session: ClientSession | None
-) -> list[Doc]:
+def _missing_documents(db: QueueDatabase, origin: Origin, new: NewFlow, session: ClientSession | None) -> list[Doc]:
     """Build the documents of the new jobs that are not there yet; a db_id of an earlier attempt is used again."""
-    inherited = job["parents"] if new.relation is Added.REPLACE else [job["uuid"]]
+    job = origin.job
+    inherited = job.parents if new.relation is Added.REPLACE else [job.uuid]
     found = db.jobs.find({"uuid": {"$in": new.uuids}}, {"uuid": 1, "index": 1}, session=session)
     present = {(row["uuid"], row["index"]) for row in found}
-    given = _given_db_ids(db, job["job"]["hosts"][-1], new.uuids, session)
+    given = _given_db_ids(db, origin.flow_uuid, new.uuids, session)
     missing = [(member, parents) for member, parents in new.jobs if (member.uuid, member.index) not in present]
     fresh = iter(new_db_ids(db, sum((member.uuid, member.index) not in given for member, _ in missing)))
     options = JobOptions.of_job(job)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.database.children import may_start
+from jfr_mp.database.flow_lookup import flow_uuid
 from jfr_mp.database.flow_state import update_flow_state
 from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.queries import job_info
@@ -99,7 +100,7 @@ class LockPolicy:
         FlowLockedError
             Somebody still held the lock after that time.
         """
-        uuid = (job.hosts or [""])[-1]
+        uuid = flow_uuid(db, job)
         with self._lock(db.flows, {"uuid": uuid}) as lock:
             if lock.is_locked:
                 holder = (lock.unavailable_document or {}).get("lock_id")

@@ -134,6 +134,13 @@ class MongoLock:
         """Return when a document was locked, in UTC."""
         return document.get(LOCK_TIME)
 
+    @classmethod
+    def held(cls, collection: Collection[Doc], document: Mapping[str, Any], lock_id: str) -> Self:
+        """Return the lock on a document that is locked already."""
+        lock = cls(collection, {"_id": document["_id"]}, lock_id=lock_id)
+        lock.locked_document = dict(document)
+        return lock
+
     def acquire(self) -> None:
         """Lock the document, waiting for it where `sleep` says so."""
         deadline = time.monotonic() + self.max_wait

@@ -1,150 +1,23 @@
-"""Reading jobs and flows: queries from the parameters that the reference offers, and what they return."""
+"""Reading jobs and flows."""
 
 from __future__ import annotations
 
-import fnmatch
-import uuid as uuids
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from pymongo import DESCENDING
 
+from jfr_mp.database.children import satisfying_states
+from jfr_mp.database.filters import FlowFilter, JobFilter
+from jfr_mp.database.flow_lookup import find_flow, flow_uuid
 from jfr_mp.model import JOB_INFO_PROJECTION, FlowDoc, FlowInfo, JobDoc, JobInfo
 from jfr_mp.states import FlowState, JobState
 
 if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
 
-JobId = tuple[str, int]
 Sort = Sequence[tuple[str, int]] | None
-
-
-def build_job_query(  # noqa: PLR0913 - the reference's parameters
-    db: QueueDatabase,
-    *,
-    job_ids: JobId | Sequence[JobId] | None = None,
-    db_ids: str | Sequence[str] | None = None,
-    flow_ids: str | Sequence[str] | None = None,
-    states: JobState | Sequence[JobState] | None = None,
-    locked: bool = False,
-    start_date: datetime | None = None,
-    end_date: datetime | None = None,
-    name: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    workers: str | Sequence[str] | None = None,
-    custom_query: Mapping[str, Any] | None = None,
-) -> Doc:
-    """Return the query for jobs that satisfy all conditions.
-
-    Parameters
-    ----------
-    job_ids
-        (uuid, index) of one or more jobs.
-    db_ids, workers
-        One or more of them.
-    flow_ids
-        The uuid of one or more flows, or the db_id of a job of each.
-    states
-        One or more states.
-    locked
-        Only jobs that are locked.
-    start_date, end_date
-        The limits of `updated_on`; times without a zone are local.
-    name
-        The name of the job, with the wildcards of `fnmatch`.
-    metadata
-        Values that the job's metadata must have; keys may be dotted paths.
-    custom_query
-        A MongoDB query; its keys must not be among those of the other conditions.
-
-    Raises
-    ------
-    ValueError
-        When `custom_query` repeats a condition.
-    """
-    query: Doc = {}
-    if db_ids:
-        query["db_id"] = {"$in": _listed(db_ids)}
-    if job_ids:
-        pairs = cast("list[JobId]", [job_ids] if isinstance(job_ids[0], str) else job_ids)
-        query["$or"] = [{"uuid": uuid, "index": index} for uuid, index in pairs]
-    if flow_ids:
-        query["job.hosts"] = {"$in": [_flow_uuid(db, flow_id) for flow_id in _listed(flow_ids)]}
-    if workers:
-        query["worker"] = {"$in": _listed(workers)}
-    query |= _common_conditions(states, start_date, end_date, locked)
-    query |= _named("job.", name, metadata)
-    repeated = sorted(query.keys() & (custom_query or {}).keys())
-    if repeated:
-        raise ValueError(f"custom_query repeats conditions given by other parameters: {', '.join(repeated)}")
-    return {**query, **(custom_query or {})}
-
-
-def build_flow_query(  # noqa: PLR0913 - the reference's parameters
-    *,
-    job_ids: str | Sequence[str] | None = None,
-    db_ids: str | Sequence[str] | None = None,
-    flow_ids: str | Sequence[str] | None = None,
-    states: FlowState | Sequence[FlowState] | None = None,
-    start_date: datetime | None = None,
-    end_date: datetime | None = None,
-    name: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    locked: bool = False,
-) -> Doc:
-    """Return the query for flows that satisfy all conditions.
-
-    `job_ids` are uuids and `db_ids` db_ids of their jobs; the other parameters are those of `build_job_query`.
-    """
-    query: Doc = {}
-    if db_ids:
-        query["ids"] = {"$elemMatch": {"0": {"$in": _listed(db_ids)}}}
-    if job_ids:
-        query["jobs"] = {"$in": _listed(job_ids)}
-    if flow_ids:
-        query["uuid"] = {"$in": _listed(flow_ids)}
-    return query | _common_conditions(states, start_date, end_date, locked) | _named("", name, metadata)
-
-
-def _common_conditions(
-    states: JobState | FlowState | Sequence[JobState] | Sequence[FlowState] | None,
-    start_date: datetime | None,
-    end_date: datetime | None,
-    locked: bool,
-) -> Doc:
-    query: Doc = {}
-    if states:
-        wanted = [states] if isinstance(states, JobState | FlowState) else states
-        query["state"] = {"$in": [state.value for state in wanted]}
-    limits = {"$gte": start_date, "$lte": end_date}
-    updated = {operator: limit.astimezone(UTC) for operator, limit in limits.items() if limit}
-    if updated:
-        query["updated_on"] = updated
-    if locked:
-        query["lock_id"] = {"$ne": None}
-    return query
-
-
-def _named(prefix: str, name: str | None, metadata: Mapping[str, Any] | None) -> Doc:
-    query: Doc = {f"{prefix}metadata.{key}": value for key, value in (metadata or {}).items()}
-    if name:
-        query[f"{prefix}name"] = {"$regex": "^" + fnmatch.translate(name)}
-    return query
-
-
-def _flow_uuid(db: QueueDatabase, flow_id: str) -> str:
-    """Return the uuid of a flow given as that or as a db_id of one of its jobs."""
-    try:
-        uuids.UUID(flow_id)
-    except ValueError:
-        flow = db.flows.find_one(flow_id_query(db_id=flow_id), {"uuid": 1})
-        return flow["uuid"] if flow else flow_id
-    return flow_id
-
-
-def _listed(value: str | Sequence[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
 
 
 def job_id_query(
@@ -188,9 +61,9 @@ def flow_id_query(db_id: str | None = None, job_id: str | None = None, flow_id: 
     return given[0]
 
 
-def jobs_info(db: QueueDatabase, query: Mapping[str, Any], *, sort: Sort = None, limit: int = 0) -> list[JobInfo]:
+def jobs_info(db: QueueDatabase, jobs: JobFilter, *, sort: Sort = None, limit: int = 0) -> list[JobInfo]:
     """Return the jobs that match, without their inputs; a limit of 0 means all."""
-    found = db.jobs.find(query, JOB_INFO_PROJECTION, sort=sort, limit=limit)
+    found = db.jobs.find(jobs.query(db), JOB_INFO_PROJECTION, sort=sort, limit=limit)
     return [JobInfo.from_query_output(_without_id(document)) for document in found]
 
 
@@ -199,17 +72,41 @@ def job_info(
 ) -> JobInfo | None:
     """Return one job without its inputs, or None."""
     query, sort = job_id_query(db_id, job_id, job_index)
-    return next(iter(jobs_info(db, query, sort=sort, limit=1)), None)
+    found = db.jobs.find_one(query, JOB_INFO_PROJECTION, sort=sort)
+    return JobInfo.from_query_output(_without_id(found)) if found else None
 
 
-def jobs_doc(db: QueueDatabase, query: Mapping[str, Any], *, sort: Sort = None, limit: int = 0) -> list[JobDoc]:
-    """Return the whole documents of the jobs that match."""
-    return [JobDoc.model_validate(_without_id(doc)) for doc in db.jobs.find(query, sort=sort, limit=limit)]
+def job_doc(
+    db: QueueDatabase, *, db_id: str | None = None, job_id: str | None = None, job_index: int | None = None
+) -> JobDoc | None:
+    """Return the whole document of one job, inputs included, or None."""
+    query, sort = job_id_query(db_id, job_id, job_index)
+    found = db.jobs.find_one(query, sort=sort)
+    return JobDoc.model_validate(_without_id(found)) if found else None
+
+
+def states_that_satisfy(db: QueueDatabase, job: JobInfo) -> tuple[JobState, ...]:
+    """Return the states in which the parents of a job let it start."""
+    document = db.jobs.find_one({"db_id": job.db_id}, {"job.config.on_missing_references": 1}) or {}
+    return tuple(map(JobState, satisfying_states({"job": {}, **document})))
+
+
+def lock_of_flow(db: QueueDatabase, job: JobInfo) -> tuple[str | None, datetime | None]:
+    """Return the id and the time of the lock on the flow of a job; None if it is not locked or there is no flow."""
+    uuid = find_flow(db, job.uuid, job.hosts or ())
+    flow = db.flows.find_one({"uuid": uuid}, {"lock_id": 1, "lock_time": 1}) or {}
+    return flow.get("lock_id"), flow.get("lock_time")
+
+
+def anything_moves(db: QueueDatabase, resting: Collection[JobState]) -> bool:
+    """Return whether a job is in any other state than some."""
+    query = {"state": {"$nin": [state.value for state in resting]}}
+    return db.jobs.find_one(query, {"_id": 1}) is not None
 
 
 def flows_info(
     db: QueueDatabase,
-    query: Mapping[str, Any],
+    flows: FlowFilter,
     *,
     sort: Sort = None,
     limit: int = 0,
@@ -223,13 +120,13 @@ def flows_info(
     with_jobs_info
         Read the jobs as well; without it the lists of their states, names, workers and hosts stay empty.
     """
-    flows = [FlowDoc.model_validate(doc) for doc in db.flows.find(query, sort=sort, limit=limit, skip=skip)]
-    return [_flow_info(flow, _jobs_of(db, flow) if with_jobs_info else None) for flow in flows]
+    found = [FlowDoc.model_validate(doc) for doc in db.flows.find(flows.query(), sort=sort, limit=limit, skip=skip)]
+    return [_flow_info(flow, _jobs_of(db, flow) if with_jobs_info else None) for flow in found]
 
 
 def _jobs_of(db: QueueDatabase, flow: FlowDoc) -> list[JobInfo]:
     order = {(uuid, index): position for position, (_, uuid, index) in enumerate(flow.ids)}
-    jobs = jobs_info(db, {"job.hosts": flow.uuid})
+    jobs = jobs_info(db, JobFilter(flow_ids=(flow.uuid,)))
     return sorted(jobs, key=lambda job: order.get((job.uuid, job.index), len(order)))
 
 
@@ -255,20 +152,25 @@ def _flow_info(flow: FlowDoc, jobs: Sequence[JobInfo] | None) -> FlowInfo:
     )
 
 
-def flow_store_name(db: QueueDatabase, flow_uuid: str) -> str | None:
+def store_name_of(db: QueueDatabase, job: JobDoc | JobInfo) -> str | None:
+    """Return the name of the optional JobStore for the output of a job; None is the project's default."""
+    return flow_store_name(db, flow_uuid(db, job))
+
+
+def flow_store_name(db: QueueDatabase, uuid: str) -> str | None:
     """Return the name of the optional JobStore for the outputs of a flow; None is the project's default."""
-    flow = db.flows.find_one({"uuid": flow_uuid}, {"jobstore": 1}) or {}
+    flow = db.flows.find_one({"uuid": uuid}, {"jobstore": 1}) or {}
     return flow.get("jobstore")
 
 
-def count_jobs(db: QueueDatabase, query: Mapping[str, Any]) -> int:
+def count_jobs(db: QueueDatabase, jobs: JobFilter) -> int:
     """Return the number of jobs that match."""
-    return db.jobs.count_documents(query)
+    return db.jobs.count_documents(jobs.query(db))
 
 
-def count_flows(db: QueueDatabase, query: Mapping[str, Any]) -> int:
+def count_flows(db: QueueDatabase, flows: FlowFilter) -> int:
     """Return the number of flows that match."""
-    return db.flows.count_documents(query)
+    return db.flows.count_documents(flows.query())
 
 
 def count_jobs_states(

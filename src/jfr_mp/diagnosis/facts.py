@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from jfr_mp.database import processes, queries, running_runner
-from jfr_mp.database.children import satisfying_states
+from jfr_mp.database.filters import JobFilter
 from jfr_mp.diagnosis.explain import Facts, LockHolder, Parent
 from jfr_mp.identity import owner_of_lock
-from jfr_mp.states import JobState
 from jfr_mp.step_table import POLL, Role
 
 if TYPE_CHECKING:
@@ -23,20 +22,17 @@ def gather(db: QueueDatabase, job: JobInfo) -> Facts:
     """Read all that the database knows and that has to do with a job; see also `ask_scheduler`."""
     living = {record.id: record for record in processes.living(db, db.project.jfr_mp.lease_ttl)}
     worker = db.project.workers.get(job.worker)
-    document = db.jobs.find_one({"db_id": job.db_id}, {"job.config.on_missing_references": 1}) or {}
-    flow = db.flows.find_one({"uuid": (job.hosts or [""])[-1]}, {"lock_id": 1, "lock_time": 1}) or {}
-    in_queue = {"worker": job.worker, "state": {"$in": [state.value for state in POLL.sources]}}
     return Facts(
         job=job,
         now=db.server_time(),
         parents=tuple(_parent(db, uuid) for uuid in job.parents or ()),
-        enough=tuple(map(JobState, satisfying_states({"job": {}, **document}))),
+        enough=queries.states_that_satisfy(db, job),
         lock=_holder(job.lock_id, job.lock_time, living),
-        flow_lock=_holder(flow.get("lock_id"), flow.get("lock_time"), living),
+        flow_lock=_holder(*queries.lock_of_flow(db, job), living),
         roles=_roles(db, living),
         outage=_outage(job.worker, living),
         worker_known=worker is not None,
-        in_queue=queries.count_jobs(db, in_queue),
+        in_queue=queries.count_jobs(db, JobFilter(workers=(job.worker,), states=POLL.sources)),
         max_jobs=worker.max_jobs if worker and not worker.is_batch else None,
     )
 
@@ -52,7 +48,7 @@ def ask_scheduler(services: Services, job: JobInfo) -> str | None:
     process_id = job.remote.process_id
     if job.state not in POLL.sources or not process_id:
         return None
-    statuses = services.queue_manager(job.worker).statuses([process_id])
+    statuses = services.site(job.worker).scheduler.statuses([process_id])
     status = statuses.get(process_id)
     if status is None:
         return "it knows no such job"

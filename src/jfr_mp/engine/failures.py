@@ -11,6 +11,7 @@ from jfr_mp.database.faults import TRANSIENT, is_too_large
 from jfr_mp.errors import (
     CommandTimeout,
     ConfigError,
+    FlowMissing,
     HostError,
     HostUnreachable,
     JfrMpError,
@@ -84,7 +85,7 @@ _RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]]
     (_no_room, lambda error: _wait(f"{error}; the job waits until somebody makes room")),
     (_is(LeaseLost), lambda error: Retry(str(error), delay=_LEASE_LOST_DELAY, blame=Blame.CIRCUMSTANCES)),
     (lambda error: isinstance(error, HostError) and error.permanent, lambda error: Fail(str(error))),
-    (_is(ConfigError), lambda error: Fail(str(error))),
+    (_is(ConfigError, FlowMissing), lambda error: Fail(str(error))),
     (_is(JfrMpError), lambda error: Retry(str(error))),
     (_is(Exception), _bug),
 )

@@ -1,24 +1,25 @@
-"""Which lanes a process opens: a lane of its own for each host, where a role works with hosts."""
+"""Which lanes a process opens: one for each host if a role works with hosts, otherwise one for the role."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
-from jfr_mp.config import Project
 from jfr_mp.database.changes import StateChanges
 from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.leases import Lease
 from jfr_mp.database.reconcile import Reconciler
 from jfr_mp.engine.lanes import Lanes
 from jfr_mp.engine.loop import Task
 from jfr_mp.engine.step_runner import StepRunner
-from jfr_mp.engine.tasks import Tasks
+from jfr_mp.engine.tasks import LaneTasks
 from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.model import Condition
+from jfr_mp.sites.circuit_breaker import CircuitBreaker
+from jfr_mp.sites.site import Connections
 from jfr_mp.step_table import ROLES, Role, wake_states
-from jfr_mp.steps.circuit_breaker import CircuitBreaker
 from jfr_mp.steps.services import Services
 
 #: Seconds that the server holds an answer back while there is no news; a stop waits for it.
@@ -28,7 +29,30 @@ _NEWS_WAIT = 0.5
 _RECONCILE_EVERY, _RECONCILE_WITHIN = 300.0, 10.0
 
 
-def open_lanes(lanes: Lanes, roles: Sequence[Role], db: QueueDatabase, services: Services, owner: str) -> None:
+@dataclass(frozen=True)
+class Engine:
+    """What the lanes of a process work with.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    services
+        What the steps may use.
+    owner
+        The identity that locks and leases name.
+    """
+
+    db: QueueDatabase
+    services: Services
+    owner: str
+
+    def steps(self, wakeups: Wakeups) -> StepRunner:
+        """Return what moves the jobs of a lane with these wake-ups."""
+        return StepRunner(self.db, self.services, self.owner, wakeups)
+
+
+def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine) -> None:
     """Open the lanes of a process.
 
     Parameters
@@ -37,30 +61,57 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], db: QueueDatabase, services:
         Where they are opened.
     roles
         The roles that the process plays.
-    db, services, owner
-        What the lanes work with; the owner is the one that their locks name.
+    engine
+        What the lanes work with.
     """
-
-    def tasks(
-        role: Role, query: Mapping[str, Any], health: CircuitBreaker | None, lease: Lease | None, wakeups: Wakeups
-    ) -> list[Task]:
-        return Tasks(StepRunner(db, services, owner, wakeups), wakeups, query, health, lease).of_role(role)
-
+    db, services, owner = engine.db, engine.services, engine.owner
     services.transfers.tell = lambda transfers: lanes.report(Condition(transfers=list(transfers)))
     if db.supports_transactions:
         # News from elsewhere: of a submission, of another machine's roles, of jobflow-remote.
         lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)])
     for role in roles:
-        if ROLES[role].per_host:
-            for host, query in queries_by_host(services.project).items():
-                name = f"{role}: {host}"
-                # One process in the whole deployment asks a scheduler and counts what it holds.
-                lease = Lease(db, name, owner) if ROLES[role].exclusive else None
-                lanes.open(name, partial(tasks, role, query, services.health(host), lease))
-        else:
-            lanes.open(role.value, partial(tasks, role, {}, None, None))
+        for plan in plans_of(role, services.connections):
+            lease = Lease(db, plan.name, owner) if ROLES[role].exclusive else None
+            lanes.open(plan.name, partial(_tasks, role, plan, engine, lease))
     if Role.COMPLETE in roles:
         lanes.open("reconcile", lambda _wakeups: [_reconciliation(db, owner)])
+
+
+def _tasks(role: Role, plan: LanePlan, engine: Engine, lease: Lease | None, wakeups: Wakeups) -> list[Task]:
+    return LaneTasks(role, engine.steps(wakeups), wakeups, plan.jobs, plan.breaker, lease).tasks
+
+
+@dataclass(frozen=True)
+class LanePlan:
+    """What one lane does: its name, its jobs, and the circuit breaker of their host if it works with one."""
+
+    name: str
+    jobs: JobFilter = field(default_factory=JobFilter)
+    breaker: CircuitBreaker | None = None
+
+
+def plans_of(role: Role, connections: Connections, jobs: JobFilter | None = None) -> list[LanePlan]:
+    """Return the lanes of a role: one for each host if the role works with hosts.
+
+    Each job is in one of them, and only one: the first also has those whose worker is not in the project any more, so
+    that the job says so.
+
+    Parameters
+    ----------
+    jobs
+        Only these jobs; None for all.
+    """
+    jobs = jobs or JobFilter()
+    if not ROLES[role].per_host:
+        return [LanePlan(role.value, jobs)]
+    groups = list(connections.workers_by_host().values())
+    plans = []
+    for number, names in enumerate(groups):
+        elsewhere = sorted(name for group in groups if group is not names for name in group)
+        theirs = jobs.without_workers(elsewhere) if number == 0 else replace(jobs, workers=tuple(names))
+        breaker = connections.breaker(connections.project.workers[names[0]])
+        plans.append(LanePlan(f"{role}: {', '.join(names)}", theirs, breaker))
+    return plans or [LanePlan(role.value, jobs)]
 
 
 def _news(changes: StateChanges, lanes: Lanes) -> Task:
@@ -76,7 +127,7 @@ def _news(changes: StateChanges, lanes: Lanes) -> Task:
 
 
 def _reconciliation(db: QueueDatabase, owner: str) -> Task:
-    """Return the task that repairs flows that were left half done: one flow a turn, all of them now and then."""
+    """Return the task that repairs flows whose completion was cut off: one flow a turn, all of them now and then."""
     reconciler, lease = Reconciler(db, owner), Lease(db, "reconcile", owner)
     flows: list[str] = []
 
@@ -91,27 +142,3 @@ def _reconciliation(db: QueueDatabase, owner: str) -> Task:
         return 0.0 if flows else None
 
     return Task("reconcile", _RECONCILE_EVERY, run)
-
-
-def queries_by_host(project: Project) -> dict[str, dict[str, Any]]:
-    """Return the query for the jobs of each host of a project.
-
-    Each job is in one of them, and only one: the first also has those whose worker is not in the project any more, so
-    that somebody says so on the job.
-
-    Returns
-    -------
-    dict of str to dict
-        By the names of the host's workers.
-    """
-    groups: dict[Hashable, list[str]] = {}
-    for name, worker in project.workers.items():
-        groups.setdefault(worker.host_key, []).append(name)
-    if len(groups) <= 1:
-        return {", ".join(project.workers): {}}
-    first, *others = groups.values()
-    elsewhere = sorted(name for group in others for name in group)
-    return {
-        ", ".join(first): {"worker": {"$nin": elsewhere}},
-        **{", ".join(group): {"worker": {"$in": group}} for group in others},
-    }

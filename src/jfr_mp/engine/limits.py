@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from jfr_mp.config import Project
 from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.filters import JobFilter
+from jfr_mp.database.queries import count_jobs
 from jfr_mp.states import JobState
 
-_IN_QUEUE = [JobState.SUBMITTED.value, JobState.RUNNING.value]
+_IN_QUEUE = (JobState.SUBMITTED, JobState.RUNNING)
 
 
 class WorkerLimits:
@@ -29,14 +31,14 @@ class WorkerLimits:
         self.current = dict.fromkeys(self._most, 0)
 
     def refresh(self) -> None:
-        """Count; anybody may have submitted, cancelled or finished jobs since the last time."""
+        """Count; a user or another process may have submitted, cancelled or finished jobs since the last time."""
         for name in self._most:
-            self.current[name] = self._db.jobs.count_documents({"worker": name, "state": {"$in": _IN_QUEUE}})
+            self.current[name] = count_jobs(self._db, JobFilter(workers=(name,), states=_IN_QUEUE))
 
     def full_workers(self) -> tuple[str, ...]:
         """Return the workers that may not be given another job now."""
         return tuple(name for name, most in self._most.items() if self.current[name] >= most)
 
     def __bool__(self) -> bool:
-        """Tell whether any worker has a limit."""
+        """Return whether any worker has a limit."""
         return bool(self._most)

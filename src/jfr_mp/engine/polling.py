@@ -3,69 +3,75 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from jfr_mp.engine.step_runner import StepResult, StepRunner
+from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.filters import JobFilter
+from jfr_mp.database.queries import jobs_info
+from jfr_mp.engine.surveys import Write
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable
-from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo, JobRecord
-from jfr_mp.outcomes import Outcome
+from jfr_mp.model import JobInfo
 from jfr_mp.step_table import POLL
 from jfr_mp.steps.poll import Watch
 
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+    from jfr_mp.sites.site import WorkerSite
+
 logger = logging.getLogger(__name__)
 
-_SUBMITTED = [state.value for state in POLL.sources]
+#: Seconds before a scheduler is asked again in whose answer a job was missing.
+_DOUBT = 1.0
 
 
 class Polling:
-    """Looks at the jobs that are with a scheduler and writes what became of them.
-
-    Parameters
-    ----------
-    advancer
-        Writes the outcomes.
-    on_advance
-        Told of each job that moved.
-    on_silence
-        Told why a scheduler gives no answer.
-    """
+    """The survey of the step `poll`: see `jfr_mp.engine.surveys.Survey` for its parameters and methods."""
 
     def __init__(
         self,
-        advancer: StepRunner,
-        on_advance: Callable[[StepResult], None],
-        on_silence: Callable[[str], None] = lambda _why: None,
+        db: QueueDatabase,
+        site_of: Callable[[str], WorkerSite],
+        write: Write,
+        report: Callable[[str], None],
     ) -> None:
-        self._advancer = advancer
-        self._on_advance = on_advance
-        self._on_silence = on_silence
+        self._db = db
+        self._site_of = site_of
+        self._write = write
+        self._report = report
         self._watches: dict[str, Watch] = {}
         #: Whether jobs may be with a scheduler, so that following the journals makes sense.
-        self.anything_submitted = True
+        self.has_work = True
 
-    def ask_schedulers(self, query: Mapping[str, Any] | None = None) -> bool:
+    @staticmethod
+    def concerns(_project: Project) -> bool:
+        """Return True: every project may have workers whose jobs are polled."""
+        return True
+
+    def watch(self, site: WorkerSite) -> None:
+        """Begin to watch a worker to which a job was submitted."""
+        self.has_work = True
+        if site.name not in self._watches:
+            self._watches[site.name] = Watch(site)
+
+    def ask(self, jobs: JobFilter) -> float | None:
         """Ask the schedulers for all jobs that were submitted: one question to each, whatever the number of workers.
-
-        Parameters
-        ----------
-        query
-            Further conditions on the job documents.
 
         Returns
         -------
-        bool
-            Whether a scheduler should be asked again soon, because a job was missing in its answer.
+        float or None
+            Seconds until a scheduler should be asked again, if a job was missing in its answer.
 
         Raises
         ------
         HostUnreachable
-            A host is away; the schedulers after it have not been asked.
+            A host is unreachable; the schedulers after it have not been asked.
         """
-        jobs = list(self._submitted(query or {}))
-        self.anything_submitted = bool(jobs)
+        submitted = self._submitted(jobs)
+        self.has_work = bool(submitted)
         doubts = False
-        for those in self._by_scheduler(jobs):
+        for those in self._by_scheduler(submitted):
             try:
                 doubts |= self._ask(those)
             except HostUnreachable:
@@ -73,78 +79,48 @@ class Polling:
             except HostError as error:
                 # No answer says nothing about any job: none changes its state, none spends an attempt.
                 workers = ", ".join(sorted({job.worker for job in those}))
-                logger.warning("the jobs of %s cannot be asked for: %s", workers, error)
-                self._on_silence(f"the jobs of {workers} cannot be asked for: {error}"[:500])
-        return doubts
+                logger.warning("the scheduler gives no answer about the jobs of %s: %s", workers, error)
+                self._report(f"the scheduler gives no answer about the jobs of {workers}: {error}"[:500])
+        return _DOUBT if doubts else None
 
-    def follow_journals(self, query: Mapping[str, Any] | None = None) -> None:
-        """Read the journals of the workers that have submitted jobs and write the news.
-
-        Parameters
-        ----------
-        query
-            Further conditions on the job documents.
-        """
+    def follow(self, jobs: JobFilter) -> None:
+        """Read the journals of the workers that have submitted jobs and write the news."""
         for watch in self._watches.values():
             try:
                 keys = list(watch.follow())
             except HostError as error:
-                logger.debug("the journal of worker %s cannot be read: %s", watch.worker_name, error)
+                logger.debug("the journal of worker %s cannot be read: %s", watch.site.name, error)
                 continue
-            if not keys:
-                continue
-            named = {"$or": [{"uuid": uuid, "index": index} for uuid, index in keys]}
-            jobs = self._submitted({"$and": [named, dict(query or {})]})
-            for job in jobs:
+            for job in self._submitted(replace(jobs, job_ids=keys)) if keys else ():
                 outcome = watch.news_of(job)
                 if outcome is None or self._write(job, outcome):
                     watch.settled(job)
-
-    def submitted(self, worker_name: str) -> None:
-        """Begin to watch a worker to which a job was submitted."""
-        self.anything_submitted = True
-        self._watch(worker_name)
 
     def _by_scheduler(self, jobs: Iterable[JobInfo]) -> Iterable[Sequence[JobInfo]]:
         """Return the jobs in groups that one question can be about."""
         groups: dict[str, list[JobInfo]] = {}
         for job in jobs:
             try:
-                scheduler = self._advancer.services.worker(job.worker).scheduler_key
+                scheduler = self._site_of(job.worker).config.scheduler_key
             except ConfigError as error:
-                logger.warning("nobody can be asked for job %s: %s", job.db_id, error)
+                logger.warning("no scheduler can be asked about job %s: %s", job.db_id, error)
             else:
                 groups.setdefault(scheduler, []).append(job)
         return groups.values()
 
     def _ask(self, jobs: Sequence[JobInfo]) -> bool:
-        """Ask one scheduler for jobs, and write what became of them; tell whether one was missing in its answer."""
-        manager = self._advancer.services.queue_manager(jobs[0].worker)
-        process_ids = [job.remote.process_id for job in jobs if job.remote.process_id]
-        statuses = manager.statuses(process_ids)
-        watches = {job.worker: self._watch(job.worker) for job in jobs}
-        for worker_name, watch in watches.items():
-            theirs = [job for job in jobs if job.worker == worker_name]
-            for job, outcome in watch.weigh(theirs, statuses):
+        """Ask one scheduler for jobs, and write what became of them; return whether one was missing in its answer."""
+        scheduler = self._site_of(jobs[0].worker).scheduler
+        statuses = scheduler.statuses([job.remote.process_id for job in jobs if job.remote.process_id])
+        by_worker: dict[str, list[JobInfo]] = {}
+        for job in jobs:
+            by_worker.setdefault(job.worker, []).append(job)
+        for worker, theirs in by_worker.items():
+            self.watch(self._site_of(worker))
+            for job, outcome in self._watches[worker].weigh(theirs, statuses):
                 self._write(job, outcome)
-        return any(watch.has_doubts for watch in watches.values())
+        return any(self._watches[worker].has_doubts for worker in by_worker)
 
-    def _watch(self, worker_name: str) -> Watch:
-        if worker_name not in self._watches:
-            self._watches[worker_name] = Watch(worker_name, self._advancer.services)
-        return self._watches[worker_name]
-
-    def _submitted(self, query: Mapping[str, Any]) -> Iterable[JobInfo]:
-        """Return the jobs that are with a scheduler and that nobody else works on."""
-        criteria = {"$and": [{"state": {"$in": _SUBMITTED}, "lock_id": None}, dict(query)]}
-        documents = list(self._advancer.db.jobs.find(criteria, projection=JOB_INFO_PROJECTION))
-        return [JobInfo.from_query_output(document) for document in documents]
-
-    def _write(self, job: JobRecord, outcome: Outcome) -> bool:
-        """Write what became of a job; False where somebody else holds it now."""
-        query = {"uuid": job.uuid, "index": job.index, "state": job.state.value}
-        advanced = self._advancer.advance(POLL, query=query, outcome=outcome)
-        if advanced is None:
-            return False
-        self._on_advance(advanced)
-        return True
+    def _submitted(self, jobs: JobFilter) -> list[JobInfo]:
+        """Return the jobs that are with a scheduler and that no process works on."""
+        return jobs_info(self._db, replace(jobs, states=POLL.sources, unlocked=True))

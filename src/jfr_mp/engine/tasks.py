@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
-from jfr_mp import step_table
-from jfr_mp.batch.rounds import Batching
 from jfr_mp.config import Project
+from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.leases import Lease
 from jfr_mp.engine.limits import WorkerLimits
 from jfr_mp.engine.loop import Task
-from jfr_mp.engine.polling import Polling
 from jfr_mp.engine.step_runner import StepResult, StepRunner
+from jfr_mp.engine.surveys import Survey
 from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.errors import HostUnreachable, LoginNeeded
-from jfr_mp.model import Condition
-from jfr_mp.outcomes import Advance, Blame, Retry
+from jfr_mp.model import Condition, JobInfo
+from jfr_mp.outcomes import Blame, Outcome, Retry
+from jfr_mp.sites.circuit_breaker import CircuitBreaker
 from jfr_mp.states import JobState
-from jfr_mp.step_table import Kind, Role, Step, steps_of
-from jfr_mp.steps.circuit_breaker import CircuitBreaker
+from jfr_mp.step_table import SUBMIT, Kind, Role, Step, step_from, steps_of
+from jfr_mp.steps.services import StepFunction
 
 logger = logging.getLogger(__name__)
-
-#: Seconds before a scheduler is asked again in whose answer a job was missing.
-_DOUBT = 1.0
 
 
 def interval(step: Step, project: Project) -> float:
@@ -40,172 +35,156 @@ def interval(step: Step, project: Project) -> float:
     return delay if step.kind is Kind.SURVEY else min(delay, project.jfr_mp.probe_interval)
 
 
-class Tasks:
-    """Makes tasks.
+class LaneTasks:
+    """The tasks of a role for some jobs, in the order in which a job meets them.
 
     Parameters
     ----------
-    advancer
+    role
+        The role.
+    steps
         Moves the jobs.
     wakeups
         Where the news of each move goes.
-    query
+    jobs
         Which jobs these tasks are for; None for all.
-    health
-        The breaker of the host of these jobs; None where the tasks concern no host.
+    breaker
+        The circuit breaker of the host of these jobs; None if the tasks concern no host.
     lease
-        Without it the tasks rest; None where any number of processes may do the same.
+        Without it the tasks rest; None if any number of processes may do the same.
+
+    Attributes
+    ----------
+    tasks : list of Task
+        What a loop runs.
+    surveys : dict of Step to Survey
+        What the surveys among the steps look at.
     """
 
     def __init__(
         self,
-        advancer: StepRunner,
+        role: Role,
+        steps: StepRunner,
         wakeups: Wakeups,
-        query: Mapping[str, Any] | None = None,
-        health: CircuitBreaker | None = None,
+        jobs: JobFilter | None = None,
+        breaker: CircuitBreaker | None = None,
         lease: Lease | None = None,
     ) -> None:
-        self._advancer = advancer
+        self._steps = steps
         self._wakeups = wakeups
-        self._query = dict(query or {})
-        self._health = health
+        self._jobs = jobs or JobFilter()
+        self._breaker = breaker
         self._lease = lease
-        self._project = advancer.services.project
-        self.polling = Polling(advancer, self._announce, lambda why: wakeups.report(Condition(last_error=why)))
-        self.batching = Batching(advancer, self._announce)
-        self.limits = WorkerLimits(self._project, advancer.db)
+        self._project = steps.services.project
+        self._limits = WorkerLimits(self._project, steps.db)
+        self.surveys: dict[Step, Survey] = {}
+        self.tasks: list[Task] = [task for step in steps_of(role) for task in self._of_step(step)]
 
-    def of_role(self, role: Role) -> list[Task]:
-        """Return the tasks of a role, in the order in which a job meets them."""
-        tasks = [task for step in steps_of(role) for task in self._of_step(step)]
-        return [replace(task, run=partial(self._with_lease, task.run)) for task in tasks]
+    def _of_step(self, step: Step) -> Iterator[Task]:
+        every, wakes = interval(step, self._project), frozenset(step.wakes or step.sources)
+        if step.kind is Kind.CLAIM:
+            yield Task(step.name, every, partial(self._visit, partial(self._advance, step)), wakes)
+            return
+        kind = step.load()
+        if not kind.concerns(self._project):
+            return
+        survey: Survey = kind(
+            self._steps.db, self._steps.services.site, partial(self._write, step), self._report_silence
+        )
+        self.surveys[step] = survey
+        yield Task(step.name, every, partial(self._visit, partial(self._ask, survey)), wakes)
+        follow = partial(self._follow, survey)
+        yield Task(f"{step.name} journal", self._project.jfr_mp.probe_interval, follow, wakes)
 
-    def _with_lease(self, run: Callable[[], float | None]) -> float | None:
-        if self._lease is None or self._lease.held():
-            return run()
-        return self._project.jfr_mp.probe_interval
+    # What a task does in its turn: each returns the seconds until its next one, None for its interval.
 
-    def _of_step(self, step: Step) -> list[Task]:
-        every = interval(step, self._project)
-        if step is step_table.POLL:
-            probe = self._project.jfr_mp.probe_interval
-            return [
-                Task("poll", every, self._ask_schedulers),
-                Task("journal", probe, self._follow_journals, frozenset({JobState.SUBMITTED})),
-            ]
-        if step is step_table.BATCH:
-            return self._of_batches(every)
-        run = self._submit if step is step_table.SUBMIT else partial(self._advance, step)
-        return [Task(step.name, every, run, frozenset(step.sources))]
-
-    def _of_batches(self, every: float) -> list[Task]:
-        if not any(worker.is_batch for worker in self._project.workers.values()):
-            return []
-        wakes = frozenset({JobState.BATCH_SUBMITTED})
-        return [
-            Task("batch", every, self._look_after_batches, wakes),
-            Task("batch journal", self._project.jfr_mp.probe_interval, self._follow_batches, wakes),
-        ]
+    def _visit(self, work: Callable[[], float | None]) -> float | None:
+        """Do a piece of work at the host, unless another process does it or the host is to be left alone."""
+        if self._lease is not None and not self._lease.held():
+            return self._project.jfr_mp.probe_interval
+        if self._breaker is not None and (pause := self._breaker.pause()):
+            return pause
+        try:
+            return work()
+        except HostUnreachable as error:
+            return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
 
     def _advance(self, step: Step) -> float | None:
-        """Move one job; 0 while there was one, because the next may be waiting."""
-        if pause := self._pause():
-            return pause
-        advanced = self._advancer.advance(step, query=self._query)
-        return self._moved(advanced)
-
-    def _submit(self) -> float | None:
-        """Submit one job of a worker that may have more."""
-        if pause := self._pause():
-            return pause
-        self.limits.refresh()
-        full = self.limits.full_workers()
-        advanced = self._advancer.advance(step_table.SUBMIT, query=self._query, exclude_workers=full)
-        if advanced is not None:
-            self.watch(advanced)
-        return self._moved(advanced)
-
-    def watch(self, advanced: StepResult) -> None:
-        """Begin to watch the worker of a job, if the job was submitted."""
-        if not isinstance(advanced.outcome, Advance):
-            return
-        follower = self.batching if self._project.worker(advanced.worker).is_batch else self.polling
-        follower.submitted(advanced.worker)
-
-    def _ask_schedulers(self) -> float | None:
-        if pause := self._pause():
-            return pause
-        try:
-            doubts = self.polling.ask_schedulers(self._query)
-        except HostUnreachable as error:
-            return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
-        self._host_worked() if self.polling.anything_submitted else self._host_skipped()
-        return _DOUBT if doubts else None
-
-    def _follow_journals(self) -> float | None:
-        if not self.polling.anything_submitted or (self._health and self._health.outage):
-            return None
-        self.polling.follow_journals()
-        return self._project.jfr_mp.journal_interval
-
-    def _look_after_batches(self) -> float | None:
-        if pause := self._pause():
-            return pause
-        try:
-            again = self.batching.update(self._query)
-        except HostUnreachable as error:
-            return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
-        self._host_worked() if self.batching.anything_submitted else self._host_skipped()
-        return again
-
-    def _follow_batches(self) -> float | None:
-        if not self.batching.anything_submitted or (self._health and self._health.outage):
-            return None
-        try:
-            self.batching.follow_journals()
-        except HostUnreachable as error:
-            return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
-        return self._project.jfr_mp.journal_interval
-
-    def _moved(self, advanced: StepResult | None) -> float | None:
-        """Say what came of an advance; return the seconds until the next."""
-        if advanced is None:
+        """Move the next jobs; 0 while there were some, because more may be waiting."""
+        jobs = self._jobs
+        if step.respects_max_jobs:
+            self._limits.refresh()
+            jobs = jobs.without_workers(self._limits.full_workers())
+        results = self._steps.advance(step, jobs)
+        if not results:
             self._host_skipped()
             return None
-        self._announce(advanced)
-        if isinstance(advanced.outcome, Retry):
-            if advanced.outcome.blame in (Blame.HOST, Blame.LOGIN):
-                return self._host_failed(advanced.outcome.why, wants_login=advanced.outcome.blame is Blame.LOGIN)
-        else:
+        for result in results:
+            self._announce(result)
+        return self._judge_host(results)
+
+    def _ask(self, survey: Survey) -> float | None:
+        again = survey.ask(self._jobs)
+        self._host_worked() if survey.has_work else self._host_skipped()
+        return again
+
+    def _follow(self, survey: Survey) -> float | None:
+        if not survey.has_work or (self._breaker and self._breaker.outage):
+            return None
+        if self._lease is not None and not self._lease.held():
+            return None
+        try:
+            survey.follow(self._jobs)
+        except HostUnreachable as error:
+            return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
+        return self._project.jfr_mp.journal_interval
+
+    # What comes of it
+
+    def _write(self, step: Step, job: JobInfo, result: Outcome | StepFunction) -> bool:
+        written = self._steps.write(step, job, result)
+        if written is not None:
+            self._announce(written)
+        return written is not None
+
+    def _announce(self, result: StepResult) -> None:
+        for state in result.states:
+            self._wakeups.publish(state, result.worker, result.db_id)
+            follower = step_from(state)
+            if follower in self.surveys:
+                self.surveys[follower].watch(self._steps.services.site(result.worker))
+        if self._limits and JobState.RUNNING not in result.states:
+            # A job that left the scheduler makes room for one that waits.
+            self._wakeups.publish(SUBMIT.sources[0], result.worker, result.db_id)
+
+    def _report_silence(self, why: str) -> None:
+        self._wakeups.report(Condition(last_error=why))
+
+    def _judge_host(self, results: Sequence[StepResult]) -> float:
+        """Note what the results say about the host; return the seconds until the next turn."""
+        outcomes = [result.outcome for result in results]
+        for outcome in outcomes:
+            if isinstance(outcome, Retry) and outcome.blame in (Blame.HOST, Blame.LOGIN):
+                return self._host_failed(outcome.why, wants_login=outcome.blame is Blame.LOGIN)
+        if not all(isinstance(outcome, Retry) for outcome in outcomes):
             self._host_worked()
         return 0.0
 
-    def _announce(self, advanced: StepResult) -> None:
-        for state in advanced.states:
-            self._wakeups.publish(state, advanced.worker, advanced.db_id)
-        if self.limits and JobState.RUNNING not in advanced.states:
-            # A job that left the scheduler makes room for one that waits.
-            self._wakeups.publish(JobState.UPLOADED, advanced.worker, advanced.db_id)
-
-    def _pause(self) -> float:
-        """Return the seconds for which the host is to be left alone."""
-        return self._health.pause() if self._health else 0.0
-
     def _host_failed(self, why: str, *, wants_login: bool) -> float:
         """Leave the host alone for a while; return for how long."""
-        if self._health is None:
+        if self._breaker is None:
             return 0.0
-        if self._health.failed(why, wants_login=wants_login):
-            logger.warning("the host of %s is away, its jobs wait: %s", self._health.host, why)
-        self._wakeups.report(Condition(outages=self._advancer.services.outages()))
-        return self._health.pause()
+        if self._breaker.failed(why, wants_login=wants_login):
+            logger.warning("the host of %s is unreachable, its jobs wait: %s", self._breaker.host, why)
+        self._wakeups.report(Condition(outages=self._steps.services.outages()))
+        return self._breaker.pause()
 
     def _host_skipped(self) -> None:
         """Leave it to another task to try the host: this one has no job there now."""
-        if self._health:
-            self._health.skipped()
+        if self._breaker:
+            self._breaker.skipped()
 
     def _host_worked(self) -> None:
-        if self._health and self._health.worked():
-            logger.info("the host of %s is back", self._health.host)
-            self._wakeups.report(Condition(outages=self._advancer.services.outages()))
+        if self._breaker and self._breaker.worked():
+            logger.info("the host of %s is reachable again", self._breaker.host)
+            self._wakeups.report(Condition(outages=self._steps.services.outages()))

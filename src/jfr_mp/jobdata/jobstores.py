@@ -1,12 +1,11 @@
-"""The JobStores of a project, opened once where that is safe."""
+"""The JobStores of a project, opened once if that is safe."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.jobdata.transfer_stores import additional_stores
@@ -18,12 +17,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How many flows' choice of a JobStore a process remembers.
-_REMEMBERED_FLOWS = 1024
-
 
 class JobStores:
-    """Give out connected JobStores by flow.
+    """Give out connected JobStores.
 
     Stores on a database server stay open, because connecting costs more than reading. Stores that are files or memory
     are opened for each use: several processes share them, and an open copy would be a stale one.
@@ -32,20 +28,16 @@ class JobStores:
     ----------
     project
         The project whose stores these are.
-    store_name_of_flow
-        Tells the name of the optional JobStore that a flow was submitted with, or None for the default one.
     """
 
-    def __init__(self, project: Project, store_name_of_flow: Callable[[str], str | None]) -> None:
+    def __init__(self, project: Project) -> None:
         self._project = project
-        self._store_name_of_flow = lru_cache(maxsize=_REMEMBERED_FLOWS)(store_name_of_flow)
         self._open: dict[str | None, JobStore] = {}
         self._opening = threading.Lock()
 
     @contextmanager
-    def of_flow(self, flow_uuid: str) -> Iterator[JobStore]:
-        """Lend the connected JobStore that keeps the outputs of a flow."""
-        name = self._store_name_of_flow(flow_uuid) if self._project.optional_jobstores else None
+    def named(self, name: str | None = None) -> Iterator[JobStore]:
+        """Lend an optional JobStore of the project, connected; None is the default one."""
         with self._opening:
             store = self._open.get(name)
             if store is None:
@@ -61,7 +53,7 @@ class JobStores:
 
     def warm_up(self) -> None:
         """Import jobflow and open the default JobStore before the first job needs them."""
-        with self.of_flow(""):
+        with self.named():
             pass
 
     def close(self) -> None:
@@ -78,7 +70,7 @@ def _close(store: Any) -> None:
 
 
 def _is_served(store: JobStore) -> bool:
-    """Tell whether all parts of a JobStore live on a server, so that an open connection always shows what is there."""
+    """Return whether all parts of a JobStore are on a server, so that an open connection always shows what is there."""
     from maggma.stores import MemoryStore, MongoStore
 
     parts = [store.docs_store, *additional_stores(store).values()]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Outcome
+from jfr_mp.sites.site import WorkerSite
 from jfr_mp.states import JobState
 from jfr_mp.steps.services import Services
 
 
-def run(_job: JobDoc, _services: Services) -> Outcome:
+def run(_job: JobDoc, _site: WorkerSite, _services: Services) -> Outcome:
     """Reserve the job; the claim has done all the work."""
     return Advance(JobState.CHECKED_OUT)

@@ -7,16 +7,17 @@ from jfr_mp.jobdata.outputs import copy_outputs, read_output
 from jfr_mp.jobdata.transfer_stores import transfer_store, transfer_store_names
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Outcome
+from jfr_mp.sites.site import WorkerSite
 from jfr_mp.states import JobState
 from jfr_mp.steps.services import Services
 
 
-def run(job: JobDoc, services: Services) -> Outcome:
+def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     """Copy the output into the JobStore and say how the job ended.
 
     Repeating it is harmless: the output documents are replaced by equal ones.
     """
-    directory = services.output_dir(job)
+    directory = site.output_dir(job)
     transfer_config = services.project.remote_jobstore
     with services.jobstore(job) as jobstore:
         store_files = transfer_store_names(jobstore, transfer_config)

@@ -9,27 +9,27 @@ from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
 from jfr_mp.jobdata.transfer_stores import transfer_store_names
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Fail, Outcome
+from jfr_mp.sites.site import WorkerSite
 from jfr_mp.states import JobState
 from jfr_mp.steps.services import Services
 
 
-def run(job: JobDoc, services: Services) -> Outcome:
+def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     """Bring the output files to this machine; those of a local worker are here already.
 
-    Files that the job did not leave are no error here: completing the job tells what that means.
+    Files that the job did not leave are no error here: the completion says what that means.
     """
-    if services.worker(job.worker).is_local:
+    if site.is_local:
         return Advance(JobState.DOWNLOADED)
     if not job.run_dir:
         return Fail("the job has no run directory; rerun it")
     with services.jobstore(job) as jobstore:
         store_files = transfer_store_names(jobstore, services.project.remote_jobstore)
     names = (QUEUE_OUT, QUEUE_ERR, OUT_FILENAME, *store_files)
-    host = services.host(job.worker)
-    target = services.output_dir(job)
+    target = site.output_dir(job)
     try:
-        with services.transfers.of(job.db_id, job.worker, "download") as progress:
-            host.fetch(job.run_dir, names, target, progress=progress)
+        with services.transfers.of(job.db_id, site.name, "download") as progress:
+            site.host.fetch(job.run_dir, names, target, progress=progress)
     except OSError as error:
         # Of this machine: what goes wrong on the host comes as a HostError.
         raise HostError(

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from jfr_mp.config.workers import WorkerBase
 from jfr_mp.jobdata.outputs import is_complete
-from jfr_mp.model import JobRecord
+from jfr_mp.model import JobInfo, JobRecord
 from jfr_mp.outcomes import Advance, Outcome
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.schedulers.journal import Event, JobKey
+from jfr_mp.sites.site import WorkerSite
 from jfr_mp.states import JobState
-from jfr_mp.steps.services import Services
 
 #: How often a scheduler must answer without a job before the job counts as ended.
 _ABSENCES = 2
@@ -36,11 +36,11 @@ class Evidence:
     queue_state: str | None = None
 
 
-def decide(job: JobRecord, evidence: Evidence, worker: WorkerBase) -> Outcome | None:
-    """Return what the evidence means for a job, or None where it changes nothing."""
+def decide(job: JobRecord, evidence: Evidence, site: WorkerSite) -> Outcome | None:
+    """Return what the evidence means for a job, or None if it changes nothing."""
     if evidence.ended:
-        state = JobState.DOWNLOADED if worker.is_local else JobState.RUN_FINISHED
-        return Advance(state, {"remote.queue_state": evidence.queue_state}, next_step_delay=worker.delay_download)
+        fields: dict[str, Any] = {"remote.queue_state": evidence.queue_state}
+        return Advance(site.state_after_run, fields, next_step_delay=site.config.delay_download)
     if evidence.started_at and job.state is JobState.SUBMITTED:
         fields = {"remote.queue_state": evidence.queue_state, "start_time": evidence.started_at}
         return Advance(JobState.RUNNING, fields)
@@ -52,17 +52,13 @@ class Watch:
 
     Parameters
     ----------
-    worker_name
+    site
         The worker.
-    services
-        Gives its host and its scheduler.
     """
 
-    def __init__(self, worker_name: str, services: Services) -> None:
-        self.worker_name = worker_name
-        self._services = services
-        self._worker = services.worker(worker_name)
-        self._journal = services.journal(worker_name)
+    def __init__(self, site: WorkerSite) -> None:
+        self.site = site
+        self._journal = site.journal
         #: By submission: an earlier run of the same job may have left lines too.
         self._news: dict[str, Event] = {}
         self._absences: dict[str, int] = {}
@@ -84,15 +80,13 @@ class Watch:
         event = self._news.get(job.remote.submission or "")
         if event is None:
             return None
-        return decide(job, Evidence(started_at=event.time, ended=event.ended), self._worker)
+        return decide(job, Evidence(started_at=event.time, ended=event.ended), self.site)
 
     def settled(self, job: JobRecord) -> None:
         """Forget the news of a job, which has been written."""
         self._news.pop(job.remote.submission or "", None)
 
-    def weigh(
-        self, jobs: Collection[JobRecord], statuses: Mapping[str, JobStatus]
-    ) -> Iterator[tuple[JobRecord, Outcome]]:
+    def weigh(self, jobs: Collection[JobInfo], statuses: Mapping[str, JobStatus]) -> Iterator[tuple[JobInfo, Outcome]]:
         """Weigh the answer of the scheduler, which was asked for all these jobs; yield those that moved.
 
         Raises
@@ -103,7 +97,7 @@ class Watch:
         by_id = {job.remote.process_id: job for job in jobs if job.remote.process_id}
         self._absences = {job_id: count for job_id, count in self._absences.items() if job_id in by_id}
         for job_id, job in by_id.items():
-            outcome = decide(job, self._evidence(job, job_id, statuses.get(job_id)), self._worker)
+            outcome = decide(job, self._evidence(job, job_id, statuses.get(job_id)), self.site)
             if outcome is not None:
                 yield job, outcome
 
@@ -118,7 +112,7 @@ class Watch:
             self._absences.pop(job_id, None)
             started_at = datetime.now(UTC) if status.running else None
             return Evidence(started_at=started_at, queue_state=status.name)
-        if status is not None or is_complete(self._services.host(self.worker_name), job.run_dir or ""):
+        if status is not None or is_complete(self.site.host, job.run_dir or ""):
             return Evidence(ended=True, queue_state=status.name if status else None)
         self._absences[job_id] = self._absences.get(job_id, 0) + 1
         return Evidence(ended=self._absences[job_id] >= _ABSENCES)

@@ -14,16 +14,17 @@ from jfr_mp.jobdata.transfer_stores import transfer_store
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Outcome
 from jfr_mp.schedulers.submission import SUBMISSION_FILES
+from jfr_mp.sites.site import WorkerSite
 from jfr_mp.states import JobState
 from jfr_mp.steps.services import Services
 from jfr_mp.steps.submit import new_submission
 
 
-def run(job: JobDoc, services: Services) -> Outcome:
+def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     """Make the run directory and put the input there."""
     begun = time.monotonic()
-    host = services.host(job.worker)
-    run_dir = job_path(job.uuid, job.index, services.worker(job.worker).work_dir)
+    host = site.host
+    run_dir = job_path(job.uuid, job.index, site.config.work_dir)
     with services.jobstore(job) as jobstore:
         resolve_references(job.job, jobstore)
         store = transfer_store(jobstore, run_dir, services.project.remote_jobstore)
@@ -31,13 +32,13 @@ def run(job: JobDoc, services: Services) -> Outcome:
 
     reach("upload.before_put")
     if not services.holds_lease_since(begun):
-        # Somebody may have run the job since: what is there now is not ours to remove.
+        # Another process may have run the job since, and what is there now belongs to that run.
         raise LeaseLost(f"job {job.db_id} was not uploaded: this process was suspended for longer than its lease")
     if job.remote.prerun_cleanup and job.run_dir:
         _remove_earlier_run(host, job.run_dir)
     # What an earlier run left there would be taken for the result, or the submission, of this one.
     where, out_of_date = PurePosixPath(run_dir, IN_FILENAME), (OUT_FILENAME, *SUBMISSION_FILES)
-    with services.transfers.of(job.db_id, job.worker, "upload") as progress:
+    with services.transfers.of(job.db_id, site.name, "upload") as progress:
         host.deliver(where, payload, instead_of=out_of_date, progress=progress)
     reach("upload.after_put")
     fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission()}

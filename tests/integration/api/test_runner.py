@@ -12,6 +12,7 @@ import pytest
 from jobflow import Flow
 
 from jfr_mp import Runner, submit_flow
+from jfr_mp.database.locks import MongoLock
 from jfr_mp.errors import ConfigError
 from jfr_mp.states import JobState
 from tests.support import jobs
@@ -227,7 +228,66 @@ def test_a_worker_that_left_the_project_hides_no_other(
     runner = Runner()
     # When the schedulers are asked
     runner.check_run_status()
-    # Then the other job moves, and the log says what nobody can be asked for
+    # Then the other job moves, and the log says which scheduler cannot be asked
     assert [state_of(two_workers, db_id) for db_id in db_ids] == ["SUBMITTED", "RUNNING"]
-    assert f"nobody can be asked for job {db_ids[0]}" in capsys.readouterr().err
+    assert f"no scheduler can be asked about job {db_ids[0]}" in capsys.readouterr().err
     cancel(two_workers, runner, db_ids)
+
+
+class Recording(Runner):
+    """A runner whose own methods do the steps; one of them keeps a job of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def advance_state(self, states: list[str], filter: dict[str, Any] | None = None) -> None:
+        self.calls.append(f"advance {states[0]}")
+        super().advance_state(states, filter)
+
+    def upload(self, lock: MongoLock) -> None:
+        assert lock.locked_document is not None
+        self.calls.append("upload")
+        if lock.locked_document["job"]["name"] == "link":
+            lock.update_on_release = {"$set": {"state": "PAUSED"}}
+            return
+        super().upload(lock)
+
+    def submit(self, lock: MongoLock) -> None:
+        self.calls.append("submit")
+        if self.calls.count("submit") == 1:
+            raise ValueError("not yet")
+        super().submit(lock)
+
+    def complete_job(self, lock: MongoLock) -> None:
+        self.calls.append("complete")
+        super().complete_job(lock)
+
+
+@pytest.mark.parametrize("way", ["run_all_jobs", "run_one_job", "run"])
+def test_the_methods_of_a_subclass_are_what_the_loop_calls(fresh_project: ProjectFactory, way: str) -> None:
+    # Given a runner with methods of its own, whose first submission fails
+    project = fresh_project(runner={"delta_retry": [0.1]})
+    runner = Recording()
+    (db_id,) = submit_flow(jobs.add(1))
+    (kept,) = submit_flow(jobs.link())
+
+    # When it runs
+    if way == "run_one_job":
+        assert runner.run_one_job(db_id=db_id, max_seconds=60)
+    elif way == "run_all_jobs":
+        runner.run_all_jobs(max_seconds=60)
+    else:
+        runner.run(ticks=15)
+    runner.cleanup()
+
+    # Then the job went through its methods, one turn at a time, and the failure cost an attempt
+    assert state_of(project, db_id) == "COMPLETED"
+    assert [call for call in runner.calls if call in ("submit", "complete")] == ["submit", "submit", "complete"]
+    assert "upload" in runner.calls
+    assert {"advance CHECKED_OUT", "advance UPLOADED", "advance DOWNLOADED"} <= set(runner.calls)
+
+    # And what a method left in its lock was written
+    if way != "run_one_job":
+        assert state_of(project, kept) == "PAUSED"
+        assert document_of(project, kept)["lock_id"] is None

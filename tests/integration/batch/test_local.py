@@ -1,4 +1,4 @@
-"""Batch workers on this machine: real allocations as processes, which are ended in every way."""
+"""Batch workers on this machine: real batches as processes, which are ended in every way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from uuid import uuid4
 import pytest
 
 from jfr_mp import Runner
-from jfr_mp.batch.scripts import submit_allocation
+from jfr_mp.batch.site import BatchSite
+from jfr_mp.batch.supply import submit_batch
 from jfr_mp.database.batches import PlannedBatches, living_batches
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.errors import LeaseLost
@@ -59,7 +60,7 @@ def run_until(runner: Runner, worker: BatchWorker, condition: Callable[[], bool]
     wait_until(holds, 100, f"{what}; there are {worker.states()}")
 
 
-def test_many_jobs_in_few_allocations(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+def test_many_jobs_in_few_batches(make_worker: MakeWorker, new_runner: NewRunner) -> None:
     # Given more jobs than slots
     worker = make_worker()
     worker.submit(40)
@@ -68,7 +69,7 @@ def test_many_jobs_in_few_allocations(make_worker: MakeWorker, new_runner: NewRu
     with Watcher(worker) as watcher:
         new_runner().run_all_jobs(max_seconds=110)
 
-    # Then each ran once, in two allocations at most, and nothing is left in the pool
+    # Then each ran once, in two batches at most, and nothing is left in the pool
     assert worker.states() == {"COMPLETED": 40}
     assert worker.signatures() == exactly_once(40)
     assert watcher.most <= 2
@@ -76,18 +77,18 @@ def test_many_jobs_in_few_allocations(make_worker: MakeWorker, new_runner: NewRu
 
 
 def test_the_documents(make_worker: MakeWorker, new_runner: NewRunner) -> None:
-    # Given a worker whose allocations end at once when there is nothing to do
+    # Given a worker whose batches end at once when there is nothing to do
     worker = make_worker(batch={"max_wait": 0.1})
     worker.submit(3)
     runner = new_runner()
     runner.run_all_jobs(max_seconds=100)
 
-    # When the last allocation has ended
+    # When the last batch has ended
     def over() -> bool:
         runner.update_batch_jobs()
         return not worker.batches(batch_state={"$ne": "FINISHED"})
 
-    wait_until(over, 60, "the end of the allocations")
+    wait_until(over, 60, "the end of the batches")
 
     # Then their documents are jobflow-remote's
     (batch,) = worker.batches()
@@ -120,8 +121,8 @@ def test_a_batch_process_that_is_ended(make_worker: MakeWorker, new_runner: NewR
     assert worker.signatures() == exactly_once(16)
 
 
-def test_an_allocation_that_is_cancelled(make_worker: MakeWorker, new_runner: NewRunner) -> None:
-    # Given two allocations with jobs
+def test_a_batch_that_is_cancelled(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given two batches with jobs
     worker = make_worker()
     worker.submit(24, seconds=1)
     runner = new_runner()
@@ -138,8 +139,8 @@ def test_an_allocation_that_is_cancelled(make_worker: MakeWorker, new_runner: Ne
     assert len(worker.batches()) > 2
 
 
-def test_a_job_that_its_allocations_die_of(make_worker: MakeWorker, new_runner: NewRunner) -> None:
-    # Given a worker whose jobs end their allocation
+def test_a_job_that_its_batches_die_of(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given a worker whose jobs end their batch
     worker = make_worker(
         runner={"max_step_attempts": 1}, execution_cmd="kill -TERM $(ps -o ppid= -p $$); sleep 30; : {}"
     )
@@ -177,7 +178,7 @@ def test_a_worker_command_that_does_not_run(
     make_worker: MakeWorker, new_runner: NewRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a worker on which the program that runs batches is missing
-    monkeypatch.setattr("jfr_mp.batch.allocations._FIRST_PAUSE", 5.0)
+    monkeypatch.setattr("jfr_mp.batch.supply._FIRST_PAUSE", 5.0)
     program = tmp_path / "program"
     worker = make_worker(execution_cmd=f"{program} execution run {{}}")
     worker.submit(3)
@@ -216,7 +217,7 @@ def test_a_marker_that_is_lost(make_worker: MakeWorker, new_runner: NewRunner, m
     marker.unlink()
 
     # When it has not been seen for long enough
-    monkeypatch.setattr("jfr_mp.batch.apply_results.NOWHERE", 3)
+    monkeypatch.setattr("jfr_mp.batch.results.NOWHERE", 3)
     runner.run_all_jobs(max_seconds=60)
 
     # Then it waits again, and runs
@@ -229,36 +230,38 @@ def db(make_worker: MakeWorker, new_runner: NewRunner) -> QueueDatabase:
     return new_runner().job_controller.db
 
 
-def test_an_allocation_that_was_planned_is_found_by_the_next(db: QueueDatabase) -> None:
-    book = PlannedBatches(db, "local")
-    assert book.planned == ()
-    book.plan("a")
-    assert PlannedBatches(db, "local").planned == ("a",)
-    book.submitted("a", "4711")
-    assert PlannedBatches(db, "local").planned == ()
+def test_a_batch_that_was_planned_is_found_by_the_next(db: QueueDatabase) -> None:
+    planned = PlannedBatches(db, "local")
+    assert planned.uids == ()
+    planned.add("a")
+    assert PlannedBatches(db, "local").uids == ("a",)
+    planned.submitted("a", "4711")
+    assert PlannedBatches(db, "local").uids == ()
     assert [batch.process_id for batch in living_batches(db, "local")] == ["4711"]
     # Whoever comes late with the same news changes nothing.
-    book.submitted("a", "4711")
+    planned.submitted("a", "4711")
     assert len(living_batches(db, "local")) == 1
 
 
 def test_two_who_believe_to_be_alone_do_not_both_plan(db: QueueDatabase) -> None:
     one, other = PlannedBatches(db, "local"), PlannedBatches(db, "local")
-    one.plan("a")
+    one.add("a")
     with pytest.raises(LeaseLost, match="another process submits batches for worker 'local'"):
-        other.plan("b")
-    PlannedBatches(db, "local").plan("b")
-    assert PlannedBatches(db, "local").planned == ("a", "b")
+        other.add("b")
+    PlannedBatches(db, "local").add("b")
+    assert PlannedBatches(db, "local").uids == ("a", "b")
 
 
-def test_an_allocation_that_was_planned_by_somebody_who_died(make_worker: MakeWorker, new_runner: NewRunner) -> None:
-    # Given an allocation that was submitted, and nobody knows
+def test_a_batch_that_was_planned_by_a_process_that_died(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given a batch that was submitted, and nobody knows
     worker = make_worker(max_jobs=1)
     runner = new_runner()
     worker.submit(2)
     batch_uid = str(uuid4())
-    PlannedBatches(runner.job_controller.db, "local").plan(batch_uid)
-    process_id = submit_allocation(runner._services, "local", batch_uid)
+    PlannedBatches(runner.job_controller.db, "local").add(batch_uid)
+    site = runner._services.site("local")
+    assert isinstance(site, BatchSite)
+    process_id = submit_batch(site, batch_uid)
 
     # When the jobs are run
     runner.run_all_jobs(max_seconds=60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -13,8 +13,10 @@ from maggma.stores import MemoryStore
 from monty.json import jsanitize
 
 from jfr_mp.config import ConfigManager, RunnerOptions
-from jfr_mp.database.claims import claim, commit
+from jfr_mp.database.claims import Claim, claim
+from jfr_mp.database.commits import commit
 from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.setup import ensure_initialised
 from jfr_mp.database.submission import add_flow
 from jfr_mp.outcomes import Added, Completion, Outcome
@@ -67,8 +69,15 @@ class Queue:
 
     def finish(self, job: Job, step: Step, outcome: Outcome) -> tuple[JobState, ...]:
         """Claim one job for a step and commit its outcome."""
-        with claim(self.db, step, OWNER, query={"uuid": job.uuid, "index": job.index}) as lock:
-            return commit(self.db, lock, step, outcome, self.policy)
+        with self.claimed(step, JobFilter(job_ids=((job.uuid, job.index),))) as claim:
+            return commit(self.db, claim, step, outcome, self.policy)
+
+    @contextmanager
+    def claimed(self, step: Step, jobs: JobFilter | None = None, owner: str = OWNER) -> Iterator[Claim]:
+        """Claim the one next job for a step."""
+        with claim(self.db, step, owner, jobs) as claims:
+            (one,) = claims
+            yield one
 
     def complete(self, job: Job, completion: Completion | None = None) -> tuple[JobState, ...]:
         """Take a job from wherever it is to its end: COMPLETED, unless `completion` says otherwise."""

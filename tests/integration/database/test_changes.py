@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.integration.store.conftest import Queue
 
 from jfr_mp.database.changes import StateChanges
 from jfr_mp.states import JobState
+from tests.integration.database.conftest import Queue
 from tests.support import jobs
 
 TIMEOUT = 5.0

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from jobflow import Flow, OnMissing, Response, job
 
-from jfr_mp.database.claims import claim, commit
+from jfr_mp.database.claims import claim
+from jfr_mp.database.commits import commit
 from jfr_mp.database.completion import complete
+from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.processes import free_locks
 from jfr_mp.errors import LeaseLost
 from jfr_mp.outcomes import Advance, Completion
@@ -165,8 +167,8 @@ def test_a_detour_goes_before_the_children(any_queue: Any, run_job: Any) -> None
 
     # And runs after it
     any_queue.put(extra["uuid"], JobState.DOWNLOADED)
-    with claim(any_queue.db, COMPLETE, "host:1:aaaa") as lock:
-        commit(any_queue.db, lock, COMPLETE, Completion(JobState.COMPLETED), any_queue.policy)
+    with any_queue.claimed(COMPLETE) as claim:
+        commit(any_queue.db, claim, COMPLETE, Completion(JobState.COMPLETED), any_queue.policy)
     assert any_queue.job(child)["state"] == "READY"
 
 
@@ -208,13 +210,13 @@ def test_a_stopped_flow_stops_a_job_that_is_just_being_checked_out(any_queue: An
     first, ours, peers = stops_jobflow(1), add(2), add(3)
     any_queue.add(Flow([first, ours, peers]))
     any_queue.put(peers, JobState.READY, lock_id="of the peer")
-    with claim(any_queue.db, CHECKOUT, "host:1:aaaa", query={"uuid": ours.uuid}) as lock:
+    with any_queue.claimed(CHECKOUT, JobFilter(uuids=[ours.uuid])) as claim:
         # When the flow is stopped meanwhile
         any_queue.complete(first, run_job(first))
 
         # Then our checkout finds out, and only the peer's goes on
         with pytest.raises(LeaseLost):
-            commit(any_queue.db, lock, CHECKOUT, Advance(JobState.CHECKED_OUT), any_queue.policy)
+            commit(any_queue.db, claim, CHECKOUT, Advance(JobState.CHECKED_OUT), any_queue.policy)
     assert (any_queue.job(ours)["state"], any_queue.job(ours)["lock_id"]) == ("STOPPED", None)
     assert any_queue.job(peers)["state"] == "READY"
 
@@ -257,9 +259,9 @@ def test_many_completions_of_one_flow_at_a_time(any_queue: Any) -> None:
 
         def empty() -> bool:
             nonlocal ready
-            with claim(db, COMPLETE, f"host:{number}:aaaa") as lock:
-                if lock.locked_document is not None:
-                    ready += len(commit(db, lock, COMPLETE, Completion(JobState.COMPLETED), any_queue.policy))
+            with claim(db, COMPLETE, f"host:{number}:aaaa") as claims:
+                for each in claims:
+                    ready += len(commit(db, each, COMPLETE, Completion(JobState.COMPLETED), any_queue.policy))
             return db.jobs.count_documents(done) == len(parts)
 
         wait_until(empty, 60, "the completion of all parts")
@@ -342,23 +344,22 @@ def _essence(db: Any) -> Any:
 
 
 def _attempt(queue: Any, uuid: str, owner: str, completion: Completion) -> None:
-    with claim(queue.db, COMPLETE, owner, query={"uuid": uuid}) as lock:
-        assert lock.locked_document is not None
-        complete(queue.db, lock, completion)
+    with queue.claimed(COMPLETE, JobFilter(uuids=[uuid]), owner) as claim:
+        complete(queue.db, claim, completion)
 
 
 def _die_after(queue: Any, writes: int, uuid: str, completion: Completion) -> bool:
     """Complete a job in a process that dies after some writes; return whether it did."""
     db, owner = queue.db, f"host:{writes}:dead"
     real = {name: getattr(db, name) for name in COLLECTIONS}
-    with claim(db, COMPLETE, owner, query={"uuid": uuid}) as lock:
+    with queue.claimed(COMPLETE, JobFilter(uuids=[uuid]), owner) as claim:
         life = [writes]
         for name, collection in real.items():
             setattr(db, name, MortalCollection(collection, life))
         try:
-            complete(db, lock, completion)
+            complete(db, claim, completion)
         except Killed:
-            lock.forget()
+            claim.held = False
         finally:
             for name, collection in real.items():
                 setattr(db, name, collection)

@@ -9,6 +9,7 @@ import pytest
 from jobflow import Flow
 
 from jfr_mp.database import queries
+from jfr_mp.database.filters import FlowFilter, JobFilter
 from jfr_mp.model import utcnow
 from jfr_mp.states import FlowState, JobState
 from tests.support.jobs import add, chain, total
@@ -53,20 +54,15 @@ def _uuid(queue: Any, db_id: str) -> str:
     ],
 )
 def test_conditions_on_jobs(stocked: Any, conditions: dict[str, Any], found: str) -> None:
-    query = queries.build_job_query(stocked.db, **conditions)
-    assert "".join(job.db_id for job in queries.jobs_info(stocked.db, query, sort=[("db_id", 1)])) == found
-    assert queries.count_jobs(stocked.db, query) == len(found)
+    jobs = JobFilter.of(**conditions)
+    assert "".join(job.db_id for job in queries.jobs_info(stocked.db, jobs, sort=[("db_id", 1)])) == found
+    assert queries.count_jobs(stocked.db, jobs) == len(found)
 
 
 def test_jobs_by_uuid_and_index(stocked: Any) -> None:
     one, two = (_uuid(stocked, "1"), 1), (_uuid(stocked, "2"), 1)
     for job_ids, number in ((one, 1), ([one, two], 2), ([(one[0], 7)], 0)):
-        assert queries.count_jobs(stocked.db, queries.build_job_query(stocked.db, job_ids=job_ids)) == number
-
-
-def test_a_custom_query_must_not_repeat_a_condition(stocked: Any) -> None:
-    with pytest.raises(ValueError, match="state"):
-        queries.build_job_query(stocked.db, states=JobState.READY, custom_query={"state": "READY"})
+        assert queries.count_jobs(stocked.db, JobFilter.of(job_ids=job_ids)) == number
 
 
 @pytest.mark.parametrize(
@@ -83,8 +79,8 @@ def test_a_custom_query_must_not_repeat_a_condition(stocked: Any) -> None:
     ],
 )
 def test_conditions_on_flows(stocked: Any, conditions: dict[str, Any], number: int) -> None:
-    query = queries.build_flow_query(**conditions)
-    assert queries.count_flows(stocked.db, query) == len(queries.flows_info(stocked.db, query)) == number
+    flows = FlowFilter.of(**conditions)
+    assert queries.count_flows(stocked.db, flows) == len(queries.flows_info(stocked.db, flows)) == number
 
 
 def test_one_job(stocked: Any) -> None:
@@ -102,15 +98,15 @@ def test_one_job(stocked: Any) -> None:
         queries.job_info(stocked.db)
 
 
-def test_whole_documents(stocked: Any) -> None:
-    [document] = queries.jobs_doc(stocked.db, {"db_id": "5"})
+def test_a_whole_document(stocked: Any) -> None:
+    document = queries.job_doc(stocked.db, db_id="5")
+    assert document is not None
     assert (document.name, document.state, len(document.parents or [])) == ("total", JobState.WAITING, 2)
 
 
 @pytest.mark.parametrize("with_jobs", [False, True])
 def test_a_flow_and_its_jobs(stocked: Any, with_jobs: bool) -> None:
-    query = queries.build_flow_query(job_ids=_uuid(stocked, "5"))
-    [flow] = queries.flows_info(stocked.db, query, with_jobs_info=with_jobs)
+    [flow] = queries.flows_info(stocked.db, FlowFilter(job_ids=[_uuid(stocked, "5")]), with_jobs_info=with_jobs)
     assert (flow.name, flow.db_ids, flow.job_indexes) == ("sum (1)", ["3", "4", "5"], [1, 1, 1])
     assert flow.workers == (["far", "local", "local"] if with_jobs else [])
     assert [job.db_id for job in flow.jobs_info or []] == (["3", "4", "5"] if with_jobs else [])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from jfr_mp.database import processes, rescue
-from jfr_mp.database.claims import claim, commit
+from jfr_mp.database.commits import commit
 from jfr_mp.database.leases import Lease
 from jfr_mp.database.processes import ProcessRecord
 from jfr_mp.database.rescue import Rescuer, free_stale_locks, stale_locks
@@ -62,7 +62,7 @@ def test_the_dead_are_buried_after_a_lease_of_contact(swept: Any) -> None:
     _register(swept, LIVING)
     swept.add(job := add(1))
     sweeper = Rescuer(swept.db, clock)
-    with claim(swept.db, CHECKOUT, DEAD) as lock:
+    with swept.claimed(CHECKOUT, owner=DEAD) as claim:
         _register(swept, DEAD, 60)
         assert Lease(swept.db, "queue: hpc", DEAD).held()
 
@@ -70,7 +70,7 @@ def test_the_dead_are_buried_after_a_lease_of_contact(swept: Any) -> None:
         for _ in range(5):
             sweeper.sweep()
             clock.now += LEASE_TTL / 5.5
-        assert swept.job(job)["lock_id"] == lock.lock_id
+        assert swept.job(job)["lock_id"] == claim.lock_id
 
         # And when it has had them for a lease, then lock, lease and entry are gone
         clock.now += LEASE_TTL / 5.5
@@ -81,7 +81,7 @@ def test_the_dead_are_buried_after_a_lease_of_contact(swept: Any) -> None:
 
         # And what the dead one writes when it lives on after all is refused
         with pytest.raises(LeaseLost, match="nothing was written"):
-            commit(swept.db, lock, CHECKOUT, Advance(JobState.CHECKED_OUT), swept.policy)
+            commit(swept.db, claim, CHECKOUT, Advance(JobState.CHECKED_OUT), swept.policy)
     assert swept.job(job)["state"] == "READY"
 
 
@@ -156,10 +156,9 @@ def test_a_lock_that_changed_hands_is_left_alone(swept: Any) -> None:
 def test_the_time_of_a_lock_is_the_servers(swept: Any) -> None:
     swept.add(add(1))
     before = swept.db.server_time()
-    with claim(swept.db, CHECKOUT, LIVING) as lock:
-        assert lock.locked_document is not None
-        taken = lock.locked_document["lock_time"].replace(tzinfo=before.tzinfo)
-        assert before <= taken <= swept.db.server_time()
+    with swept.claimed(CHECKOUT, owner=LIVING) as claim:
+        assert claim.job.lock_time is not None
+        assert before <= claim.job.lock_time <= swept.db.server_time()
 
 
 def test_a_process_that_enters_again_keeps_its_sessions(swept: Any, run_job: Any) -> None:

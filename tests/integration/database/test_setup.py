@@ -11,6 +11,7 @@ import pytest
 from jobflow import Flow
 
 from jfr_mp.database.claims import ORDER, claim_query
+from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.setup import ensure_initialised, is_initialised, reset
 from jfr_mp.states import JobState
 from jfr_mp.step_table import CHECKOUT, POLL
@@ -100,13 +101,13 @@ def _explain(queue: Any, command: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("step", [CHECKOUT, POLL], ids=["one state", "several states"])
-@pytest.mark.parametrize("options", [{}, {"exclude_workers": ["other"]}, {"query": {"worker": "local"}}])
-def test_a_claim_reads_the_next_job_from_an_index(crowded: Any, step: Any, options: Any) -> None:
+@pytest.mark.parametrize("jobs", [JobFilter(), JobFilter(other_workers=["other"]), JobFilter(workers=["local"])])
+def test_a_claim_reads_the_next_job_from_an_index(crowded: Any, step: Any, jobs: JobFilter) -> None:
     stages = _explain(
         crowded,
         {
             "findAndModify": "jobs",
-            "query": claim_query(step, **options),
+            "query": claim_query(crowded.db, step, jobs),
             "sort": dict(ORDER),
             "update": {"$set": {"lock_id": "x"}},
         },

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jfr_mp.batch.fate import BatchInfo, Fate, Life, RunDirState, fate_in_place, fate_of_remains, life_of
+from jfr_mp.batch.fate import BatchInfo, Fate, Life, RunDirState, fate_by_run_dir, fate_in_place, life_of
 from jfr_mp.batch.markers import Place
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.states import JobState
@@ -81,7 +81,7 @@ def test_fate_by_the_place_of_the_marker(state: JobState, place: Place, held: bo
     ],
 )
 def test_fate_by_what_the_job_has_left(state: JobState, remains: RunDirState, losses: int, fate: Fate) -> None:
-    assert fate_of_remains(state, remains, losses, most_losses=3) is fate
+    assert fate_by_run_dir(state, remains, losses, most_losses=3) is fate
 
 
 def test_what_an_allocation_of_ours_says() -> None:

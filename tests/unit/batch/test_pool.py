@@ -154,20 +154,20 @@ def test_tidying_up(pool: Pool, directory: Path, run_dir: Path) -> None:
 def test_what_a_job_has_left(pool: Pool, run_dir: Path, output: str | None, complete: bool) -> None:
     if output is not None:
         (run_dir / "jfremote_out.json").write_text(output)
-    assert pool.remains(run_dir.parent, str(run_dir)) == RunDirState(uploaded=True, complete=complete)
+    assert pool.run_dir_state(run_dir.parent, str(run_dir)) == RunDirState(uploaded=True, complete=complete)
 
 
 def test_a_job_that_lives(pool: Pool, run_dir: Path) -> None:
     with (run_dir / ALIVE_FILENAME).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert pool.remains(run_dir.parent, str(run_dir)).alive
-    assert not pool.remains(run_dir.parent, str(run_dir)).alive
+        assert pool.run_dir_state(run_dir.parent, str(run_dir)).alive
+    assert not pool.run_dir_state(run_dir.parent, str(run_dir)).alive
 
 
 def test_a_run_directory_that_was_removed(pool: Pool, tmp_path: Path) -> None:
-    assert pool.remains(tmp_path, str(tmp_path / "gone")) == RunDirState(uploaded=False)
+    assert pool.run_dir_state(tmp_path, str(tmp_path / "gone")) == RunDirState(uploaded=False)
 
 
 def test_a_work_dir_that_is_away_says_nothing(pool: Pool, tmp_path: Path, run_dir: Path) -> None:
     with pytest.raises(HostError, match=r"cannot look for"):
-        pool.remains(tmp_path / "not mounted", str(run_dir))
+        pool.run_dir_state(tmp_path / "not mounted", str(run_dir))

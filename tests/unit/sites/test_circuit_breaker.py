@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jfr_mp.steps.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, CircuitBreaker
+from jfr_mp.sites.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, CircuitBreaker
 
 
 class Clock:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.batch.sizing import Offer, allocations_to_submit
+from jfr_mp.batch.supply import Offer, batches_to_submit
 from jfr_mp.config.workers import BatchConfig
 
 QUEUED = Offer()
@@ -37,7 +37,7 @@ DRAINING = Offer(takes_jobs=False, running=1)
 )
 def test_allocations(waiting: int, offers: list[Offer], max_jobs: int | None, wanted: int) -> None:
     batch = BatchConfig(jobs_handle_dir=Path("/handle"), work_dir=Path("/batches"), parallel_jobs=4)
-    assert allocations_to_submit(waiting, offers, batch, max_jobs) == wanted
+    assert batches_to_submit(waiting, offers, batch, max_jobs) == wanted
 
 
 @pytest.mark.parametrize(("parallel", "per_batch", "wanted"), [(None, None, 6), (4, 2, 3), (4, 100, 2)])
@@ -45,4 +45,4 @@ def test_the_slots_of_an_allocation(parallel: int | None, per_batch: int | None,
     batch = BatchConfig(
         jobs_handle_dir=Path("/handle"), work_dir=Path("/b"), parallel_jobs=parallel, max_jobs_per_batch=per_batch
     )
-    assert allocations_to_submit(6, [], batch, None) == wanted
+    assert batches_to_submit(6, [], batch, None) == wanted

@@ -1,4 +1,4 @@
-"""What a claim asks for, and what an outcome writes: the pure half of the claims."""
+"""What an outcome writes: the pure half of the commits."""
 
 from __future__ import annotations
 
@@ -9,30 +9,21 @@ import pytest
 
 from jfr_mp.config import RunnerOptions
 from jfr_mp.database.children import satisfying_states
-from jfr_mp.database.claims import claim_query, update_fields
+from jfr_mp.database.commits import update_fields
 from jfr_mp.database.completion import completion_fields
-from jfr_mp.model import utcnow
+from jfr_mp.model import JobDoc, RemoteInfo, utcnow
 from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Retry
 from jfr_mp.states import JobState
-from jfr_mp.step_table import CHECKOUT, POLL
 
 POLICY = RunnerOptions(max_step_attempts=2, delta_retry=(10, 20))
 
 
-def _job(attempts: int = 0) -> dict[str, Any]:
-    return {"state": "UPLOADED", "remote": {"step_attempts": attempts}}
-
-
-def test_the_states_come_from_the_step() -> None:
-    assert claim_query(CHECKOUT)["state"] == "READY"
-    assert claim_query(POLL)["state"] == {"$in": ["SUBMITTED", "RUNNING"]}
-    assert "worker" not in claim_query(CHECKOUT)
-
-
-def test_other_conditions_are_added_not_merged() -> None:
-    own, added = claim_query(POLL, {"state": "RUNNING"}, {"b", "a"})["$and"]
-    assert added == {"state": "RUNNING"}
-    assert own["worker"] == {"$nin": ["a", "b"]}
+def _job(attempts: int = 0) -> JobDoc:
+    return JobDoc(
+        **{"uuid": "u", "index": 1, "db_id": "1", "worker": "w", "job": {}},
+        state=JobState.UPLOADED,
+        remote=RemoteInfo(step_attempts=attempts),
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from jfr_mp.hosts.transfers import Transfers
 from jfr_mp.model import Transfer
+from jfr_mp.sites.transfers import Transfers
 
 
 class Clock:

@@ -1,8 +1,9 @@
-"""The allocations of a batch worker: as many as its jobs need, never more than it may have."""
+"""The batches of a worker: as many as its jobs need, never more than it may have."""
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,21 +12,59 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from jfr_mp.batch.fate import Life
-from jfr_mp.batch.scripts import allocation_dir, batch_of, submit_allocation
-from jfr_mp.batch.sizing import Offer, allocations_to_submit
+from jfr_mp.batch.scripts import batch_script, submission_of
+from jfr_mp.batch.site import BatchSite
 from jfr_mp.batch.watch import BatchWatch, Survey
+from jfr_mp.config.workers import BatchConfig
 from jfr_mp.database.batches import BatchDoc, PlannedBatches, explain_waiting, jobs_waiting, update_batch
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.errors import ConfigError, HostError, SiteLimit
 from jfr_mp.jobdata.files import QUEUE_ERR
 from jfr_mp.model import utcnow
 from jfr_mp.states import BatchState
-from jfr_mp.steps.services import Services
 
 logger = logging.getLogger(__name__)
 
 #: Seconds without a submission after a batch that ended although jobs waited for it: doubled with each further one.
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a living batch offers to the jobs that wait.
+
+    Parameters
+    ----------
+    takes_jobs
+        Whether it still takes jobs, or will once it starts.
+    running
+        The jobs that run in it.
+    """
+
+    takes_jobs: bool = True
+    running: int = 0
+
+
+def batches_to_submit(waiting: int, offers: Sequence[Offer], batch: BatchConfig, max_jobs: int | None) -> int:
+    """Return how many batches to submit now, so that every job that waits finds a slot.
+
+    Parameters
+    ----------
+    waiting
+        The jobs that no batch has taken.
+    offers
+        All batches that are with the scheduler.
+    batch
+        The options of the worker.
+    max_jobs
+        The most batches at one time; None is no limit.
+    """
+    slots = batch.parallel_jobs or 1
+    if batch.max_jobs_per_batch:
+        slots = min(slots, batch.max_jobs_per_batch)
+    free = sum(max(slots - offer.running, 0) for offer in offers if offer.takes_jobs)
+    wanted = math.ceil(max(waiting - free, 0) / slots)
+    return wanted if max_jobs is None else max(min(wanted, max_jobs - len(offers)), 0)
 
 
 @dataclass
@@ -45,24 +84,21 @@ class Failures:
         self.why = f"{what} ended without having run a job, and {pause:g} s pass before the next one: {reason}"
 
 
-class Submitting:
-    """Submits allocations and keeps their documents.
+class BatchSupply:
+    """Submits batches and keeps their documents.
 
     Parameters
     ----------
     db
         Where the documents are.
-    services
-        Gives the hosts and the schedulers.
     """
 
-    def __init__(self, db: QueueDatabase, services: Services) -> None:
+    def __init__(self, db: QueueDatabase) -> None:
         self._db = db
-        self._services = services
         self._failures: defaultdict[str, Failures] = defaultdict(Failures)
 
     def record(self, watch: BatchWatch, batches: Sequence[BatchDoc], survey: Survey) -> None:
-        """Write what was seen of the allocations into their documents."""
+        """Write what was seen of the batches into their documents."""
         users = {marker.batch_uid for marker in survey.look.markers.values()}
         for batch in batches:
             life, info = survey.lives[batch.batch_uid], survey.infos.get(batch.batch_uid)
@@ -83,15 +119,15 @@ class Submitting:
                 news["end_time"] = (info and info.end_time) or ping or utcnow()
             update_batch(self._db, batch, news)
 
-    def fill_up(self, watch: BatchWatch, book: PlannedBatches, survey: Survey) -> None:
-        """Go on with the submissions that somebody has not finished, then submit the allocations that are missing.
+    def fill_up(self, watch: BatchWatch, planned: PlannedBatches, survey: Survey) -> None:
+        """Finish the submissions that were cut off, then submit the batches that are missing.
 
         Parameters
         ----------
         watch
             The worker.
-        book
-            Its book, read before the allocations of the survey were.
+        planned
+            Its planned batches, read before the batches of the survey were.
         survey
             What was seen of it.
 
@@ -102,25 +138,25 @@ class Submitting:
         LeaseLost
             Another process does the same.
         """
-        planned = list(book.planned)
-        for batch_uid in planned:
-            self._submit(watch, book, batch_uid)
-        batch = batch_of(watch.worker)
-        failures = self._failures[watch.worker_name]
+        unfinished = list(planned.uids)
+        for batch_uid in unfinished:
+            self._submit(watch, planned, batch_uid)
+        site = watch.site
+        failures = self._failures[site.name]
         if time.monotonic() < failures.until:
-            explain_waiting(self._db, watch.worker_name, failures.why)
+            explain_waiting(self._db, site.name, failures.why)
             return
-        waiting = jobs_waiting(self._db, watch.worker_name)
+        waiting = jobs_waiting(self._db, site.name)
         offers = [_offer(uid, life, survey) for uid, life in survey.lives.items() if life is not Life.GONE]
-        offers += [Offer() for _ in planned]
-        for _ in range(allocations_to_submit(waiting, offers, batch, watch.worker.max_jobs)):
+        offers += [Offer() for _ in unfinished]
+        for _ in range(batches_to_submit(waiting, offers, site.options, site.config.max_jobs)):
             batch_uid = str(uuid4())
-            book.plan(batch_uid)
-            self._submit(watch, book, batch_uid)
+            planned.add(batch_uid)
+            self._submit(watch, planned, batch_uid)
 
     def _ended_in_vain(self, watch: BatchWatch, batch: BatchDoc) -> None:
         """Wait before the next submission: a worker whose command does not run would fill the scheduler for ever."""
-        directory = allocation_dir(watch.worker, batch.batch_uid)
+        directory = watch.site.batch_dir(batch.batch_uid)
         last_line = ""
         with suppress(HostError):
             last_line = watch.last_line(f"{directory}/{QUEUE_ERR}")
@@ -128,23 +164,35 @@ class Submitting:
         failures.add(f"batch {batch.process_id}", last_line or f"it left no error in {directory}")
         logger.warning("worker %s: %s", batch.worker, failures.why)
 
-    def _submit(self, watch: BatchWatch, book: PlannedBatches, batch_uid: str) -> None:
-        name = watch.worker_name
+    def _submit(self, watch: BatchWatch, planned: PlannedBatches, batch_uid: str) -> None:
+        name = watch.site.name
         try:
-            process_id = submit_allocation(self._services, name, batch_uid)
+            process_id = submit_batch(watch.site, batch_uid)
         except (HostError, ConfigError) as error:
             if isinstance(error, ConfigError | SiteLimit) or error.permanent:
-                # The scheduler has nothing of ours: what is needed next time, the next round will know.
-                book.strike_out(batch_uid)
+                # The scheduler has no such batch: what is needed next time, the next round will know.
+                planned.strike_out(batch_uid)
                 explain_waiting(self._db, name, f"no batch could be submitted: {error}")
             raise
-        book.submitted(batch_uid, process_id)
+        planned.submitted(batch_uid, process_id)
         watch.process_ids[batch_uid] = process_id
         logger.info("batch %s was submitted to worker %s: %s", batch_uid, name, process_id)
 
 
+def submit_batch(site: BatchSite, batch_uid: str) -> str:
+    """Submit a batch, or find the one that an earlier attempt submitted; return the scheduler's id.
+
+    Raises
+    ------
+    HostError
+        See `jfr_mp.schedulers.QueueManager.submit`.
+    """
+    directory = site.batch_dir(batch_uid)
+    site.host.mkdir(directory)
+    return site.scheduler.submit(batch_script(site, batch_uid), directory, submission_of(batch_uid))
+
+
 def _offer(batch_uid: str, life: Life, survey: Survey) -> Offer:
-    """Say what an allocation offers to the jobs that wait."""
     info = survey.infos.get(batch_uid)
     takes_jobs = life in (Life.QUEUED, Life.RUNNING) and (info is None or info.takes_jobs)
     return Offer(takes_jobs, survey.running[batch_uid])

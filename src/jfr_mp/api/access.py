@@ -1,0 +1,65 @@
+"""What every method of `JobController` works with: the queue database, the services and an identity of its own."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+from jfr_mp.config import Project
+from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.job_commands import LockPolicy
+from jfr_mp.database.queries import job_info, store_name_of
+from jfr_mp.errors import ConfigError
+from jfr_mp.identity import new_owner
+from jfr_mp.model import JobInfo
+from jfr_mp.steps.services import Services
+
+logger = logging.getLogger(__name__)
+
+
+class ProjectAccess:
+    """The connections of one project, as commands and scripts use them.
+
+    Parameters
+    ----------
+    db
+        The queue database of the project.
+    """
+
+    def __init__(self, db: QueueDatabase) -> None:
+        self.db = db
+        self.project: Project = db.project
+        # A command that is suspended holds no claim of a job that it uploads.
+        self.services = Services(db.project, partial(store_name_of, db), holds_lease_since=lambda _moment: True)
+        self.owner = new_owner()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.services.close()
+        self.db.close()
+
+    def one_job(self, job_id: str | None, db_id: str | None, job_index: int | None = None) -> JobInfo:
+        """Return one job, by db_id or by uuid and index (None for the last).
+
+        Raises
+        ------
+        ValueError
+            There is no such job.
+        """
+        job = job_info(self.db, job_id=job_id, db_id=db_id, job_index=job_index)
+        if job is None:
+            raise ValueError(f"there is no job {db_id or job_id}")
+        return job
+
+    def policy(self, wait: float | None = None, break_lock: bool = False) -> LockPolicy:
+        """Return how a command takes locks."""
+        return LockPolicy(self.owner, wait=wait, break_lock=break_lock)
+
+    def cancel(self, job: JobInfo) -> None:
+        """Cancel what a job has left running; a warning says what could not be cancelled."""
+        try:
+            left = self.services.site(job.worker).cancel(job)
+        except ConfigError as error:
+            left = f"its process {job.remote.process_id or ''} may go on running: {error}"
+        if left:
+            logger.warning("job %s: %s", job.db_id, left)

@@ -1,0 +1,47 @@
+"""Methods of `JobController` that prepare and fill the queue database. Names and parameters are jobflow-remote's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.api.access import ProjectAccess
+from jfr_mp.config import ExecutionConfig
+from jfr_mp.database import indexes, setup, submission
+
+if TYPE_CHECKING:
+    from jobflow import Flow, Job
+    from qtoolkit.core.data_objects import QResources
+
+
+def add_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
+    self: ProjectAccess,
+    flow: Flow | Job | list[Job],
+    worker: str,
+    allow_external_references: bool = False,
+    exec_config: str | ExecutionConfig | None = None,
+    resources: dict[str, Any] | QResources | None = None,
+    priority: int = 0,
+    jobstore: str | None = None,
+) -> list[str]:
+    """Insert a flow and return the db_ids of its jobs; `jfr_mp.submit_flow` checks the choices first."""
+    setup.ensure_initialised(self.db)
+    return submission.add_flow(
+        self.db,
+        flow,
+        worker=worker,
+        allow_external_references=allow_external_references,
+        exec_config=exec_config,
+        resources=resources,
+        priority=priority,
+        jobstore=jobstore,
+    )
+
+
+def reset(self: ProjectAccess) -> None:
+    """Delete all jobs, flows and batches and prepare the database anew; outputs stay."""
+    setup.reset(self.db)
+
+
+def build_indexes(self: ProjectAccess) -> None:
+    """Make the indexes that are missing."""
+    indexes.ensure_indexes(self.db)

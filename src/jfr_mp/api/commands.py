@@ -1,0 +1,151 @@
+"""Methods of `JobController` that move jobs. Names, parameters and results are jobflow-remote's.
+
+Each raises ValueError if there is no such job, `JfrMpError` if the job is in a state in which that cannot be done, and
+`JobLockedError` or `FlowLockedError` if a lock was still held after `wait` seconds; nothing is changed then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from jfr_mp.api.access import ProjectAccess
+from jfr_mp.database import claims, commits, flow_state, job_commands
+from jfr_mp.database.filters import JobFilter, JobId
+from jfr_mp.database.locks import MongoLock
+from jfr_mp.database.rerun import Rerun
+from jfr_mp.outcomes import Advance
+from jfr_mp.states import FlowState, JobState
+from jfr_mp.step_table import CHECKOUT
+
+
+def checkout_job(
+    self: ProjectAccess,
+    query: dict[str, Any] | None = None,
+    flow_uuid: str | None = None,
+    sort: list[tuple[str, int]] | None = None,
+) -> JobId | None:
+    """Check out the next READY job and return its uuid and index; None if there is none."""
+    jobs = JobFilter(flow_ids=(flow_uuid,) if flow_uuid else None, further=query or {})
+    with claims.claim(self.db, CHECKOUT, self.owner, jobs, sort=sort or claims.ORDER) as claimed:
+        for claim in claimed:
+            commits.commit(self.db, claim, CHECKOUT, Advance(JobState.CHECKED_OUT), self.project.runner)
+            return claim.job.uuid, claim.job.index
+    return None
+
+
+def stop_job(
+    self: ProjectAccess,
+    job_id: str | None = None,
+    db_id: str | None = None,
+    job_index: int | None = None,
+    wait: int | None = None,
+    break_lock: bool = False,
+) -> str:
+    """Stop a job that is READY or on its way and cancel it at its scheduler; a warning says if that failed.
+
+    Parameters
+    ----------
+    job_id, db_id, job_index
+        The job, as for `get_job_info`.
+    wait, break_lock
+        As for `jfr_mp.database.job_commands.LockPolicy`.
+
+    Returns
+    -------
+    str
+        Its db_id.
+    """
+    job = self.one_job(job_id, db_id, job_index)
+    self.cancel(job_commands.stop_job(self.db, job.db_id, self.policy(wait, break_lock)))
+    return job.db_id
+
+
+def pause_job(
+    self: ProjectAccess,
+    job_id: str | None = None,
+    db_id: str | None = None,
+    job_index: int | None = None,
+    wait: int | None = None,
+) -> str:
+    """Keep a job that is READY or WAITING from starting, until it is resumed; otherwise as `stop_job`."""
+    job = self.one_job(job_id, db_id, job_index)
+    return job_commands.pause_job(self.db, job.db_id, self.policy(wait)).db_id
+
+
+def resume_job(
+    self: ProjectAccess,
+    job_id: str | None = None,
+    db_id: str | None = None,
+    job_index: int | None = None,
+    wait: int | None = None,
+    break_lock: bool = False,
+) -> str:
+    """Let a job that was paused or stopped start, or wait for its parents; otherwise as `stop_job`."""
+    job = self.one_job(job_id, db_id, job_index)
+    return job_commands.resume_job(self.db, job.db_id, self.policy(wait, break_lock)).db_id
+
+
+def retry_job(
+    self: ProjectAccess,
+    job_id: str | None = None,
+    db_id: str | None = None,
+    job_index: int | None = None,
+    wait: int | None = None,
+    break_lock: bool = False,
+) -> str:
+    """Let the step of a job that failed be tried again; otherwise as `stop_job`."""
+    job = self.one_job(job_id, db_id, job_index)
+    return job_commands.retry_job(self.db, job.db_id, self.policy(wait, break_lock)).db_id
+
+
+def rerun_job(  # noqa: PLR0913, PLR0917 - the reference's signature
+    self: ProjectAccess,
+    job_id: str | None = None,
+    db_id: str | None = None,
+    job_index: int | None = None,
+    force: bool = False,
+    wait: int | None = None,
+    break_lock: bool = False,
+    delete_files: bool = True,
+) -> list[str]:
+    """Run a job again from the beginning, and what depends on it after it.
+
+    Its process is cancelled if it has one; a warning says if that failed.
+
+    Parameters
+    ----------
+    job_id, db_id, job_index
+        The job, as for `get_job_info`.
+    force, delete_files
+        See `jfr_mp.database.rerun.Rerun`.
+    wait, break_lock
+        As for `jfr_mp.database.job_commands.LockPolicy`.
+
+    Returns
+    -------
+    list of str
+        The db_ids of the jobs that were changed.
+    """
+    job = self.one_job(job_id, db_id, job_index)
+    return Rerun(self.db, self.policy(wait, break_lock), force, delete_files, self.cancel).of(job.db_id)
+
+
+def update_flow_state(self: ProjectAccess, flow_uuid: str) -> FlowState:
+    """Derive the state of a flow from its jobs, write and return it; lock the flow first."""
+    return flow_state.update_flow_state(self.db, flow_uuid)
+
+
+@contextmanager
+def lock_job(self: ProjectAccess, **lock_kwargs: Any) -> Iterator[MongoLock]:
+    """Lock a job; the arguments are those of `MongoLock`."""
+    with MongoLock(collection=self.db.jobs, **lock_kwargs) as lock:
+        yield lock
+
+
+@contextmanager
+def lock_flow(self: ProjectAccess, **lock_kwargs: Any) -> Iterator[MongoLock]:
+    """Lock a flow; the arguments are those of `MongoLock`."""
+    with MongoLock(collection=self.db.flows, **lock_kwargs) as lock:
+        yield lock

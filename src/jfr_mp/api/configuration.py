@@ -1,0 +1,26 @@
+"""`ConfigManager` as scripts use it: its projects lead to their jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jfr_mp import config
+
+if TYPE_CHECKING:
+    from jfr_mp.api.controller import JobController
+
+
+class Project(config.Project):
+    """A project file, with the way to its jobs that jobflow-remote's projects have."""
+
+    def get_job_controller(self) -> JobController:
+        """Return the controller of the jobs of this project."""
+        from jfr_mp.api.controller import JobController
+
+        return JobController.from_project(self)
+
+
+class ConfigManager(config.ConfigManager):
+    """The projects of the user; see `jfr_mp.config.ConfigManager`."""
+
+    project_class = Project

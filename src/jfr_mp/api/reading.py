@@ -1,0 +1,157 @@
+"""Methods of `JobController` that look at jobs and flows. Names, parameters and results are jobflow-remote's."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.api.access import ProjectAccess
+from jfr_mp.database import queries, running_runner
+from jfr_mp.database.filters import FlowFilter, JobFilter, JobId
+from jfr_mp.model import FlowInfo, JobDoc, JobInfo
+from jfr_mp.states import FlowState, JobState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def get_jobs_info(  # noqa: PLR0913, PLR0917 - the reference's signature
+    self: ProjectAccess,
+    custom_query: dict[str, Any] | None = None,
+    job_ids: JobId | list[JobId] | None = None,
+    db_ids: str | list[str] | None = None,
+    flow_ids: str | list[str] | None = None,
+    states: JobState | list[JobState] | None = None,
+    start_date: datetime | None = None,
+    end_date: datetime | None = None,
+    name: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    workers: str | list[str] | None = None,
+    locked: bool = False,
+    sort: list[tuple[str, int]] | None = None,
+    limit: int = 0,
+) -> list[JobInfo]:
+    """Return the jobs that satisfy all conditions; see `jfr_mp.database.filters.JobFilter`.
+
+    Raises
+    ------
+    ValueError
+        `custom_query` repeats another condition.
+    """
+    jobs = JobFilter.of(
+        custom_query=custom_query,
+        job_ids=job_ids,
+        db_ids=db_ids,
+        flow_ids=flow_ids,
+        states=states,
+        start_date=start_date,
+        end_date=end_date,
+        name=name,
+        metadata=metadata,
+        workers=workers,
+        locked=locked,
+    )
+    return queries.jobs_info(self.db, jobs, sort=sort, limit=limit)
+
+
+def get_job_info(
+    self: ProjectAccess, job_id: str | None = None, db_id: str | None = None, job_index: int | None = None
+) -> JobInfo | None:
+    """Return one job, by db_id or by uuid and index (None for the last), or None if there is none."""
+    return queries.job_info(self.db, job_id=job_id, db_id=db_id, job_index=job_index)
+
+
+def get_job_doc(
+    self: ProjectAccess, job_id: str | None = None, db_id: str | None = None, job_index: int | None = None
+) -> JobDoc | None:
+    """Return the whole document of one job, inputs included, or None if there is none."""
+    return queries.job_doc(self.db, db_id=db_id, job_id=job_id, job_index=job_index)
+
+
+def get_job_output(
+    self: ProjectAccess,
+    job_id: str | None = None,
+    db_id: str | None = None,
+    job_index: int | None = None,
+    load: bool | dict[str, Any] = False,
+) -> Any:
+    """Return the output of a job.
+
+    Parameters
+    ----------
+    job_id, db_id, job_index
+        The job, as for `get_job_info`.
+    load
+        What to load from additional stores, as for jobflow's JobStore.
+
+    Raises
+    ------
+    ValueError
+        There is no such job, or it has no output.
+    """
+    job = self.one_job(job_id, db_id, job_index)
+    with self.services.jobstore(job) as jobstore:
+        return jobstore.get_output(job.uuid, job.index, load=load)
+
+
+def get_flows_info(  # noqa: PLR0913, PLR0917 - the reference's signature
+    self: ProjectAccess,
+    job_ids: str | list[str] | None = None,
+    db_ids: str | list[str] | None = None,
+    flow_ids: str | list[str] | None = None,
+    states: FlowState | list[FlowState] | None = None,
+    start_date: datetime | None = None,
+    end_date: datetime | None = None,
+    name: str | None = None,
+    metadata: dict[str, Any] | None = None,
+    locked: bool = False,
+    sort: list[tuple[str, int]] | None = None,
+    limit: int = 0,
+    skip: int = 0,
+    with_jobs_info: bool = False,
+) -> list[FlowInfo]:
+    """Return the flows that satisfy all conditions; see `jfr_mp.database.filters.FlowFilter`."""
+    flows = FlowFilter.of(
+        job_ids=job_ids,
+        db_ids=db_ids,
+        flow_ids=flow_ids,
+        states=states,
+        start_date=start_date,
+        end_date=end_date,
+        name=name,
+        metadata=metadata,
+        locked=locked,
+    )
+    return queries.flows_info(self.db, flows, sort=sort, limit=limit, skip=skip, with_jobs_info=with_jobs_info)
+
+
+def get_flow_store(self: ProjectAccess, flow_id: str) -> str | None:
+    """Return the name of the optional JobStore of a flow; None for the default one."""
+    return queries.flow_store_name(self.db, flow_id)
+
+
+def count_jobs(self: ProjectAccess, query: dict[str, Any] | None = None, **conditions: Any) -> int:
+    """Return how many jobs satisfy a query and the conditions of `get_jobs_info`."""
+    return queries.count_jobs(self.db, JobFilter.of(custom_query=query, **conditions))
+
+
+def count_flows(self: ProjectAccess, query: dict[str, Any] | None = None, **conditions: Any) -> int:
+    """Return how many flows satisfy a query and the conditions of `get_flows_info`."""
+    return queries.count_flows(self.db, FlowFilter.of(custom_query=query, **conditions))
+
+
+def count_jobs_states(
+    self: ProjectAccess, states: Sequence[JobState], worker: str | None = None
+) -> dict[JobState, int]:
+    """Return the number of jobs in each of these states, of one worker or all."""
+    return queries.count_jobs_states(self.db, states, worker)
+
+
+def count_flows_states(self: ProjectAccess, states: Sequence[FlowState]) -> dict[FlowState, int]:
+    """Return the number of flows in each of these states."""
+    return queries.count_flows_states(self.db, states)
+
+
+def get_running_runner(self: ProjectAccess) -> dict[str, Any] | None:
+    """Return what the database says of the runner that is running, or None."""
+    return running_runner.read(self.db)

@@ -1,0 +1,159 @@
+"""The steps of a `Runner`: what its loop does goes through its public methods, so that a subclass can change it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from jfr_mp.database.claims import Claim, claim_of_lock
+from jfr_mp.database.filters import JobFilter
+from jfr_mp.database.locks import MongoLock
+from jfr_mp.database.queries import job_info
+from jfr_mp.engine.failures import outcome_of
+from jfr_mp.engine.lane_plan import Engine
+from jfr_mp.engine.limits import WorkerLimits
+from jfr_mp.engine.step_runner import StepResult, StepRunner
+from jfr_mp.engine.wakeups import Wakeups
+from jfr_mp.errors import LeaseLost
+from jfr_mp.outcomes import Advance, Blame, Outcome, Retry
+from jfr_mp.states import JobState
+from jfr_mp.step_table import STEPS, Kind, Step
+from jfr_mp.steps.services import StepFunction
+
+logger = logging.getLogger(__name__)
+
+#: The methods of the reference that do a step; any other step has none.
+METHODS = {"upload": "upload", "submit": "submit", "download": "download", "complete": "complete_job"}
+
+
+class StepMethods(Protocol):
+    """The public methods of a `Runner` that its loop calls; there is also one for each of `METHODS`."""
+
+    def advance_state(self, states: list[str], filter: dict[str, Any] | None = None) -> None:
+        """Take the jobs in some states through their next step."""
+
+
+@dataclass
+class _Turn:
+    """One turn of a loop: how many jobs it may move, and what came of it."""
+
+    limit: int
+    results: list[StepResult] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether the turn has moved its share."""
+        return len(self.results) >= self.limit
+
+
+class InHand(threading.local):
+    """What a thread is at, between the loop that calls a method of the runner and what that method calls in turn."""
+
+    steps: RunnerSteps | None = None
+    turn: _Turn | None = None
+    finished: StepResult | None = None
+
+
+class RunnerSteps(StepRunner):
+    """Moves jobs by the methods of a runner.
+
+    `advance` calls the runner's ``advance_state``, which claims jobs and calls ``upload``, ``submit``, ``download`` or
+    ``complete_job`` with the lock of each.
+
+    Parameters
+    ----------
+    engine
+        The engine of the runner.
+    wakeups
+        As for `StepRunner`.
+    """
+
+    def __init__(self, engine: RunnerEngine, wakeups: Wakeups) -> None:
+        super().__init__(engine.db, engine.services, engine.owner, wakeups)
+        self._runner = engine.runner
+        self._in_hand = engine.in_hand
+        self._limits = WorkerLimits(engine.services.project, engine.db)
+
+    def advance(self, step: Step, jobs: JobFilter | None = None, *, limit: int | None = None) -> list[StepResult]:
+        """Take the next job of a step through it, by the runner's `advance_state` if it has a method for the step."""
+        if step.name not in METHODS:
+            return super().advance(step, jobs, limit=limit)
+        turn = _Turn(limit or step.claims)
+        self._in_hand.turn, self._in_hand.steps = turn, self
+        try:
+            self._runner.advance_state([state.value for state in step.sources], (jobs or JobFilter()).query(self.db))
+        finally:
+            self._in_hand.turn = self._in_hand.steps = None
+        return turn.results
+
+    def advance_states(self, states: Collection[JobState], query: Mapping[str, Any] | None) -> None:
+        """Take the jobs in some states through their steps: one in a turn of the loop, otherwise until none is left."""
+        jobs, turn = JobFilter(further=query or {}), self._in_hand.turn
+        # In a turn of a lane, its own: they hear when the lane has to stop.
+        steps = self._in_hand.steps or self
+        for step in (step for step in STEPS if step.kind is Kind.CLAIM and not set(states).isdisjoint(step.sources)):
+            while not (turn and turn.over):
+                results = StepRunner.advance(steps, step, jobs if turn else self._within_limits(step, jobs))
+                if turn is not None:
+                    turn.results += results
+                if not results or any(_blames_host(result) for result in results):
+                    break
+
+    def finish(self, claim: Claim, step: Step, result: Outcome | StepFunction | None = None) -> StepResult | None:
+        """Finish a claim by the method of the runner for the step, if it has one."""
+        if result is not None or step.name not in METHODS:
+            return super().finish(claim, step, result)
+        lock = MongoLock.held(self.db.jobs, claim.document, claim.lock_id)
+        self._in_hand.finished = None
+        try:
+            getattr(self._runner, METHODS[step.name])(lock)
+        except Exception as error:  # a method of a subclass fails like a step: its job waits, the others go on
+            if lock.locked_document is not None:
+                return super().finish(claim, step, outcome_of(error))
+            logger.exception("%s of job %s was written, then its method failed", step.name, claim.job.db_id)
+        claim.held = False
+        if lock.locked_document is None:
+            return self._in_hand.finished
+        return self._released(claim, lock)
+
+    def finish_lock(self, lock: MongoLock, step: Step) -> None:
+        """Finish the job of a lock: what the method of a runner for a step does."""
+        self._in_hand.finished = StepRunner.finish(self._in_hand.steps or self, claim_of_lock(lock), step)
+        lock.forget()
+
+    def _released(self, claim: Claim, lock: MongoLock) -> StepResult | None:
+        """Release a lock that the method of a subclass has left, with the update that it wants."""
+        try:
+            lock.release()
+        except LeaseLost:
+            return None
+        job = job_info(self.db, db_id=claim.job.db_id)
+        if job is None or job.state is claim.job.state:
+            return None
+        return StepResult(job.db_id, job.worker, Advance(job.state), (job.state,))
+
+    def _within_limits(self, step: Step, jobs: JobFilter) -> JobFilter:
+        if not step.respects_max_jobs:
+            return jobs
+        self._limits.refresh()
+        return jobs.without_workers(self._limits.full_workers())
+
+
+@dataclass(frozen=True)
+class RunnerEngine(Engine):
+    """The engine of a `Runner`."""
+
+    runner: StepMethods
+    in_hand: InHand = field(default_factory=InHand, compare=False)
+
+    def steps(self, wakeups: Wakeups) -> RunnerSteps:
+        """Return what moves the jobs of a lane by the methods of the runner."""
+        return RunnerSteps(self, wakeups)
+
+
+def _blames_host(result: StepResult) -> bool:
+    """Return whether the job of an unreachable host may be tried again at any time, so that trying would never end."""
+    return isinstance(result.outcome, Retry) and result.outcome.blame in (Blame.HOST, Blame.LOGIN)

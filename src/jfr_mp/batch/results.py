@@ -1,0 +1,173 @@
+"""What is seen of a batch worker becomes states of its jobs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+
+from jfr_mp.batch.fate import Fate, Life, fate_by_run_dir, fate_in_place
+from jfr_mp.batch.markers import ALIVE_FILENAME, Marker, Place
+from jfr_mp.batch.watch import NOWHERE, BatchWatch, Survey
+from jfr_mp.database.batches import ended_batches, markers_needed, note_job
+from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.filters import JobFilter
+from jfr_mp.database.queries import jobs_info
+from jfr_mp.model import JobDoc, JobInfo, utcnow
+from jfr_mp.outcomes import Advance, Blame, Fail, Outcome, Retry
+from jfr_mp.states import JobState
+from jfr_mp.step_table import BATCH
+
+logger = logging.getLogger(__name__)
+
+#: What becomes of a job: an outcome, or a step function that finds it under the lock of the job.
+Result = Outcome | Callable[..., Outcome]
+
+#: Claims a job in the state that was seen and writes a result; returns whether the job moved.
+Write = Callable[[JobInfo, Result], bool]
+
+
+class Results:
+    """Writes what became of the jobs of batch workers, and tidies up their pools.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    write
+        Writes the result of one job.
+    """
+
+    def __init__(self, db: QueueDatabase, write: Write) -> None:
+        self._db = db
+        self._write_result = write
+        self._most_losses = db.project.runner.max_step_attempts
+
+    def jobs(self, watch: BatchWatch, uuids: Iterable[str] | None = None) -> list[JobInfo]:
+        """Return the jobs of a worker that are in its pool and that no process works on; all, or some of them."""
+        wanted = JobFilter(
+            workers=(watch.site.name,),
+            states=BATCH.sources,
+            unlocked=True,
+            uuids=None if uuids is None else tuple(uuids),
+        )
+        return jobs_info(self._db, wanted)
+
+    def apply(self, watch: BatchWatch, survey: Survey, jobs: Iterable[JobInfo] | None = None) -> None:
+        """Write what a look means for the jobs whose markers were seen.
+
+        Parameters
+        ----------
+        watch
+            The worker.
+        survey
+            What was seen.
+        jobs
+            The jobs that were in the pool before the look, if it took in all markers: those whose marker was not seen
+            are then looked for.
+
+        Raises
+        ------
+        HostError
+            The host gave no answer.
+        """
+        markers = survey.look.markers
+        survey = self._with_others(watch, survey)
+        if jobs is None:
+            jobs = [job for job in self.jobs(watch, {uuid for uuid, _ in markers}) if (job.uuid, job.index) in markers]
+        for job in jobs:
+            self._apply_to(watch, survey, job, markers.get((job.uuid, job.index)))
+        self._tidy_up(watch, survey)
+
+    def _with_others(self, watch: BatchWatch, survey: Survey) -> Survey:
+        """Add the batches that are not among those that live, if the scheduler was asked for batches at all."""
+        others = {uid for uid in survey.running if uid is not None} - survey.lives.keys() if survey.asked else set()
+        if not others:
+            return survey
+        ended = ended_batches(self._db, others)
+        strangers = watch.lives_of_strangers(others - ended)
+        return replace(survey, lives={**survey.lives, **strangers, **dict.fromkeys(ended, Life.GONE)})
+
+    def _apply_to(self, watch: BatchWatch, survey: Survey, job: JobInfo, marker: Marker | None) -> None:
+        fate = None
+        if marker is None:
+            if watch.nowhere.of((job.uuid, job.index)) < NOWHERE:
+                return
+        else:
+            watch.nowhere.forget((job.uuid, job.index))
+            fate = fate_in_place(job.state, marker.place, survey.holds(marker.batch_uid))
+        if fate is Fate.STAYS:
+            return
+        losses = losses_of(job) + 1
+        if fate is None:
+            fate = self._fate_by_run_dir(watch, job, losses)
+        result = _result(watch, job, marker, fate, losses)
+        if result is not None and self._write_result(job, result) and marker and marker.batch_uid:
+            note_job(self._db, marker.batch_uid, (job.db_id, job.uuid, job.index))
+
+    def _fate_by_run_dir(self, watch: BatchWatch, job: JobInfo, losses: int) -> Fate:
+        found = watch.site.pool.run_dir_state(watch.site.config.work_dir, job.run_dir or "")
+        if found.alive and not found.complete:
+            logger.warning(
+                "job %s has outlived its batch and is waited for; if you know that it is dead, remove %s/%s",
+                *(job.db_id, job.run_dir, ALIVE_FILENAME),
+            )
+        return fate_by_run_dir(job.state, found, losses, self._most_losses)
+
+    def _tidy_up(self, watch: BatchWatch, survey: Survey) -> None:
+        """Remove the markers that are not needed any more; never one of a job whose result has not been written."""
+        left_running = (
+            marker
+            for marker in survey.look.markers.values()
+            if marker.place is Place.RUNNING and not survey.holds(marker.batch_uid)
+        )
+        if markers := [*survey.look.finished, *left_running]:
+            needed = markers_needed(self._db, {marker.uuid for marker in markers})
+            watch.site.pool.discard([marker for marker in markers if marker.job not in needed])
+
+
+def losses_of(job: JobInfo) -> int:
+    """Return how often a job has lost its batch since it was uploaded; a field that jobflow-remote does not have."""
+    return int((job.remote.model_extra or {}).get("batch_losses", 0))
+
+
+def _result(watch: BatchWatch, job: JobInfo, marker: Marker | None, fate: Fate, losses: int) -> Result | None:
+    known = watch.process_ids.get((marker and marker.batch_uid) or "")
+    process_id = {"remote.process_id": known} if known else {}
+    match fate:
+        case Fate.RUNS:
+            started = watch.started_at(job.remote.submission) or utcnow()
+            return Advance(JobState.BATCH_RUNNING, {"start_time": started, **process_id})
+        case Fate.ENDED:
+            return Advance(watch.site.state_after_run, process_id, next_step_delay=watch.site.config.delay_download)
+        case Fate.RETURNS:
+            return partial(_put_back, watch, marker, losses)
+        case Fate.DIRECTORY_GONE:
+            why = f"its run directory {job.run_dir} was removed while it waited or ran in a batch; rerun it"
+            return partial(_give_up, watch, marker, why)
+        case Fate.GIVEN_UP:
+            why = (
+                f"the batch that ran it ended {losses} times before the job did: it may need more time than the "
+                f"walltime or more memory than there is; see {job.run_dir}, then rerun it"
+            )
+            return partial(_give_up, watch, marker, why)
+    return None
+
+
+def _put_back(watch: BatchWatch, marker: Marker | None, losses: int, job: JobDoc, *_: object) -> Outcome:
+    """Let a job wait again; under its lock, so that it cannot have been rerun or cancelled meanwhile."""
+    if marker is None:
+        watch.site.pool.add_again(job.uuid, job.index)
+    elif marker.place is Place.RUNNING and not watch.site.pool.put_back(marker):
+        return Retry("its marker in the pool moved while it was looked at", delay=0, blame=Blame.CIRCUMSTANCES)
+    logger.warning("job %s goes back into the pool of worker %s: its batch ended first", job.db_id, watch.site.name)
+    fields = {"start_time": None, "remote.process_id": None, "remote.batch_losses": losses}
+    return Advance(JobState.BATCH_SUBMITTED, fields)
+
+
+def _give_up(watch: BatchWatch, marker: Marker | None, why: str, _job: JobDoc, *_: object) -> Outcome:
+    """Take a job out of the pool for good."""
+    if marker is not None:
+        watch.site.pool.discard([marker])
+    return Fail(why)

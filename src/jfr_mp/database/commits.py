@@ -1,0 +1,177 @@
+"""Commits: writing the outcomes of a step under the locks of its claims.
+
+Everything that is written is fenced: by the job's `_id`, by the id of the lock and by the state in which the job was
+claimed. Zero documents modified means that the lease was lost, and nothing was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from pymongo import UpdateOne
+
+from jfr_mp.database.claims import Claim, release
+from jfr_mp.database.completion import complete
+from jfr_mp.database.flow_lookup import flow_uuids
+from jfr_mp.database.locks import UNLOCKED
+from jfr_mp.errors import FlowLockedError, LeaseLost
+from jfr_mp.model import JobDoc, utcnow
+from jfr_mp.outcomes import Advance, Blame, Completion, Fail, Outcome, Retry
+from jfr_mp.states import FlowState, JobState
+from jfr_mp.step_table import Step
+
+if TYPE_CHECKING:
+    from jfr_mp.config import RunnerOptions
+    from jfr_mp.database.connection import Doc, QueueDatabase
+
+#: Seconds until a completion that met a locked flow is tried again.
+FLOW_LOCKED_DELAY = 1.0
+
+
+def commit(
+    db: QueueDatabase, claim: Claim, step: Step, outcome: Outcome, policy: RunnerOptions
+) -> tuple[JobState, ...]:
+    """Write the outcome of a step and release the job, in the same write.
+
+    Parameters
+    ----------
+    claim
+        The job.
+    step
+        The step that was run.
+    outcome
+        What it said.
+    policy
+        The retry options of the project.
+
+    Returns
+    -------
+    tuple of JobState
+        The states in which there now is work that was not there before.
+
+    Raises
+    ------
+    LeaseLost
+        The job is locked by another process or not in the state in which it was claimed; nothing was written.
+    """
+    if isinstance(outcome, Completion):
+        try:
+            return _completed(db, claim, outcome)
+        except FlowLockedError as locked:
+            outcome = Retry(str(locked), delay=FLOW_LOCKED_DELAY, blame=Blame.CIRCUMSTANCES)
+    _check_target(step, outcome)
+    if not db.jobs.update_one(claim.fence, _update(claim, outcome, policy)).matched_count:
+        # A command may have changed the state under this lock, which then still has to go.
+        release(db, claim)
+        raise claim.lost()
+    claim.held = False
+    _note_running_flows(db, [(claim, outcome)])
+    return _news(claim, outcome)
+
+
+def commit_together(
+    db: QueueDatabase, step: Step, outcomes: Sequence[tuple[Claim, Outcome]], policy: RunnerOptions
+) -> list[tuple[JobState, ...] | LeaseLost]:
+    """Write the outcomes of several claims in one operation, each fenced on its own.
+
+    The parameters are those of `commit`; no outcome may be a `Completion`.
+
+    Returns
+    -------
+    list
+        For each claim what `commit` would return, or the error that it would raise.
+    """
+    writes, stamp = [], utcnow()
+    for claim, outcome in outcomes:
+        _check_target(step, outcome)
+        if isinstance(outcome, Completion):
+            raise TypeError("completions are committed one by one")
+        writes.append(UpdateOne(claim.fence, _update(claim, outcome, policy, stamp)))
+    if not writes:
+        return []
+    written = db.jobs.bulk_write(writes, ordered=False).matched_count
+    lost = set() if written == len(writes) else _lost(db, [claim for claim, _ in outcomes], stamp)
+    for claim, _ in outcomes:
+        if claim.id in lost:
+            release(db, claim)
+        claim.held = False
+    _note_running_flows(db, [(claim, outcome) for claim, outcome in outcomes if claim.id not in lost])
+    return [claim.lost() if claim.id in lost else _news(claim, outcome) for claim, outcome in outcomes]
+
+
+def _lost(db: QueueDatabase, claims: Sequence[Claim], stamp: datetime) -> set[Any]:
+    """Return the ids of the jobs among some to which the update with this time was not applied."""
+    query = {"_id": {"$in": [claim.id for claim in claims]}, "lock_id": None, "updated_on": stamp}
+    written = {job["_id"] for job in db.jobs.find(query, {"_id": 1})}
+    return {claim.id for claim in claims} - written
+
+
+def _check_target(step: Step, outcome: Outcome) -> None:
+    if isinstance(outcome, Advance) and outcome.state not in step.targets:
+        raise ValueError(f"the step {step.name} does not lead to {outcome.state.value}")
+
+
+def _update(claim: Claim, outcome: Outcome, policy: RunnerOptions, stamp: datetime | None = None) -> Doc:
+    if isinstance(outcome, Completion):
+        raise TypeError("a completion is more than one write")
+    fields = update_fields(claim.job, outcome, policy)
+    return {"$set": {**fields, "updated_on": stamp or utcnow(), **UNLOCKED}}
+
+
+def update_fields(job: JobDoc, outcome: Advance | Retry | Fail, policy: RunnerOptions) -> Doc:
+    """Return the fields that an outcome sets on a job, without those that release its lock."""
+    if isinstance(outcome, Advance):
+        delay = outcome.next_step_delay
+        return {
+            **outcome.fields,
+            "state": outcome.state.value,
+            "remote.step_attempts": 0,
+            "remote.retry_time_limit": _from_now(delay) if delay else None,
+            "remote.error": None,
+        }
+    error = f"{outcome.why}\n{outcome.detail}" if outcome.detail else outcome.why
+    if isinstance(outcome, Retry):
+        attempts = job.remote.step_attempts + (1 if outcome.spend_attempt else 0)
+        if not outcome.spend_attempt or attempts <= policy.max_step_attempts:
+            delay = policy.get_delta_retry(max(attempts, 1)) if outcome.delay is None else outcome.delay
+            return {
+                "remote.step_attempts": attempts,
+                "remote.retry_time_limit": _from_now(delay),
+                "remote.error": error,
+            }
+    return {"state": JobState.REMOTE_ERROR.value, "previous_state": job.state.value, "remote.error": error}
+
+
+def _completed(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[JobState, ...]:
+    try:
+        ready = complete(db, claim, completion)
+    except LeaseLost:
+        release(db, claim)
+        raise
+    claim.held = False
+    return ready
+
+
+def _news(claim: Claim, outcome: Outcome) -> tuple[JobState, ...]:
+    moved = isinstance(outcome, Advance) and outcome.state is not claim.job.state
+    return (outcome.state,) if isinstance(outcome, Advance) and moved else ()
+
+
+def _note_running_flows(db: QueueDatabase, outcomes: Sequence[tuple[Claim, Outcome]]) -> None:
+    """Let the flows run whose jobs were checked out."""
+    out = [claim.job for claim, outcome in outcomes if _checks_out(outcome)]
+    if out:
+        db.flows.update_many(
+            {"uuid": {"$in": sorted(flow_uuids(db, out))}, "state": FlowState.READY.value},
+            {"$set": {"state": FlowState.RUNNING.value, "updated_on": utcnow()}},
+        )
+
+
+def _checks_out(outcome: Outcome) -> bool:
+    return isinstance(outcome, Advance) and outcome.state is JobState.CHECKED_OUT
+
+
+def _from_now(seconds: float) -> datetime:
+    return utcnow() + timedelta(seconds=seconds)

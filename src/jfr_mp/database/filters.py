@@ -1,0 +1,224 @@
+"""Which jobs or flows are meant: one value, and the query that finds them."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from jfr_mp.model import is_uuid
+from jfr_mp.states import FlowState, JobState
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import Doc, QueueDatabase
+
+#: A job: its uuid and index.
+JobId = tuple[str, int]
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class JobFilter:
+    """The jobs that satisfy all conditions; an empty filter means every job.
+
+    Parameters
+    ----------
+    job_ids
+        (uuid, index) of the jobs.
+    uuids, db_ids, workers
+        Some of them.
+    other_workers
+        Workers whose jobs are not meant.
+    flow_ids
+        The uuids of flows, or the db_id of a job of each.
+    states
+        Some states.
+    locked
+        Only jobs that are locked.
+    unlocked
+        Only jobs that are not.
+    start_date, end_date
+        The limits of `updated_on`; times without a zone are local.
+    name
+        The name of the job, with the wildcards of `fnmatch`.
+    metadata
+        Values that the job's metadata must have; keys may be dotted paths.
+    custom_query
+        A query in MongoDB's dialect; its keys must not be among those of the other conditions.
+    further
+        A query in MongoDB's dialect that has to match as well.
+    """
+
+    job_ids: Collection[JobId] | None = None
+    uuids: Collection[str] | None = None
+    db_ids: Collection[str] | None = None
+    flow_ids: Collection[str] | None = None
+    states: Collection[JobState] | None = None
+    workers: Collection[str] | None = None
+    other_workers: Collection[str] = ()
+    locked: bool = False
+    unlocked: bool = False
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    custom_query: Mapping[str, Any] = field(default_factory=dict)
+    further: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, **conditions: Any) -> Self:
+        """Make a filter from the parameters of jobflow-remote, in which one value may stand for a list of one.
+
+        An empty list, like None, is no condition.
+        """
+        job_ids = conditions.pop("job_ids", None)
+        pairs = [job_ids] if job_ids and isinstance(job_ids[0], str) else job_ids
+        listed = _listed(conditions, "uuids", "db_ids", "flow_ids", "states", "workers")
+        return cls(**{**conditions, **listed, "job_ids": pairs or None, **_custom(conditions)})
+
+    def without_workers(self, workers: Collection[str]) -> JobFilter:
+        """Return this filter without the jobs of some workers."""
+        return replace(self, other_workers=(*self.other_workers, *workers)) if workers else self
+
+    def may_be_on(self, worker: str) -> bool:
+        """Return whether the filter lets jobs of a worker through."""
+        return (self.workers is None or worker in self.workers) and worker not in self.other_workers
+
+    def query(self, db: QueueDatabase) -> Doc:
+        """Return the filter in MongoDB's dialect.
+
+        Raises
+        ------
+        ValueError
+            `custom_query` repeats a condition.
+        """
+        query: Doc = {}
+        if self.db_ids is not None:
+            query["db_id"] = _among(self.db_ids)
+        if self.uuids is not None:
+            query["uuid"] = _among(self.uuids)
+        if self.job_ids is not None:
+            query |= _one_of([{"uuid": uuid, "index": index} for uuid, index in self.job_ids])
+        if self.flow_ids is not None:
+            query["job.hosts"] = _among([_flow_uuid(db, flow_id) for flow_id in self.flow_ids])
+        query |= _workers(self.workers, self.other_workers)
+        query |= _common(self) | _named("job.", self.name, self.metadata)
+        if repeated := sorted(query.keys() & self.custom_query.keys()):
+            raise ValueError(f"custom_query repeats conditions given by other parameters: {', '.join(repeated)}")
+        query |= self.custom_query
+        return {"$and": [query, dict(self.further)]} if query and self.further else query or dict(self.further)
+
+
+@dataclass(frozen=True)
+class FlowFilter:
+    """The flows that satisfy all conditions; an empty filter means every flow.
+
+    Parameters
+    ----------
+    job_ids, db_ids
+        The uuids or db_ids of jobs of the flows.
+    flow_ids
+        The uuids of the flows.
+    states, locked, unlocked, start_date, end_date, name, metadata, custom_query
+        As in `JobFilter`, of the flow itself.
+    """
+
+    job_ids: Collection[str] | None = None
+    db_ids: Collection[str] | None = None
+    flow_ids: Collection[str] | None = None
+    states: Collection[FlowState] | None = None
+    locked: bool = False
+    unlocked: bool = False
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    name: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    custom_query: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, **conditions: Any) -> Self:
+        """Make a filter from the parameters of jobflow-remote, as `JobFilter.of` does."""
+        listed = _listed(conditions, "job_ids", "db_ids", "flow_ids", "states")
+        return cls(**{**conditions, **listed, **_custom(conditions)})
+
+    def query(self) -> Doc:
+        """Return the filter in MongoDB's dialect."""
+        query: Doc = {}
+        if self.db_ids is not None:
+            query["ids"] = {"$elemMatch": {"0": _among(self.db_ids)}}
+        if self.job_ids is not None:
+            query["jobs"] = _among(self.job_ids)
+        if self.flow_ids is not None:
+            query["uuid"] = _among(self.flow_ids)
+        return {**query, **_common(self), **_named("", self.name, self.metadata), **self.custom_query}
+
+
+def is_empty(wanted: JobFilter | FlowFilter) -> bool:
+    """Return whether a filter has no condition, so that it means everything."""
+    return all(getattr(wanted, each.name) in (None, (), {}, False) for each in fields(wanted))
+
+
+def _listed(conditions: Mapping[str, Any], *names: str) -> dict[str, list[Any] | None]:
+    """Return some conditions as lists, of which an empty one is no condition."""
+    return {name: _as_list(conditions.get(name)) for name in names if name in conditions}
+
+
+def _as_list(value: _Value | Sequence[_Value] | None) -> list[_Value] | None:
+    if value is None or isinstance(value, str | JobState | FlowState):
+        return None if not value else [cast("_Value", value)]
+    return list(cast("Sequence[_Value]", value)) or None
+
+
+def _custom(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    return {"custom_query": conditions.get("custom_query") or {}}
+
+
+def _among(values: Collection[Any]) -> Any:
+    """Return the condition that a field has one of some values: for one the value itself, which indexes serve best."""
+    listed = list(values)
+    return listed[0] if len(listed) == 1 else {"$in": listed}
+
+
+def _one_of(alternatives: Sequence[Doc]) -> Doc:
+    """Return the condition that one of several holds; without any, one that never does."""
+    if len(alternatives) == 1:
+        return alternatives[0]
+    return {"$or": list(alternatives)} if alternatives else {"db_id": {"$in": []}}
+
+
+def _workers(wanted: Collection[str] | None, unwanted: Collection[str]) -> Doc:
+    if wanted is not None:
+        return {"worker": _among([name for name in wanted if name not in unwanted])}
+    return {"worker": {"$nin": sorted(unwanted)}} if unwanted else {}
+
+
+def _common(wanted: JobFilter | FlowFilter) -> Doc:
+    query: Doc = {}
+    if wanted.states is not None:
+        query["state"] = _among([state.value for state in wanted.states])
+    limits = {"$gte": wanted.start_date, "$lte": wanted.end_date}
+    if updated := {operator: limit.astimezone(UTC) for operator, limit in limits.items() if limit}:
+        query["updated_on"] = updated
+    if wanted.locked:
+        query["lock_id"] = {"$ne": None}
+    if wanted.unlocked:
+        query["lock_id"] = None
+    return query
+
+
+def _named(prefix: str, name: str | None, metadata: Mapping[str, Any] | None) -> Doc:
+    query: Doc = {f"{prefix}metadata.{key}": value for key, value in (metadata or {}).items()}
+    if name:
+        query[f"{prefix}name"] = {"$regex": "^" + fnmatch.translate(name)}
+    return query
+
+
+def _flow_uuid(db: QueueDatabase, flow_id: str) -> str:
+    """Return the uuid of a flow given as that or as a db_id of one of its jobs."""
+    if is_uuid(flow_id):
+        return flow_id
+    flow = db.flows.find_one({"ids": {"$elemMatch": {"0": flow_id}}}, {"uuid": 1})
+    return str(flow["uuid"]) if flow else flow_id

@@ -1,0 +1,157 @@
+"""A worker with everything that belongs to it, and the hosts that a project's workers share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jfr_mp.errors import JfrMpError
+from jfr_mp.hosts import BaseHost, HostPool
+from jfr_mp.jobdata.files import job_path
+from jfr_mp.schedulers import QueueManager
+from jfr_mp.schedulers.journal import JournalReader
+from jfr_mp.sites.circuit_breaker import CircuitBreaker
+from jfr_mp.states import JobState
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+    from jfr_mp.config.workers import WorkerBase
+    from jfr_mp.model import JobDoc, JobInfo, Outage
+
+
+class Connections:
+    """What the workers of a project share: hosts, schedulers on them, and circuit breakers.
+
+    Several threads may use it at once.
+
+    Parameters
+    ----------
+    project
+        The project.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._hosts = HostPool(project.workers, project.base_dir)
+        self._lock = threading.RLock()
+        self._schedulers: dict[str, QueueManager] = {}
+        self._breakers: dict[Hashable, CircuitBreaker] = {}
+        for key, names in self.workers_by_host().items():
+            self._breakers[key] = CircuitBreaker(", ".join(names))
+
+    def workers_by_host(self) -> dict[str, list[str]]:
+        """Return the names of the workers that share each host, by the key of the host."""
+        groups: dict[str, list[str]] = {}
+        for name, worker in self.project.workers.items():
+            groups.setdefault(worker.host_key, []).append(name)
+        return groups
+
+    def host(self, name: str) -> BaseHost:
+        """Return the host of a worker, connected; HostError if that is not possible now."""
+        return self._hosts.connected(name)
+
+    def breaker(self, worker: WorkerBase) -> CircuitBreaker:
+        """Return the circuit breaker of the host of a worker."""
+        return self._breakers[worker.host_key]
+
+    def scheduler(self, name: str) -> QueueManager:
+        """Return the scheduler of a worker, joined to its host; workers with the same scheduler there share it."""
+        host, worker = self.host(name), self.project.workers[name]
+        with self._lock:
+            if worker.scheduler_key not in self._schedulers:
+                self._schedulers[worker.scheduler_key] = QueueManager.of_worker(worker, host)
+            return self._schedulers[worker.scheduler_key]
+
+    def outages(self) -> list[Outage]:
+        """Return the hosts that are unreachable now."""
+        return [breaker.outage for breaker in self._breakers.values() if breaker.outage]
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._hosts.close()
+
+
+class WorkerSite:
+    """One worker: configuration, host, scheduler, journal and health.
+
+    Parameters
+    ----------
+    name
+        Its name in the project.
+    connections
+        What it shares with the other workers.
+    """
+
+    def __init__(self, name: str, connections: Connections) -> None:
+        self.name = name
+        self.project = connections.project
+        self.config: WorkerBase = connections.project.worker(name)
+        self._connections = connections
+        self._journal: JournalReader | None = None
+        self._making = threading.Lock()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether jobs run on this machine."""
+        return self.config.is_local
+
+    @property
+    def host(self) -> BaseHost:
+        """The connected host; HostError if it cannot be connected to now."""
+        return self._connections.host(self.name)
+
+    @property
+    def scheduler(self) -> QueueManager:
+        """The scheduler, joined to the host."""
+        return self._connections.scheduler(self.name)
+
+    @property
+    def breaker(self) -> CircuitBreaker:
+        """The circuit breaker of the host."""
+        return self._connections.breaker(self.config)
+
+    @property
+    def journal(self) -> JournalReader:
+        """The journal, read from where it was when it was first asked for."""
+        host = self.host
+        with self._making:
+            if self._journal is None:
+                pause = 0.0 if self.is_local else self.project.jfr_mp.remote_journal_interval
+                self._journal = JournalReader(host, self.config.work_dir, pause=pause)
+            return self._journal
+
+    @property
+    def state_after_run(self) -> JobState:
+        """The state of a job that has ended here: the output of a local job needs no download."""
+        return JobState.DOWNLOADED if self.is_local else JobState.RUN_FINISHED
+
+    def output_dir(self, job: JobDoc) -> Path:
+        """Return the directory of this machine in which the output files of a job are, or will be."""
+        if self.is_local:
+            return Path(job.run_dir or "")
+        return Path(job_path(job.uuid, job.index, Path(self.project.tmp_dir, "download")))
+
+    def cancel(self, job: JobInfo) -> str | None:
+        """Cancel what a job that was stopped has left running.
+
+        Parameters
+        ----------
+        job
+            The job as it was before it was stopped.
+
+        Returns
+        -------
+        str or None
+            What is still running, and why; None if nothing is.
+        """
+        try:
+            return self._cancel(job)
+        except JfrMpError as error:
+            return f"its process {job.remote.process_id or ''} may go on running on worker {self.name}: {error}"
+
+    def _cancel(self, job: JobInfo) -> str | None:
+        if job.state in (JobState.SUBMITTED, JobState.RUNNING) and job.remote.process_id:
+            self.scheduler.cancel(job.remote.process_id)
+        return None
