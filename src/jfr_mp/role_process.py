@@ -10,26 +10,26 @@ from pathlib import Path
 
 from jfr_mp import logs
 from jfr_mp.bus.client import RoleBus
+from jfr_mp.bus.lifeline import Lifeline
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.queries import store_name_of
-from jfr_mp.engine.heartbeat import HeartbeatThread
 from jfr_mp.engine.lane_plan import Engine, open_lanes
 from jfr_mp.engine.lanes import Lanes
 from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.identity import new_owner
+from jfr_mp.membership.member import Member
 from jfr_mp.model import Condition
 from jfr_mp.step_table import ROLES, Role, wake_states
 from jfr_mp.steps.services import Services
-from jfr_mp.supervisor.lifeline import Lifeline
 
-#: Not __name__, which is __main__ in the process of a role.
+#: Not __name__, which is __main__ in a role process.
 logger = logging.getLogger("jfr_mp.role_process")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Play one role until the master, or its death, says to stop."""
-    # A Ctrl-C on the terminal of a foreground master reaches us too; the master decides what it means for us.
+    """Play one role until the master stops this process, or has died."""
+    # Ctrl-C on a terminal may reach this process as well; only the master decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     options = _parse(arguments)
     logs.configure(LogLevel(options.log_level).to_logging(), options.name)
@@ -58,7 +58,7 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
     db = _connected(project, bus)
     if db is None:
         return
-    with HeartbeatThread(db, owner, name, (role,)) as member:
+    with Member.role_process(db, owner, name, (role,)) as member:
         services = Services(project, partial(store_name_of, db), member.holds_since)
         if ROLES[role].uses_jobstores:
             services.jobstores.warm_up()
@@ -73,7 +73,7 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
 
 
 def _connected(project: Project, bus: RoleBus) -> QueueDatabase | None:
-    """Connect to the queue database, however long it is away; None where we are told to stop meanwhile."""
+    """Connect to the queue database, however long it is down; return None if a stop is requested meanwhile."""
     while not bus.stop_requested:
         try:
             return QueueDatabase.connect(project)

@@ -18,7 +18,6 @@ from jfr_mp.config.workers import WorkerBase
 from jfr_mp.database.filters import JobFilter, is_empty
 from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.queries import anything_moves, count_jobs, store_name_of
-from jfr_mp.engine.heartbeat import HeartbeatThread
 from jfr_mp.engine.lane_plan import open_lanes, plans_of
 from jfr_mp.engine.lanes import Lanes
 from jfr_mp.engine.limits import WorkerLimits
@@ -28,6 +27,7 @@ from jfr_mp.engine.wakeups import LocalWakeups
 from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.login.terminal import log_in, logins
 from jfr_mp.identity import new_owner
+from jfr_mp.membership.member import Member
 from jfr_mp.schedulers import QueueManager
 from jfr_mp.states import FINAL_STATES, JobState
 from jfr_mp.step_table import BATCH, CHECKOUT, COMPLETE, DOWNLOAD, POLL, SUBMIT, UPLOAD, Role, Step
@@ -89,7 +89,7 @@ class Runner:
         if connect_interactive and self.project.has_interactive_workers:
             for endpoint in logins(self.project):
                 log_in(endpoint, self.project)
-        self._member: HeartbeatThread | None = None
+        self._member: Member | None = None
         self._wakeups = LocalWakeups()
         self._engine = RunnerEngine(self._db, self._services, self.runner_id, self)
         self._steps = self._engine.steps(self._wakeups)
@@ -154,7 +154,7 @@ class Runner:
     @contextmanager
     def _present(self, roles: tuple[Role, ...] = tuple(Role)) -> Iterator[None]:
         """Let the locks of this runner be those of a living process."""
-        with HeartbeatThread(self._db, self.runner_id, "runner", roles) as self._member:
+        with Member.role_process(self._db, self.runner_id, "runner", roles) as self._member:
             yield
         self._member = None
 

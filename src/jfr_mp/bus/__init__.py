@@ -1,6 +1,7 @@
 """The bus between a master, its role processes and the command line; the only package that imports zmq.
 
-Two ways lead through it. The **control** way (ROUTER/DEALER) carries what is said to or by one process: I am here, I am
-busy, stop, how are you all. The **event** way (PUB/SUB) carries wake-ups: a job is now in this state. An event may be
-lost, and nothing depends on it but speed: every role also looks at the database from time to time.
+The **control** channel (ROUTER/DEALER) carries messages to and from single processes: registration, condition, stop,
+status. The **event** channel (PUB/SUB) carries wake-ups: a job is now in this state. An event may be lost, which costs
+time and nothing else, because every role polls the database as well. The **lifeline** is a pipe that tells a role
+process that its master has died.
 """

@@ -1,4 +1,4 @@
-"""The other ends of the bus: that of a role process, and that of the command line."""
+"""The clients of the bus: a role process, and the command line."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ import zmq
 
 from jfr_mp.bus.messages import (
     BusMessage,
+    ConditionReport,
+    Drain,
+    FromClient,
     Goodbye,
-    Heartbeat,
     LogLevelRequest,
     MasterStatus,
     Message,
-    Refusal,
     Register,
+    Rejection,
     SetLogLevel,
     StatusReply,
     StatusRequest,
-    StopOrder,
     StopRequest,
     Wake,
     decode,
@@ -39,19 +40,19 @@ from jfr_mp.step_table import Role
 
 logger = logging.getLogger(__name__)
 
-#: Milliseconds that the last messages of a closing socket may take; with a dead master they never arrive.
+#: Milliseconds that the last messages of a closing socket may take; if the master has died they never arrive.
 _LINGER = 200
 
 
 class RoleBus:
-    """The bus as a role process sees it: wake-ups and orders come in, events and its condition go out.
+    """The bus as a role process uses it: wake-ups and commands come in, events and its condition go out.
 
-    One thread uses it; `wake` and `request_stop` may be called from anywhere. Make one by `connect`.
+    One thread uses it; `wake` and `request_stop` may be called from any. Make one by `connect`.
 
     Attributes
     ----------
     on_log_level
-        Called, inside `wait`, with the new level when the user changes it.
+        Called by `wait` with the new level when the user changes it.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
@@ -68,19 +69,19 @@ class RoleBus:
     def connect(cls, run_dir: Path, name: str, role: Role, owner: str, wake_on: Iterable[JobState]) -> RoleBus:
         """Connect to the master of `run_dir` and register there.
 
-        Connect early: the process can be stopped from then on. It counts as ready when it reports RUNNING.
+        Connect early: from then on the master can stop the process. It counts as ready when it reports RUNNING.
 
         Parameters
         ----------
         run_dir
             The directory of the master.
         name, role, owner
-            Who this process is, as the master told it when it was started.
+            The name and role that the master gave this process, and the owner that its locks name.
         wake_on
-            The states of jobs whose wake-ups it wants.
+            The states of jobs whose wake-ups it subscribes to.
         """
         bus, addresses = cls(zmq.Context()), RunDir(run_dir)
-        # The owner differs for each process, so that nothing sent to or by a dead predecessor is taken for its own.
+        # Each process has another owner, so no message to or from a dead predecessor is taken for one of this process.
         bus._control.setsockopt(zmq.IDENTITY, owner.encode())
         for bus_socket, address in (
             (bus._control, addresses.control),
@@ -98,44 +99,44 @@ class RoleBus:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether this process should end after the step in hand."""
+        """Whether this process should stop after the step in hand."""
         return self._stop
 
     def wait(self, timeout: float) -> set[JobState]:
-        """Block until a wake-up or an order comes, but no longer than `timeout` seconds.
+        """Block until a wake-up or a command comes, for `timeout` seconds at most.
 
         Returns
         -------
         set of JobState
-            The states that have new jobs; empty after an order, a call of `wake` or the time.
+            The states that have new jobs; empty after a command, a call of `wake` or the timeout.
         """
         if self.stop_requested:
             return set()
         self._poller.poll(math.ceil(max(0.0, timeout) * 1000))
         self._empty_pipe()
         for message in _messages(self._control):
-            self._obey(message)
+            self._execute(message)
         return {message.state for message in _messages(self._subscriber) if isinstance(message, Wake)}
 
     def publish(self, state: JobState, worker: str, db_id: str) -> None:
-        """Tell everybody that a job is now in `state`; where nobody listens, nothing happens."""
+        """Tell all subscribers that a job is now in `state`."""
         wake = Wake(state=state, worker=worker, db_id=db_id)
         _send(self._publisher, [topic(state), encode(wake)])
 
     def report(self, condition: Condition) -> None:
-        """Tell the master how this process is; it counts as ready once it says RUNNING."""
-        self._send(Heartbeat(condition=condition))
+        """Tell the master the condition of this process, which counts as ready once that is RUNNING."""
+        self._send(ConditionReport(condition=condition))
 
     def request_stop(self) -> None:
-        """Have this process end after the step in hand; safe in a signal handler and in any thread."""
+        """Have this process stop after the step in hand; safe in a signal handler and in any thread."""
         self._stop = True
         self.wake()
 
     def wake(self) -> None:
-        """End the current or the next `wait`; safe in a signal handler and in any thread."""
+        """Make the current or the next `wait` return; safe in a signal handler and in any thread."""
         try:
             os.write(self._wake_out, b"!")
-        except OSError:  # the pipe is full, so the next `wait` ends anyway; or the bus was closed before
+        except OSError:  # the pipe is full, so the next `wait` returns anyway; or the bus was closed before
             return
 
     def close(self, reason: str = "done") -> None:
@@ -151,15 +152,15 @@ class RoleBus:
         os.close(wake_out)
         os.close(self._wake_in)
 
-    def _obey(self, message: Message) -> None:
+    def _execute(self, message: Message) -> None:
         match message:
-            case StopOrder():
+            case Drain():
                 self.request_stop()
             case SetLogLevel(level=level):
                 if self.on_log_level is not None:
                     self.on_log_level(level)
             case _:
-                logger.warning("the master sent a message that is no order: %s", message.kind)
+                logger.warning("unexpected message from the master: %s", message.kind)
 
     def _send(self, message: BusMessage) -> None:
         _send(self._control, [encode(message)])
@@ -173,15 +174,15 @@ class RoleBus:
 
 
 def _send(bus_socket: zmq.Socket[bytes], frames: list[bytes]) -> None:
-    """Send, or drop the message where the other side has not read for so long that the queue is full."""
+    """Send, or drop the message if the other side has not read for so long that the queue is full."""
     try:
         bus_socket.send_multipart(frames, zmq.NOBLOCK)
     except zmq.Again:
-        logger.debug("a message was dropped, nobody reads the bus")
+        logger.debug("a message was dropped: the other side of the bus does not read")
 
 
 def _messages(bus_socket: zmq.Socket[bytes]) -> Iterator[Message]:
-    """Yield the messages that have come; one that is not understood is logged and left out."""
+    """Yield the messages that have come; one that is malformed is logged and left out."""
     while True:
         try:
             frames = bus_socket.recv_multipart(zmq.NOBLOCK)
@@ -194,7 +195,7 @@ def _messages(bus_socket: zmq.Socket[bytes]) -> Iterator[Message]:
 
 
 class MasterClient:
-    """Asks a master; each call sends one request and waits for its reply.
+    """Sends requests to a master; each call waits for the reply.
 
     Parameters
     ----------
@@ -210,22 +211,22 @@ class MasterClient:
         self._context = zmq.Context()
 
     def status(self) -> MasterStatus:
-        """Return how the master and its role processes are."""
+        """Return the status of the master and its role processes."""
         reply = self._ask(StatusRequest())
         if not isinstance(reply, StatusReply):
-            raise BusError(f"the master in {self._run_dir.path} answered {reply.kind} when asked for its status")
+            raise BusError(f"the master in {self._run_dir.path} answered a status request with {reply.kind}")
         return reply.master
 
     def stop(self, *, drain: bool = True) -> None:
-        """Let the master stop: after the steps in hand if `drain`, else at once. It answers before it does."""
+        """Have the master stop: after the steps in hand if `drain`, else at once. It answers before it stops."""
         self._ask(StopRequest(drain=drain))
 
     def set_log_level(self, level: LogLevel) -> None:
-        """Let the master and its processes log from this level on."""
+        """Have the master and its role processes log from this level on."""
         self._ask(LogLevelRequest(level=level))
 
     def close(self) -> None:
-        """End; a request that was not sent until now is dropped."""
+        """Close the bus; a request that is not sent yet is dropped."""
         self._context.term()
 
     def __enter__(self) -> Self:
@@ -234,8 +235,8 @@ class MasterClient:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: BusMessage) -> Message:
-        # A socket of its own for each request: the late reply to one that timed out cannot be taken for the next one's.
+    def _ask(self, request: FromClient) -> Message:
+        # One socket a request: the late reply to one that timed out cannot be taken for that to the next.
         with self._context.socket(zmq.DEALER) as bus_socket:
             bus_socket.linger = 0
             bus_socket.connect(self._run_dir.control)
@@ -243,9 +244,9 @@ class MasterClient:
             if not bus_socket.poll(math.ceil(self._timeout * 1000)):
                 raise BusError(
                     f"the master in {self._run_dir.path} did not answer within {self._timeout:g} s: see its log, or "
-                    "end it with `jfr-mp kill`"
+                    "kill it with `jfr-mp kill`"
                 )
             reply = decode(bus_socket.recv_multipart()[-1])
-        if isinstance(reply, Refusal):
-            raise BusError(f"the master in {self._run_dir.path} refused: {reply.why}")
+        if isinstance(reply, Rejection):
+            raise BusError(f"the master in {self._run_dir.path} rejected {request.kind}: {reply.why}")
         return reply

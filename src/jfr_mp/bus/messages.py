@@ -1,4 +1,4 @@
-"""What is said on the bus: one pydantic model a message, as versioned JSON."""
+"""The messages of the bus: one pydantic model each, sent as versioned JSON."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
 from jfr_mp.model import Condition, Outage, Transfer
 from jfr_mp.states import JobState
-
-#: Raised by one whenever a message changes in a way that the other side would not understand.
 from jfr_mp.step_table import Role
 
-#: Raised by one whenever a message changes in a way that the other side would not understand.
-VERSION: Literal[1] = 1
+#: Raised by one with each change of a message that the other side would not understand.
+VERSION: Literal[2] = 2
 
 
 class BusMessage(BaseModel):
@@ -23,11 +21,11 @@ class BusMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
 
 
 class Register(BusMessage):
-    """A role process to its master: I am connected. It is ready when its first `Heartbeat` comes."""
+    """A role process to its master: it is connected. It is ready when its first `ConditionReport` says so."""
 
     kind: Literal["register"] = "register"
     name: str
@@ -36,24 +34,24 @@ class Register(BusMessage):
     owner: str
 
 
-class Heartbeat(BusMessage):
-    """A role process to its master: this is how I am."""
+class ConditionReport(BusMessage):
+    """A role process to its master: its condition."""
 
-    kind: Literal["heartbeat"] = "heartbeat"
+    kind: Literal["condition_report"] = "condition_report"
     condition: Condition
 
 
 class Goodbye(BusMessage):
-    """A role process to its master: I am about to end on purpose."""
+    """A role process to its master: it is about to exit on purpose."""
 
     kind: Literal["goodbye"] = "goodbye"
     reason: str
 
 
-class StopOrder(BusMessage):
-    """A master to a role process: end after the step in hand."""
+class Drain(BusMessage):
+    """A master to a role process: stop after the step in hand."""
 
-    kind: Literal["stop_order"] = "stop_order"
+    kind: Literal["drain"] = "drain"
 
 
 class SetLogLevel(BusMessage):
@@ -64,7 +62,7 @@ class SetLogLevel(BusMessage):
 
 
 class StatusRequest(BusMessage):
-    """A client to a master: say how you all are."""
+    """A client to a master: report the status of all processes."""
 
     kind: Literal["status_request"] = "status_request"
 
@@ -77,31 +75,31 @@ class StopRequest(BusMessage):
 
 
 class LogLevelRequest(BusMessage):
-    """A client to a master: you and your processes log from this level on."""
+    """A client to a master: log from this level on, with all role processes."""
 
     kind: Literal["log_level_request"] = "log_level_request"
     level: LogLevel
 
 
 class RoleStatus(BaseModel):
-    """How one role process is.
+    """The status of one role process.
 
     Parameters
     ----------
     role, name
         Such as ``transfer`` and ``transfer-1``.
     pid
-        None while there is no process.
+        None if there is no process.
     state
         A state of the life of a process, such as RUNNING or FATAL.
     uptime_s
-        Seconds since this process was started; None while there is no process.
+        Seconds since this process was started; None if there is none.
     restarts
-        How often it was started again.
+        How often it was restarted.
     rss_bytes
         Its resident memory, in bytes.
     last_error
-        Why it died the last time, or what it last complained of.
+        Why it died the last time, or the last error that it reported.
     """
 
     role: Role
@@ -115,22 +113,22 @@ class RoleStatus(BaseModel):
 
 
 class MasterStatus(BaseModel):
-    """How a master and its role processes are.
+    """The status of a master and its role processes.
 
     Parameters
     ----------
     host, pid
-        Where it runs.
+        The process of the master.
     state
-        RUNNING, STOPPING, or UNRESPONSIVE where it lives but does not answer.
+        RUNNING, STOPPING, or UNRESPONSIVE if it is alive but does not answer.
     roles
         Its role processes, running or not.
     outages
-        The hosts that one of them found away.
+        The hosts that one of them found unreachable.
     transfers
-        The files that have been on their way for a while.
+        The files that they have been transferring for a while.
     local
-        Whether it was asked on this machine; the others were found in the database.
+        Whether the master of this machine answered; the status of the others is from the database.
     """
 
     host: str
@@ -142,32 +140,32 @@ class MasterStatus(BaseModel):
     local: bool = Field(default=False, exclude=True)
 
     def row(self) -> dict[str, Any]:
-        """Return it as ``jfr-mp status --json`` shows it; what concerns hosts stands beside the rows there."""
+        """Return the row of ``jfr-mp status --json``, which lists hosts and files elsewhere."""
         return self.model_dump(mode="json", exclude={"outages", "transfers"})
 
 
 class StatusReply(BusMessage):
-    """A master to a client: this is how we are."""
+    """A master to a client: the status of all processes."""
 
     kind: Literal["status_reply"] = "status_reply"
     master: MasterStatus
 
 
 class Ack(BusMessage):
-    """A master to a client: I do as you ask."""
+    """A master to a client: it does what was requested."""
 
     kind: Literal["ack"] = "ack"
 
 
-class Refusal(BusMessage):
-    """A master to a client: I do not, and this is why."""
+class Rejection(BusMessage):
+    """A master to the sender of a message: it does nothing, and why."""
 
-    kind: Literal["refusal"] = "refusal"
+    kind: Literal["rejection"] = "rejection"
     why: str
 
 
 class Wake(BusMessage):
-    """To every process that takes jobs out of `state`: there is one."""
+    """To every process that takes jobs out of a state: there is a new one."""
 
     kind: Literal["wake"] = "wake"
     state: JobState
@@ -175,17 +173,17 @@ class Wake(BusMessage):
     db_id: str
 
 
-FromRole = Register | Heartbeat | Goodbye
+FromRole = Register | ConditionReport | Goodbye
 FromClient = StatusRequest | StopRequest | LogLevelRequest
 Message = Annotated[
-    FromRole | FromClient | StopOrder | SetLogLevel | StatusReply | Ack | Refusal | Wake, Field(discriminator="kind")
+    FromRole | FromClient | Drain | SetLogLevel | StatusReply | Ack | Rejection | Wake, Field(discriminator="kind")
 ]
 
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 def encode(message: BusMessage) -> bytes:
-    """Return a message as it travels."""
+    """Return a message as it is sent."""
     return message.model_dump_json().encode()
 
 
@@ -195,7 +193,7 @@ def decode(data: bytes) -> Message:
     Raises
     ------
     BusError
-        If it is none, or one of another version of jfr-mp.
+        If it is malformed, or comes from another version of jfr-mp.
     """
     try:
         return _ADAPTER.validate_json(data)
@@ -203,11 +201,11 @@ def decode(data: bytes) -> Message:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "message"
         raise BusError(
-            f"a message on the bus is not understood ({where}: {first['msg']}): if jfr-mp was upgraded while it ran, "
+            f"a message on the bus was not understood ({where}: {first['msg']}): if jfr-mp was upgraded while it ran, "
             "restart it with `jfr-mp restart`"
         ) from error
 
 
 def topic(state: JobState) -> bytes:
-    """Return the prefix by which the wake-ups of a state are subscribed to; no state's is that of another one."""
+    """Return the prefix for subscriptions to the wake-ups of a state; none is the prefix of another."""
     return f"{state.value} ".encode()

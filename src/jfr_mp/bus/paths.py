@@ -1,4 +1,4 @@
-"""Where a master of this host keeps its sockets, and how others find them."""
+"""The directories in which the masters of this machine keep their sockets, and how other processes find them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import fcntl
 import hashlib
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from jfr_mp.errors import BusError
+from jfr_mp.identity import ProcessIdentity, this_machine
 from jfr_mp.step_table import Role
 
 if TYPE_CHECKING:
@@ -26,27 +25,27 @@ if TYPE_CHECKING:
 _LONGEST_SOCKET_PATH = 100
 #: Room for the longest name that `RunDir` puts below the runtime directory.
 _ROOM = len("/4194304/events-out.sock")
-#: Not `tempfile.gettempdir()`: TMPDIR differs between shells, and each must find the masters of the others.
+#: Not `tempfile.gettempdir()`: TMPDIR differs between shells, and each must find the masters that another started.
 _SHORT_PARENT = Path("/tmp")
 
 
 def runtime_dir(project: Project) -> Path:
-    """Return the directory with the sockets of this host's masters of a project; it exists and is private.
+    """Return the directory of a project's masters on this machine, after making it private.
 
     Raises
     ------
     BusError
-        If it cannot be made, or does not belong to this user alone.
+        If it cannot be made, or belongs to another user.
     """
     return _private(runtime_path(Path(project.daemon_dir)))
 
 
 def runtime_path(daemon_dir: Path) -> Path:
-    """Return where the directory with the sockets of this host's masters is.
+    """Return the path of the directory of the masters on this machine.
 
-    It lies in the project's daemon_dir, or in a short path of its own where the name of a socket would be too long.
+    It is in the project's daemon_dir, or in /tmp if the path of a socket would be too long there.
     """
-    path = daemon_dir.absolute() / "jfr_mp" / socket.gethostname()
+    path = daemon_dir.absolute() / "jfr_mp" / this_machine()
     if len(os.fsencode(path)) + _ROOM <= _LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
@@ -54,13 +53,13 @@ def runtime_path(daemon_dir: Path) -> Path:
 
 
 def _private(path: Path) -> Path:
-    """Make a directory of mode 0700, or make sure that the one in its place is ours: /tmp is open to everybody."""
+    """Make a directory of mode 0700, or make sure that the existing one is this user's: anyone can write to /tmp."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
         if path.is_symlink() or status.st_uid != os.getuid():
-            raise BusError(f"{path} does not belong to you: somebody else made it; remove it, or have it removed")
+            raise BusError(f"{path} does not belong to you: another user made it; remove it, or have it removed")
         if status.st_mode & 0o077:
             path.chmod(0o700)
     except OSError as error:
@@ -70,48 +69,19 @@ def _private(path: Path) -> Path:
 
 @contextmanager
 def exclusive(runtime: Path) -> Iterator[None]:
-    """Let one process at a time look who runs here and settle; two masters could otherwise take the same role."""
+    """Let one process at a time look at the masters and add one: two could otherwise take the same role."""
     with (runtime / "lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def process_alive(pid: int, create_time: float) -> bool:
-    """Tell whether the process that had this pid at this time still runs.
+class MasterFile(ProcessIdentity):
+    """The file ``master.json``: which process the master is, and how many processes of each role it keeps."""
 
-    Parameters
-    ----------
-    pid
-        Its number, which another process may have by now.
-    create_time
-        When it was started, in seconds since the epoch as psutil gives it: it tells it from that other one.
-
-    Returns
-    -------
-    bool
-        False for a zombie too: it does nothing any more, but the first process of a container may leave it there.
-    """
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - create_time) < 1.0
-    except psutil.NoSuchProcess:
-        return False
-
-
-class MasterFile(BaseModel):
-    """What ``master.json`` says: who the master is and how many processes of each role it keeps."""
-
-    pid: int
-    create_time: float
     owner: str
     roles: dict[Role, int]
     project: str
     started: datetime
-
-    @property
-    def alive(self) -> bool:
-        """Whether this master still runs."""
-        return process_alive(self.pid, self.create_time)
 
 
 class RunDir:
@@ -122,29 +92,29 @@ class RunDir:
 
     @property
     def control(self) -> str:
-        """The address at which the master is spoken to."""
+        """The address of the control channel."""
         return f"ipc://{self.path / 'control.sock'}"
 
     @property
     def events_in(self) -> str:
-        """The address at which events are published."""
+        """The address to which events are published."""
         return f"ipc://{self.path / 'events-in.sock'}"
 
     @property
     def events_out(self) -> str:
-        """The address at which events are heard."""
+        """The address that subscribers of events connect to."""
         return f"ipc://{self.path / 'events-out.sock'}"
 
     @property
     def master(self) -> MasterFile | None:
-        """What its master wrote about itself, or None where it never got so far."""
+        """The file of its master, or None if there is none that can be read."""
         try:
             return MasterFile.model_validate_json((self.path / "master.json").read_bytes())
         except (OSError, ValidationError):
             return None
 
     def create(self, master: MasterFile) -> None:
-        """Make the directory; what a dead master of the same pid left there goes."""
+        """Make the directory, in the place of one that a dead master of the same pid left."""
         self.remove()
         self.path.mkdir(mode=0o700)
         unfinished = self.path / "master.json.new"
@@ -157,5 +127,5 @@ class RunDir:
 
 
 def run_dirs(runtime: Path) -> list[RunDir]:
-    """Return the directories of all masters of this host, the dead ones included."""
+    """Return the directories of all masters on this machine, including dead ones."""
     return [RunDir(path) for path in sorted(runtime.iterdir()) if path.name.isdigit()]

@@ -1,4 +1,4 @@
-"""The master's end of the bus."""
+"""The server of the bus, in the master."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Self
 
 import zmq
 
-from jfr_mp.bus.messages import BusMessage, Message, Refusal, decode, encode
+from jfr_mp.bus.messages import BusMessage, Message, Rejection, decode, encode
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.errors import BusError
 
 logger = logging.getLogger(__name__)
 
-#: Events forwarded in one turn: a burst of them must not keep the master from its signals.
+#: Events forwarded in one turn: a burst of them must not delay the signals of the master.
 _EVENTS_A_TURN = 1000
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A message and the address of its sender, to which a reply goes."""
+    """A message with the address of its sender, for the reply."""
 
     sender: bytes
     message: Message
 
 
 class BusServer:
-    """The sockets of a master: it answers on the control way and forwards what comes on the event way.
+    """The sockets of a master: it answers on the control channel and forwards on the event channel.
 
-    One thread uses it. `wait` is the one place where that thread blocks, so other sources of news join it by `watch`.
+    One thread uses it. `wait` is the one call in which that thread blocks, so it also waits for other files (`watch`).
 
     Parameters
     ----------
     run_dir
-        Where the sockets are made; it must exist.
+        The directory of the sockets, which must exist.
     """
 
     def __init__(self, run_dir: RunDir) -> None:
@@ -61,15 +61,15 @@ class BusServer:
         return (self._control, self._events_in, self._events_out)
 
     def watch(self, fd: int) -> None:
-        """Let `wait` return when this file descriptor becomes readable."""
+        """Have `wait` return when this file descriptor becomes readable, too."""
         self._poller.register(fd, zmq.POLLIN)
 
     def wait(self, timeout: float) -> None:
-        """Block until something has come or `timeout` seconds have passed."""
+        """Block until something arrives, for `timeout` seconds at most."""
         self._poller.poll(math.ceil(max(0.0, timeout) * 1000))
 
     def receive(self) -> Iterator[Letter]:
-        """Yield the control messages that have come, and forward the events."""
+        """Yield the control messages that have arrived, and forward the events."""
         self._forward(self._events_in, self._events_out)
         self._forward(self._events_out, self._events_in)
         while True:
@@ -81,10 +81,10 @@ class BusServer:
                 yield Letter(sender, decode(frames[-1] if frames else b""))
             except BusError as error:
                 logger.warning("%s", error)
-                self.send(sender, Refusal(why=str(error)))
+                self.send(sender, Rejection(why=str(error)))
 
     def send(self, receiver: bytes, message: BusMessage) -> None:
-        """Send a message; one to somebody who has gone is dropped."""
+        """Send a message; it is dropped if the receiver is gone."""
         self._control.send_multipart([receiver, encode(message)], zmq.NOBLOCK)
 
     @staticmethod
@@ -96,7 +96,7 @@ class BusServer:
                 return
 
     def close(self) -> None:
-        """Close the sockets; the files of the sockets go with the run directory."""
+        """Close the sockets; their files are removed with the run directory."""
         for bus_socket in self._sockets:
             bus_socket.close()
         self._context.term()

@@ -47,7 +47,7 @@ def reconcile(
     Running processes do so by themselves, now and then. It can be run beside them.
     """
     from jfr_mp.database.reconcile import Reconciler
-    from jfr_mp.database.rescue import free_stale_locks, stale_locks
+    from jfr_mp.database.stale_locks import free_stale_locks, stale_locks
     from jfr_mp.identity import new_owner
 
     with job_controller(load_project(project)) as controller:

@@ -75,11 +75,11 @@ def stop(project: ProjectOption = None) -> None:
     Jobs that run on a worker go on running. The next start takes them up again. Connections that were opened by
     `jfr-mp connect` stay open.
     """
-    from jfr_mp.supervisor import launch
+    from jfr_mp.supervisor import control
 
     chosen = load_project(project)
     with doing("stopping"):
-        launch.stop(chosen)
+        control.stop(chosen)
     typer.echo(f"Stopped the processes of project {chosen.name} on this machine.")
 
 
@@ -88,11 +88,11 @@ def kill(project: ProjectOption = None) -> None:
 
     Steps in hand are cut off; the next start repairs what they left.
     """
-    from jfr_mp.supervisor import launch
+    from jfr_mp.supervisor import control
 
     chosen = load_project(project)
     with doing("killing"):
-        launch.kill(chosen)
+        control.kill(chosen)
     typer.echo(f"Killed the processes of project {chosen.name} on this machine.")
 
 
@@ -101,11 +101,11 @@ def restart(log_level: LogLevelOption = None, project: ProjectOption = None) -> 
 
     They read the project file anew, so this is how a change of it takes effect.
     """
-    from jfr_mp.supervisor import launch
+    from jfr_mp.supervisor import control
 
     chosen = load_project(project)
     with doing("stopping"):
-        stopped = launch.stop(chosen)
+        stopped = control.stop(chosen)
     for master in stopped:
         _start(chosen, master.roles, log_level)
 
@@ -145,14 +145,14 @@ def run(  # noqa: PLR0913 (one parameter for each option)
 def _start(
     project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None, *, foreground: bool = False
 ) -> None:
-    from jfr_mp.supervisor import launch
+    from jfr_mp.supervisor import control
 
     level = log_level.value if log_level else project.log_level
     if foreground:
-        launch.start(project, roles, log_level=level, foreground=True)
+        control.start(project, roles, log_level=level, foreground=True)
         return
     with doing("starting"):
-        master = launch.start(project, roles, log_level=level)
+        master = control.start(project, roles, log_level=level)
     names = ", ".join(f"{number} {role}" for role, number in roles.items())
     typer.echo(f"Started project {project.name} (master pid {master.pid}): {names}.")
     suggest("`jfr-mp status` shows how they are, `jfr-mp logs -f` what they do, `jfr-mp stop` ends them.")

@@ -44,12 +44,12 @@ def logs(
     project: ProjectOption = None,
 ) -> None:
     """Show the end of the logs."""
-    from jfr_mp.supervisor import launch
+    from jfr_mp.supervisor import control
 
     chosen = load_project(project)
 
     def find() -> list[Path]:
-        return sorted(Path(path) for path in launch.log_files(chosen, role))
+        return sorted(Path(path) for path in control.log_files(chosen, role))
 
     paths = find()
     if not paths:

@@ -39,14 +39,14 @@ def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> Non
     cannot be worked with are named, with the reason and the time of the next try; their jobs wait. Files that have been
     on their way for more than a second are shown with what has arrived.
     """
-    from jfr_mp.supervisor import launch
+    from jfr_mp.supervisor import control
 
     chosen = load_project(project)
     counts: dict[str, int] | None = None
     # Side by side, because each of the two waits for a database that is down.
     with ThreadPoolExecutor(1) as pool:
         counting = pool.submit(count_jobs, chosen)
-        found = launch.masters(chosen)
+        found = control.masters(chosen)
         masters = [master.row() for master in found]
         # Each process of a host finds out for itself; the one that found out first says since when.
         outages = {

@@ -1,4 +1,4 @@
-"""Leases: what one process in the whole deployment does at a time, such as asking a scheduler."""
+"""Leases: what one process of the whole deployment does at a time, such as asking a scheduler."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class Lease:
-    """A lease as one of the processes sees it that would like to have it.
+    """A lease as seen by one of the processes that compete for it.
 
-    It belongs to its holder as long as that one is in the registry: whoever buries a dead process frees its leases.
+    It belongs to its holder for as long as the holder is in the registry. Evicting a dead process frees its leases.
 
     Parameters
     ----------
@@ -42,16 +42,16 @@ class Lease:
         self._look_due = 0.0
 
     def held(self) -> bool:
-        """Tell whether this process is the one; it becomes that where nobody else is.
+        """Return whether this process holds the lease, after taking it if no other process holds it.
 
-        It costs a query every `probe_interval` of the project, and nothing between.
+        It costs one query in each `probe_interval` of the project.
         """
         now = self._clock()
         if now >= self._look_due:
             held = self._look()
             self._look_due = now + self._look_every
             if held != self._held:
-                logger.info("this process %s the lease %r", "has" if held else "has lost", self._name)
+                logger.info("this process %s the lease %r", "holds" if held else "has lost", self._name)
             self._held = held
         return self._held
 
@@ -63,7 +63,7 @@ class Lease:
         if holder is not None and self._db.processes.find_one({"_id": holder}, {"_id": 1}):
             return False
         try:
-            # Two may come at the same time: the second finds another owner, and may not insert what is there already.
+            # Of two processes at the same time, the second finds another owner, and its insertion is a duplicate.
             self._db.leases.update_one(
                 {"_id": self._name, "owner": holder},
                 {"$set": {"owner": self._owner}, "$currentDate": {"since": True}},
@@ -75,5 +75,5 @@ class Lease:
 
 
 def free_leases(db: QueueDatabase, owner: str) -> None:
-    """Give back all leases of a process."""
+    """Free all leases of a process."""
     db.leases.delete_many({"owner": owner})

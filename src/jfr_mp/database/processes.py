@@ -1,4 +1,4 @@
-"""The registry of our masters and role processes, and the locks of those that died.
+"""The registry of masters and role processes, and the locks of those that died.
 
 A process is alive while its heartbeat is fresh by the server's clock; no client's clock takes part.
 """
@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 
 from jfr_mp.database.leases import free_leases
 from jfr_mp.database.locks import UNLOCKED
-from jfr_mp.identity import LOCK_PREFIX
+from jfr_mp.identity import LOCK_PREFIX, ProcessIdentity
 from jfr_mp.model import Document, Outage, Transfer, utcnow
 
 if TYPE_CHECKING:
@@ -29,85 +29,99 @@ logger = logging.getLogger(__name__)
 #: The server's clock, in an aggregation expression.
 _NOW = "$$NOW"
 
-#: Seconds, some thirty years: an infinite age has no place in a date.
+#: Seconds, some thirty years: an infinite age cannot be subtracted from a date.
 _AGES = 1e9
 
 
-class ProcessRecord(Document):
-    """A document of the registry.
+class Report(Document):
+    """What a process says of itself with each heartbeat; a field that is not set stays as it is in the registry.
 
     Parameters
     ----------
-    id
-        The owner, as in the locks; the document's `_id`.
-    name, role
-        Of a role process: "transfer-1" and "transfer".
-    roles
-        Of a master: the roles that it runs.
-    create_time
-        Seconds since the epoch, as psutil gives it: tells the process from a later one of the same pid.
-    master
-        Of a role process: the owner of its master.
-    started_on, heartbeat
-        By the server's clock.
-    rows, outages, transfers
-        Of a master: the status of its role processes, the hosts that they found away, and what they have been
-        transferring for a while.
+    state
+        RUNNING or STOPPING.
+    rows
+        Of a master: the status of its role processes.
+    outages
+        Of a master: the hosts that its role processes found unreachable.
+    transfers
+        Of a master: the files that its role processes have been transferring for a while.
     """
 
-    id: str
-    kind: Literal["master", "role"]
-    name: str = ""
-    role: str | None = None
-    roles: list[str] = Field(default_factory=list)
-    host: str
-    pid: int
-    create_time: float
-    master: str | None = None
-    project: str
-    started_on: datetime = Field(default_factory=utcnow)
-    heartbeat: datetime = Field(default_factory=utcnow)
-    state: str = "STARTING"
+    state: str = "RUNNING"
     rows: list[dict[str, Any]] = Field(default_factory=list)
     outages: list[Outage] = Field(default_factory=list)
     transfers: list[Transfer] = Field(default_factory=list)
 
 
+class ProcessRecord(Report, ProcessIdentity):
+    """A document of the registry: which process it is, what it does, and its last report.
+
+    Parameters
+    ----------
+    id
+        The owner that its locks name; the document's `_id`.
+    kind
+        Whether it is a master, or takes jobs through their steps.
+    name
+        Its name in status, such as ``transfer-1``.
+    roles
+        Of a master: those that its role processes play. Else those that it plays.
+    project
+        The project that it works on.
+    started_on, heartbeat
+        By the server's clock.
+    """
+
+    id: str
+    kind: Literal["master", "role"]
+    name: str = ""
+    roles: list[str] = Field(default_factory=list)
+    project: str
+    started_on: datetime = Field(default_factory=utcnow)
+    heartbeat: datetime = Field(default_factory=utcnow)
+
+
 def register(db: QueueDatabase, record: ProcessRecord) -> None:
     """Enter a process; its times are set by the server."""
-    # A process that enters again still has its sessions.
+    # A process that registers again still has its sessions.
     fields = {**record.model_dump(exclude={"id", "started_on", "heartbeat"}), "sessions": list(db.announced_sessions)}
     _set(db, record.id, {**_literal(fields), "started_on": _NOW, "heartbeat": _NOW}, upsert=True)
 
 
-def heartbeat(db: QueueDatabase, owner: str, fields: Mapping[str, Any] | None = None) -> bool:
-    """Say that a process is alive, and what else there is to say about it.
+def heartbeat(db: QueueDatabase, owner: str, report: Report | None = None) -> bool:
+    """Say that a process is alive, and what it reports.
 
     Returns
     -------
     bool
-        False when it is not in the registry: somebody took it for dead, and its locks are gone.
+        False if it is not in the registry: another process evicted it, and its locks were freed.
     """
-    return _set(db, owner, {**_literal(fields or {}), "heartbeat": _NOW})
+    return _set(db, owner, {**_literal(report.model_dump(exclude_unset=True) if report else {}), "heartbeat": _NOW})
 
 
 def unregister(db: QueueDatabase, owner: str) -> None:
-    """Remove a process."""
+    """Remove the record of a process."""
     db.processes.delete_one({"_id": owner})
+
+
+def registered(db: QueueDatabase) -> list[ProcessRecord]:
+    """Return all processes of the registry, oldest first."""
+    return _select(db, {})
 
 
 def living(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
     """Return the processes whose last heartbeat is at most `lease_ttl` seconds ago, oldest first."""
-    return _select(db, {"$gte": ["$heartbeat", seconds_ago(lease_ttl)]})
+    return _select(db, {"$expr": {"$gte": ["$heartbeat", seconds_ago(lease_ttl)]}})
 
 
 def expired(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
-    """Return the processes whose last heartbeat is longer ago: their locks may be freed."""
-    return _select(db, {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]})
+    """Return the processes whose last heartbeat is longer ago, oldest first: their locks may be freed."""
+    return _select(db, {"$expr": {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]}})
 
 
-def bury(db: QueueDatabase, owner: str, why: str) -> None:
-    """Free the locks and leases of a process and forget it; one that lives on after all can write nothing any more."""
+def evict(db: QueueDatabase, owner: str, why: str) -> None:
+    """Free the locks and leases of a process and remove its record; if it is alive after all, its writes are fenced."""
     if freed := free_locks(db, owner):
         logger.warning("freed %d locks of %s: %s", freed, owner, why)
     free_leases(db, owner)
@@ -117,8 +131,8 @@ def bury(db: QueueDatabase, owner: str, why: str) -> None:
 def announce_session(db: QueueDatabase, owner: str, session: ClientSession) -> None:
     """Note the session of a process's transactions, once for each.
 
-    The server keeps a transaction whose client was killed for a minute, with all the documents it has written; whoever
-    frees the locks of the dead ends it by this note.
+    The server keeps the transaction of a client that was killed for a minute, with all the documents it has written.
+    The process that evicts the dead one finds the session in its record and ends the transaction at once.
     """
     session_id = session.session_id["id"]
     if session_id not in db.announced_sessions:
@@ -127,7 +141,7 @@ def announce_session(db: QueueDatabase, owner: str, session: ClientSession) -> N
 
 
 def free_locks(db: QueueDatabase, owner: str) -> int:
-    """Release all locks of a process that is dead, or that holds none to its own knowledge.
+    """Release all locks of a process that has died, or that has stopped to work on jobs.
 
     Returns
     -------
@@ -149,7 +163,7 @@ def _end_transactions(db: QueueDatabase, owner: str) -> None:
     try:
         db.client.admin.command("killSessions", sessions)
     except OperationFailure as error:
-        logger.warning("the transactions of %s, which is dead, end by themselves in a minute: %s", owner, error)
+        logger.warning("the server ends the transactions of %s, which died, within a minute: %s", owner, error)
 
 
 def _set(db: QueueDatabase, owner: str, fields: Doc, *, upsert: bool = False) -> bool:
@@ -166,6 +180,6 @@ def seconds_ago(seconds: float) -> Doc:
     return {"$subtract": [_NOW, int(min(seconds, _AGES) * 1000)]}
 
 
-def _select(db: QueueDatabase, condition: Doc) -> list[ProcessRecord]:
-    found = db.processes.find({"$expr": condition}).sort("started_on", 1)
+def _select(db: QueueDatabase, query: Doc) -> list[ProcessRecord]:
+    found = db.processes.find(query).sort("started_on", 1)
     return [ProcessRecord.model_validate({**document, "id": document["_id"]}) for document in found]

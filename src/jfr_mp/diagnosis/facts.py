@@ -9,6 +9,7 @@ from jfr_mp.database import processes, queries, running_runner
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.diagnosis.explain import Facts, LockHolder, Parent
 from jfr_mp.identity import owner_of_lock
+from jfr_mp.membership import peer
 from jfr_mp.step_table import POLL, Role
 
 if TYPE_CHECKING:
@@ -80,6 +81,6 @@ def _outage(worker: str, living: dict[str, ProcessRecord]) -> Outage | None:
 def _roles(db: QueueDatabase, living: dict[str, ProcessRecord]) -> frozenset[Role]:
     """Return the roles that somebody has; a daemon of jobflow-remote is taken to have all."""
     runner = running_runner.read(db)
-    if runner and not running_runner.is_ours(runner) and not running_runner.is_provably_dead(runner):
+    if runner and not peer.is_of_jfr_mp(runner) and not peer.is_provably_dead(runner):
         return frozenset(Role)
     return frozenset(Role(role) for record in living.values() if record.kind == "role" for role in record.roles)

@@ -173,10 +173,10 @@ class Quickstart:
 
     def _start_master(self, project: Project) -> psutil.Process:
         from jfr_mp.config import LogLevel
-        from jfr_mp.supervisor import launch
+        from jfr_mp.supervisor import control
 
-        self._undo.callback(self._stop, "the master", lambda: launch.stop(project))
-        info = launch.start(project, dict.fromkeys(Role, 1), log_level=LogLevel.INFO, foreground=False, timeout=60.0)
+        self._undo.callback(self._stop, "the master", lambda: control.stop(project))
+        info = control.start(project, dict.fromkeys(Role, 1), log_level=LogLevel.INFO, foreground=False, timeout=60.0)
         return psutil.Process(info.pid)
 
     def _follow(self, flow: Flow, database: QueueDatabase, master: psutil.Process) -> FlowState:

@@ -1,5 +1,6 @@
-"""The master: starts role processes, watches over them, speaks for them, and ends them.
+"""The supervisor: a master starts role processes, restarts those that die, and stops them.
 
-What may happen to a role process is a table (`lifecycle`); everything that happens - signals, deaths, messages, time -
-reaches it through one loop (`master`). It imports neither jobflow nor what a step needs.
+`control` is what the command line and Python call. `program` is the process of a master from its start to its exit,
+`daemon` how it gets into the background. `master` is its loop: signals, deaths, messages and time all become events of
+one table, `lifecycle`. The supervisor imports neither jobflow nor what a step needs.
 """

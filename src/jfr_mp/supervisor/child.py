@@ -1,4 +1,4 @@
-"""One role process as its master sees it: how it is started, signalled and mourned."""
+"""One role process as its master sees it: started, signalled and reaped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from jfr_mp.step_table import Role
 from jfr_mp.supervisor.lifecycle import ChildState, Died
 from jfr_mp.supervisor.logfile import LogFile
 
-#: Signals that come from outside: what the process had last printed does not explain them.
+#: Signals that other processes send: the last lines of the log do not explain them.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _SIGNAL_NUMBERS = frozenset(signal.Signals)
 
@@ -34,24 +34,24 @@ class ChildSpec:
 
 
 def specs(roles: Mapping[Role, int]) -> list[ChildSpec]:
-    """Return the role processes that a number for each role means."""
+    """Return the role processes for a number of processes per role."""
     return [ChildSpec(role, f"{role}-{n}") for role, count in roles.items() for n in range(1, count + 1)]
 
 
 @dataclass(frozen=True)
-class SpawnOrder:
-    """What a new role process has to be told.
+class ChildArguments:
+    """What the command line tells a new role process.
 
     Parameters
     ----------
     spec
-        What it is.
+        Its role and name.
     run_dir
-        Where the bus of the master is.
+        The directory of its master, in which the bus is.
     log_level
         From which level on it logs.
     lifeline
-        The file descriptor that ends with the master.
+        The reading end of the lifeline; see `jfr_mp.bus.lifeline`.
     """
 
     spec: ChildSpec
@@ -60,40 +60,40 @@ class SpawnOrder:
     lifeline: int
 
 
-Command = Callable[[SpawnOrder], Sequence[str]]
+CommandLine = Callable[[ChildArguments], Sequence[str]]
 
 
-def role_command(project: str) -> Command:
-    """Return what makes the command line of a role process of a project."""
+def role_command(project: str) -> CommandLine:
+    """Return the function that makes the command lines of a project's role processes."""
 
-    def command(order: SpawnOrder) -> list[str]:
-        # -P: a file such as queue.py where the user happens to be must not be taken for a module of Python's.
+    def command_line(arguments: ChildArguments) -> list[str]:
+        # -P: a file such as queue.py in the working directory must not hide a module of Python.
         argv = [sys.executable, "-P", "-m", "jfr_mp.role_process", "--project", project]
-        argv += ["--role", order.spec.role, "--name", order.spec.name, "--run-dir", str(order.run_dir)]
-        argv += ["--log-level", order.log_level, "--lifeline-fd", str(order.lifeline)]
+        argv += ["--role", arguments.spec.role, "--name", arguments.spec.name, "--run-dir", str(arguments.run_dir)]
+        argv += ["--log-level", arguments.log_level, "--lifeline-fd", str(arguments.lifeline)]
         return argv
 
-    return command
+    return command_line
 
 
 class Child:
-    """A role process, or the place of one.
+    """A role process that is wanted, whether or not it runs now.
 
     Parameters
     ----------
     spec
-        What it is.
+        Its role and name.
     log
         Where its output goes.
 
     Attributes
     ----------
     life
-        Where it is in its life.
+        Its state.
     owner
-        The identity that its locks name, once it has introduced itself: it takes none before.
+        The owner that its locks name; None until it has registered, before which it takes none.
     condition
-        What it said of itself.
+        What it last reported.
     """
 
     def __init__(self, spec: ChildSpec, log: LogFile) -> None:
@@ -108,19 +108,19 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """The number of its process, or None where there is none."""
+        """The pid of its process, or None if there is none."""
         return self._process.pid if self._process else None
 
     def spawn(self, argv: Sequence[str], lifeline: int) -> None:
         """Start a process.
 
-        It gets a session of its own, so that Ctrl-C on the terminal of its master is not for it, and of the master's
-        open files nothing but the life-line.
+        It gets a session of its own, so that Ctrl-C on the terminal of its master does not reach it. Of the master's
+        open files it inherits the lifeline only.
 
         Raises
         ------
         OSError
-            If the system does not start it.
+            If it cannot be started.
         """
         self._log_start = self.log.size
         log = self.log.open()
@@ -138,14 +138,14 @@ class Child:
         self._spawned = time.monotonic()
 
     def reap(self) -> Died | None:
-        """Return how the process ended, or None where it runs or there is none."""
+        """Return how the process died, or None if it runs or there is none."""
         if self._process is None or (status := self._process.poll()) is None:
             return None
         self._process = None
-        return Died(self._obituary(status), status if status >= 0 else None)
+        return Died(self._cause_of_death(status), status if status >= 0 else None)
 
-    def _obituary(self, status: int) -> str:
-        """Return what killed it, or its exit status, and the last lines that it printed."""
+    def _cause_of_death(self, status: int) -> str:
+        """Return the signal or the exit status, with the last lines of the log if they can explain it."""
         if status >= 0:
             why = f"exit status {status}"
         elif -status in _SIGNAL_NUMBERS:
@@ -161,7 +161,7 @@ class Child:
             self._process.send_signal(number)
 
     def status(self, now: float) -> RoleStatus:
-        """Return how it is at the monotonic time `now`."""
+        """Return its status at the monotonic time `now`."""
         return RoleStatus(
             role=self.spec.role,
             name=self.spec.name,

@@ -1,7 +1,7 @@
 """The life of a role process as a table: pure, no clock, no process.
 
-`transition` takes where a process is, what happened and what time it is, and returns where it is then and what is to be
-done. The names of the states are supervisord's.
+`transition` takes the state of a process, an event and the time, and returns the next state and the actions of the
+master. The names of the states are supervisord's.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from jfr_mp.errors import ExitCode
 
 
 class State(StrEnum):
-    """Where a role process is in its life."""
+    """The state of a role process."""
 
     #: No process, and none is wanted.
     STOPPED = "STOPPED"
-    #: There is a process that has not yet said that it is ready.
+    #: There is a process that has not reported yet that it is ready.
     STARTING = "STARTING"
     RUNNING = "RUNNING"
     #: It died; the next one starts after a pause.
     BACKOFF = "BACKOFF"
-    #: It was told to end.
+    #: It was told to stop.
     STOPPING = "STOPPING"
-    #: It ended unasked after a good run; the next one starts at once.
+    #: It exited unasked after a good run; the next one starts at once.
     EXITED = "EXITED"
-    #: It will not be started again: it died too often, or in a way that does not change by repeating.
+    #: It is not restarted: it died too often, or for a reason that a restart does not cure.
     FATAL = "FATAL"
 
 
@@ -35,28 +35,28 @@ class Action(Enum):
     """What the master does to a process."""
 
     SPAWN = auto()
-    #: Ask it over the bus to end after the step in hand.
+    #: Ask it over the bus to stop after the step in hand.
     DRAIN = auto()
     TERM = auto()
     KILL = auto()
-    #: Tell the user that it is given up.
+    #: Log that it is given up.
     ALARM = auto()
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The times of a life, in seconds.
+    """How long a process may take, and when it is restarted. Times are in seconds.
 
     Parameters
     ----------
     ready_within
-        How long a process may take until it is ready, or says that it cannot be yet.
+        How long a process may take until it is ready, or reports that it cannot be yet.
     startsecs
-        Having been ready that long, a start was not a failed one.
+        How long a process has to be ready for its start to have succeeded.
     startretries
-        How many failed starts in a row are followed by another one.
+        How many failed starts in a row are followed by another start.
     stablesecs
-        After that long the deaths before are forgotten.
+        After how long a run the earlier deaths are forgotten.
     backoff, backoff_max
         The pause after the first death, doubled with each further one, and its limit.
     drain
@@ -77,22 +77,22 @@ class Policy:
 
 @dataclass(frozen=True)
 class Start:
-    """It is wanted."""
+    """The process is wanted."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """It said that it is ready."""
+    """The process reported that it is ready."""
 
 
 @dataclass(frozen=True)
 class NotYet:
-    """It said that it cannot be ready yet, for a reason outside of it, such as a database that is away."""
+    """The process reported that it cannot be ready yet for a reason outside of it, such as a database that is down."""
 
 
 @dataclass(frozen=True)
 class Died:
-    """It ended, or could not be started; `status` is its exit status, None where a signal or the system ended it."""
+    """The process exited, or could not be started; `status` is its exit status, None if it did not exit by itself."""
 
     why: str
     status: int | None = None
@@ -100,7 +100,7 @@ class Died:
 
 @dataclass(frozen=True)
 class Stop:
-    """It is not wanted any more: it may finish the step in hand if `drain`, else it ends at once."""
+    """The process is no longer wanted: it may finish the step in hand if `drain`, else it is killed."""
 
     drain: bool = True
 
@@ -115,24 +115,24 @@ Event = Start | Ready | NotYet | Died | Stop | Tick
 
 @dataclass(frozen=True)
 class ChildState:
-    """Where a role process is.
+    """The state of a role process, with its history as far as the next state depends on it.
 
     Parameters
     ----------
     state
         Its state.
     since
-        When it came into this state (monotonic seconds, as all times here).
+        When it entered this state (monotonic seconds, as all times here).
     deadline
-        When something is due that only a `Tick` brings; None where nothing is.
+        From when on a `Tick` changes the state; None if none does.
     deaths
         Deaths in a row, without a long run between them.
     failed_starts
-        Deaths in a row soon after, or before, being ready.
+        Deaths in a row before, or soon after, being ready.
     restarts
-        How often it was started again.
+        How often it was restarted.
     escalation
-        What a process that is STOPPING was last told.
+        The last action to stop a process that is STOPPING.
     last_error
         Why it died the last time.
     """
@@ -150,21 +150,21 @@ class ChildState:
 Change = tuple[ChildState, list[Action]]
 _Rule = Callable[[ChildState, Event, float, Policy], Change]
 
-#: After these a new process would only end in the same way: the user has to change something first.
+#: Exit codes after which a new process would exit in the same way: the user has to change something first.
 _HOPELESS = frozenset({ExitCode.USAGE, ExitCode.CONFIG, ExitCode.ALREADY_RUNNING})
-#: After these it is worth trying for as long as it takes: the database comes back one day.
-_PATIENT = frozenset({ExitCode.DATABASE})
+#: Exit codes after which restarts go on without a limit: the database comes back.
+_UNLIMITED = frozenset({ExitCode.DATABASE})
 
 
 def transition(child: ChildState, event: Event, now: float, policy: Policy) -> Change:
-    """Return the next state of a process and what is to be done, in that order.
+    """Return the next state of a process and the actions of its master.
 
     Parameters
     ----------
     child
-        Where it is.
+        Its state.
     event
-        What happened. What means nothing in this state, such as a late `Ready`, changes nothing.
+        What happened. An event that means nothing in this state, such as a late `Ready`, changes nothing.
     now
         Monotonic time in seconds.
     policy
@@ -196,7 +196,7 @@ def _run(child: ChildState, event: Event, now: float, policy: Policy) -> Change:
     return _enter(child, State.RUNNING, now), []
 
 
-def _bear_with(child: ChildState, event: Event, now: float, policy: Policy) -> Change:
+def _wait_longer(child: ChildState, event: Event, now: float, policy: Policy) -> Change:
     return child if child.escalation else replace(child, deadline=now + policy.ready_within), []
 
 
@@ -208,17 +208,17 @@ def _not_ready(child: ChildState, event: Event, now: float, policy: Policy) -> C
 def _died(child: ChildState, event: Event, now: float, policy: Policy) -> Change:
     assert isinstance(event, Died)
     ran = now - child.since if child.state is State.RUNNING else 0.0
-    # One that was killed for not being ready died of that, not of our signal.
+    # The reason of a process that was killed because it was not ready is that, not the signal.
     why = child.last_error if child.escalation is Action.KILL else event.why
     deaths = 1 if ran >= policy.stablesecs else child.deaths + 1
     failed_starts = 0 if ran >= policy.startsecs else child.failed_starts + 1
     child = replace(child, deaths=deaths, failed_starts=failed_starts, last_error=why)
-    worn_out = failed_starts > policy.startretries and event.status not in _PATIENT
-    if worn_out or event.status in _HOPELESS:
+    exhausted = failed_starts > policy.startretries and event.status not in _UNLIMITED
+    if exhausted or event.status in _HOPELESS:
         return _enter(child, State.FATAL, now), [Action.ALARM]
     if deaths == 1 and not failed_starts:
         return _enter(child, State.EXITED, now, deadline=now), []
-    # The exponent is bounded because a patient process may die any number of times.
+    # The exponent is bounded because a process without a limit may die any number of times.
     pause = min(policy.backoff_max, policy.backoff * 2 ** min(deaths - 1, 32))
     return _enter(child, State.BACKOFF, now, deadline=now + pause), []
 
@@ -253,7 +253,7 @@ _TABLE: dict[tuple[State, type[Event]], _Rule] = {
     (State.STOPPED, Start): _start_afresh,
     (State.FATAL, Start): _start_afresh,
     (State.STARTING, Ready): _run,
-    (State.STARTING, NotYet): _bear_with,
+    (State.STARTING, NotYet): _wait_longer,
     (State.STARTING, Died): _died,
     (State.STARTING, Tick): _not_ready,
     (State.STARTING, Stop): _stop,

@@ -1,8 +1,8 @@
-"""The log file of a process: it writes, the master rotates and reads.
+"""The log files of a project on this machine: a process writes its own, the master rotates and reads them.
 
-The process gets the file itself as its standard output and error, not a pipe to the master. Crash output lands in it
-too, nothing is lost or blocked when the master is slow or gone, and a role process that finishes its last step without
-a master can still say so.
+A process gets the file itself as its standard output and error, not a pipe to the master. Crash output is in it too,
+nothing is lost or blocked if the master is slow or has died, and a role process that finishes its last step without a
+master can still log it.
 """
 
 from __future__ import annotations
@@ -10,20 +10,29 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-#: Bytes from which on a log is rotated, and how many old ones are kept.
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+
+#: Bytes from which on a log is rotated, and the number of old ones that are kept.
 _LARGE, _KEPT = 10 * 2**20, 3
-#: Bytes at the end of a log in which its last lines are looked for.
+#: Bytes at the end of a log that are searched for its last lines.
 _TAIL = 8192
 
 
+def log_dir(project: Project) -> Path:
+    """Return the directory with the logs of a project's processes."""
+    return Path(project.log_dir) / "jfr_mp"
+
+
 class LogFile:
-    """One log file, readable by its owner only.
+    """A log file, readable by its user only.
 
     Parameters
     ----------
     path
-        The file; its directory is made when it is opened.
+        The file; `open` makes its directory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +41,7 @@ class LogFile:
 
     @property
     def size(self) -> int:
-        """Its size in bytes; 0 where it does not exist."""
+        """Its size in bytes; 0 if it does not exist."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
@@ -46,10 +55,10 @@ class LogFile:
         return fd
 
     def rotate(self, large: int = _LARGE) -> None:
-        """Begin anew where the file has `large` bytes: it becomes ``NAME.1``, that one ``NAME.2``, and so on.
+        """Start a new file if this one has `large` bytes; the old ones are ``NAME.1``, the newest, to ``NAME.3``.
 
-        The file is copied and emptied, because the process holds it open and writes wherever its end is. A line
-        written between the two is lost; nobody misses it among ten megabytes.
+        The file is copied and truncated, because the process keeps it open and appends. A line that is written between
+        the two is lost, which is tolerable once in ten megabytes.
         """
         if self.size < large:
             return
@@ -71,7 +80,7 @@ class LogFile:
         Parameters
         ----------
         since
-            The size of the file from which on they count; all of it where it was rotated since then.
+            An earlier size of the file: only what was written after it counts, or all of a file that was rotated since.
         """
         size = self.size
         start = max(since if since <= size else 0, size - _TAIL)

@@ -1,4 +1,4 @@
-"""The signals of the master as something that can be waited for together with everything else."""
+"""The signals of the master as a file descriptor, so that one call can wait for them and for messages."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-_HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
 
 class SignalInbox:
-    """A file descriptor that becomes readable when a signal comes; nothing else happens in the handlers.
+    """Collects signals; its file descriptor becomes readable when one comes, and the handlers do nothing else.
 
     Parameters
     ----------
     ignore_hangup
-        Whether the end of the terminal means nothing, as for a daemon. Children then ignore it as well.
+        Whether to ignore that the terminal closes, as a daemon does. Children inherit it.
     """
 
     def __init__(self, *, ignore_hangup: bool) -> None:
@@ -25,9 +25,9 @@ class SignalInbox:
 
     def __enter__(self) -> Self:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # Python writes the number of each signal into the pipe, in the C handler, whatever the main thread is doing.
+        # Python's C handler writes the number of each signal into the pipe, whatever the main thread is doing.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in _HEARD:
+        for number in _HANDLED:
             ignore = self._ignore_hangup and number == signal.SIGHUP
             self._before[number] = signal.signal(number, signal.SIG_IGN if ignore else _noted)
         return self
@@ -46,7 +46,7 @@ class SignalInbox:
         return self._read
 
     def take(self) -> list[signal.Signals]:
-        """Return the signals that have come since the last call, in their order."""
+        """Return the signals since the last call, oldest first."""
         try:
             return [signal.Signals(number) for number in os.read(self._read, 4096)]
         except BlockingIOError:
@@ -54,4 +54,4 @@ class SignalInbox:
 
 
 def _noted(number: int, frame: FrameType | None) -> None:
-    """Do nothing: the number is in the pipe already, but only a handler makes Python write it."""
+    """Do nothing: the number is in the pipe already. Without a handler Python would not write it."""

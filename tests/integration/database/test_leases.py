@@ -1,4 +1,4 @@
-"""Leases: one holder at a time, and the next one when it is dead."""
+"""Leases: one holder at a time, and another one after its death."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST, SECOND = "host:1:aaaa", "other:2:bbbb"
 
 @pytest.fixture
 def leases(any_queue: Any) -> tuple[Lease, Lease]:
-    """The same lease as two registered processes see it, which look anew at every question."""
+    """One lease as seen by two registered processes, which query the database with each call."""
     clock = itertools.count(0, 3600).__next__
     for owner in (FIRST, SECOND):
         record = ProcessRecord(id=owner, kind="role", host="host", pid=1, create_time=1.5, project="main")
@@ -30,26 +30,26 @@ def test_one_holder_at_a_time(any_queue: Any, leases: tuple[Lease, Lease]) -> No
     assert Lease(any_queue.db, "queue: laptop", SECOND).held()
 
 
-def test_another_takes_over_when_the_holder_is_buried(any_queue: Any, leases: tuple[Lease, Lease]) -> None:
+def test_another_process_takes_over_when_the_holder_is_evicted(any_queue: Any, leases: tuple[Lease, Lease]) -> None:
     first, second = leases
     assert first.held()
-    processes.bury(any_queue.db, FIRST, "a test")
+    processes.evict(any_queue.db, FIRST, "a test")
     assert [second.held(), first.held()] == [True, False]
 
 
-def test_a_holder_that_nobody_knows_is_no_holder(any_queue: Any, leases: tuple[Lease, Lease]) -> None:
+def test_a_holder_must_be_registered(any_queue: Any, leases: tuple[Lease, Lease]) -> None:
     first, second = leases
     assert first.held()
     processes.unregister(any_queue.db, FIRST)
     assert [second.held(), first.held()] == [True, False]
 
 
-def test_a_look_is_remembered(open_queue: Any) -> None:
+def test_an_answer_counts_until_the_next_probe(open_queue: Any) -> None:
     # Given a lease that is held
     queue = open_queue(metadata={"jfr_mp": {"probe_interval": 3600}})
     lease = Lease(queue.db, "queue: hpc", FIRST)
     assert lease.held()
 
-    # When it goes to somebody else, then this is found with the next look only
+    # When another process takes it, then this is found with the next query only
     queue.db.leases.update_one({}, {"$set": {"owner": SECOND}})
     assert lease.held()

@@ -1,4 +1,4 @@
-"""The registry of processes, the locks of the dead, and the document of the running runner."""
+"""The registry of processes, the locks of the dead, and jobflow-remote's document of the running runner."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import pytest
 
 from jfr_mp.database import processes, running_runner
 from jfr_mp.database.connection import QueueDatabase
-from jfr_mp.database.processes import ProcessRecord
+from jfr_mp.database.processes import ProcessRecord, Report
 from jfr_mp.errors import AlreadyRunning, RunnerLockedError
+from jfr_mp.membership import peer
 from jfr_mp.model import utcnow
 from jfr_mp.states import JobState
 from tests.support.jobs import add
@@ -29,40 +30,40 @@ def _record(owner: str, kind: Any = "master", project: str = "main") -> ProcessR
     return ProcessRecord(id=owner, kind=kind, host="host", pid=1, create_time=1.5, project=project)
 
 
-def test_a_process_lives_while_its_heart_beats(queue: Any) -> None:
-    # Given two processes, one of which was last heard of a minute ago by the server's clock
+def test_a_process_is_alive_while_its_heartbeat_is_fresh(queue: Any) -> None:
+    # Given two processes, one of which had its last heartbeat a minute ago by the server's clock
     db = queue.db
     processes.register(db, _record("host:1:aaaa"))
     processes.register(db, _record("host:2:bbbb", kind="role"))
     minute_ago = [{"$set": {"heartbeat": {"$subtract": ["$$NOW", 60_000]}}}]
     db.processes.update_one({"_id": "host:2:bbbb"}, minute_ago)
 
-    # Then it depends on the lease who lives
+    # Then it depends on the lease which are alive
     assert [record.id for record in processes.living(db, 30)] == ["host:1:aaaa"]
     assert [record.id for record in processes.expired(db, 30)] == ["host:2:bbbb"]
     assert len(processes.living(db, 90)) == len(processes.living(db, float("inf"))) == 2
 
-    # And a heartbeat brings it back, with news that may contain anything
-    assert processes.heartbeat(db, "host:2:bbbb", {"state": "RUNNING", "rows": [{"last_error": "$x is {} 'bad'"}]})
+    # And a heartbeat brings it back, with a report that may contain anything
+    assert processes.heartbeat(db, "host:2:bbbb", Report(state="STOPPING", rows=[{"last_error": "$x is {} 'bad'"}]))
     record = next(record for record in processes.living(db, 30) if record.id == "host:2:bbbb")
-    assert (record.state, record.rows, record.create_time) == ("RUNNING", [{"last_error": "$x is {} 'bad'"}], 1.5)
+    assert (record.state, record.rows, record.create_time) == ("STOPPING", [{"last_error": "$x is {} 'bad'"}], 1.5)
 
 
-def test_the_unregistered_learn_that_they_are(queue: Any) -> None:
+def test_a_heartbeat_tells_a_process_that_it_was_evicted(queue: Any) -> None:
     processes.register(queue.db, _record("host:1:aaaa"))
     processes.unregister(queue.db, "host:1:aaaa")
     assert processes.heartbeat(queue.db, "host:1:aaaa") is False
     assert processes.living(queue.db, 30) == []
 
 
-def test_the_times_of_the_registry_are_the_servers(queue: Any) -> None:
+def test_the_times_of_the_registry_are_by_the_servers_clock(queue: Any) -> None:
     before = queue.db.server_time()
     processes.register(queue.db, _record("host:1:aaaa"))
     [record] = processes.living(queue.db, 30)
     assert before <= record.started_on <= record.heartbeat <= queue.db.server_time()
 
 
-def test_only_the_locks_of_the_dead_are_freed(queue: Any) -> None:
+def test_only_the_locks_of_one_owner_are_freed(queue: Any) -> None:
     # Given documents locked by a process, by one of a similar name, and by the peer
     holders = ["jfr-mp/h.st:1:aaaa/1", "jfr-mp/host:1:aaaa/2", "jfr-mp/h.st:1:aaaa2/3", "of the peer", None]
     for holder in holders:
@@ -71,7 +72,7 @@ def test_only_the_locks_of_the_dead_are_freed(queue: Any) -> None:
         queue.db.jobs.update_one({"uuid": job.uuid}, {"$set": {"lock_id": holder, "lock_time": utcnow()}})
         queue.db.flows.update_one({"jobs": job.uuid}, {"$set": {"lock_id": holder}})
 
-    # When the first one's are freed
+    # When those of the first are freed
     assert processes.free_locks(queue.db, "h.st:1:aaaa") == 2
 
     # Then the others stay
@@ -81,7 +82,7 @@ def test_only_the_locks_of_the_dead_are_freed(queue: Any) -> None:
 
 
 def test_the_transaction_of_a_killed_process_ends_with_its_locks(queue: Any) -> None:
-    # Given a process that was killed in the middle of a transaction: the server goes on with it
+    # Given a process that was killed in the middle of a transaction, which the server keeps
     job, owner = add(1), "host:1:dead"
     queue.add(job)
     queue.put(job, JobState.DOWNLOADED, lock_id=f"jfr-mp/{owner}/1")
@@ -120,44 +121,44 @@ def test_a_process_that_frees_its_own_locks_goes_on(queue: Any) -> None:
     assert queue.job(other)["state"] == "COMPLETED"
 
 
-def test_our_masters_share_the_document_and_the_last_one_clears_it(queue: Any) -> None:
+def test_masters_share_the_document_and_the_last_one_empties_it(queue: Any) -> None:
     # Given two masters
     db = queue.db
     for owner in ("host:1:aaaa", "host:2:bbbb"):
-        running_runner.acquire(db, _record(owner))
+        peer.admit(db, _record(owner))
     runner = running_runner.read(db)
     assert runner is not None
     assert runner["jfr_mp"] == {"masters": ["host:1:aaaa", "host:2:bbbb"]}
     assert runner["daemon_dir"] == str(Path(db.project.daemon_dir) / "jfr_mp")
 
-    # When they leave, then the document goes with the second
-    running_runner.release(db, "host:1:aaaa")
+    # When they leave, then the second empties the document
+    peer.withdraw(db, "host:1:aaaa")
     assert running_runner.read(db)["jfr_mp"] == {"masters": ["host:2:bbbb"]}  # type: ignore[index]
-    running_runner.release(db, "host:2:bbbb")
+    peer.withdraw(db, "host:2:bbbb")
     assert running_runner.read(db) is None
 
 
-def test_a_killed_master_does_not_hold_the_document(queue: Any) -> None:
-    # Given two masters, the first of which was killed and taken from the registry
+def test_a_killed_master_does_not_keep_the_document(queue: Any) -> None:
+    # Given two masters, the first of which was killed and evicted
     for owner in ("host:1:aaaa", "host:2:bbbb"):
-        running_runner.acquire(queue.db, _record(owner))
+        peer.admit(queue.db, _record(owner))
     processes.unregister(queue.db, "host:1:aaaa")
 
-    # When the other leaves, then the document is clear
-    running_runner.release(queue.db, "host:2:bbbb")
+    # When the other leaves, then the document is empty
+    peer.withdraw(queue.db, "host:2:bbbb")
     assert running_runner.read(queue.db) is None
 
 
 def test_masters_of_another_project_are_refused(queue: Any) -> None:
-    running_runner.acquire(queue.db, _record("host:1:aaaa"))
+    peer.admit(queue.db, _record("host:1:aaaa"))
     queue.db.auxiliary.update_one({"running_runner": {"$ne": None}}, {"$set": {"running_runner.project_name": "other"}})
     with pytest.raises(AlreadyRunning, match="project other"):
-        running_runner.acquire(queue.db, _record("host:2:bbbb"))
+        peer.admit(queue.db, _record("host:2:bbbb"))
     assert [record.id for record in processes.living(queue.db, 30)] == ["host:1:aaaa"]
 
 
 def _peer_runs(queue: Any, **fields: Any) -> None:
-    """Write what the peer's daemon writes when it starts."""
+    """Write what jobflow-remote's daemon writes when it starts."""
     daemon_dir = Path(queue.db.project.daemon_dir)
     daemon_dir.mkdir(parents=True, exist_ok=True)
     runner = {
@@ -176,17 +177,17 @@ def _peer_runs(queue: Any, **fields: Any) -> None:
 
 
 @pytest.mark.parametrize("fields", [{"hostname": "elsewhere"}, {"user": "other"}, {"daemon_dir": "/not/here"}])
-def test_a_peer_that_may_live_is_respected(queue: Any, fields: dict[str, Any]) -> None:
+def test_a_daemon_of_jobflow_remote_that_may_be_alive_is_respected(queue: Any, fields: dict[str, Any]) -> None:
     _peer_runs(queue, **fields)
     with pytest.raises(AlreadyRunning, match=r"host .*, user .*, since .* clear its entry"):
-        running_runner.acquire(queue.db, _record("host:1:aaaa"))
+        peer.admit(queue.db, _record("host:1:aaaa"))
     assert queue.db.auxiliary.find_one({"running_runner": {"$exists": True}})["lock_id"] is None
-    assert not running_runner.is_ours(running_runner.read(queue.db) or {})
+    assert not peer.is_of_jfr_mp(running_runner.read(queue.db) or {})
 
 
 @pytest.mark.parametrize("part", ["supervisord", "process"])
-def test_a_living_peer_here_is_respected_and_a_dead_one_is_not(queue: Any, part: str) -> None:
-    # Given a daemon of the peer on this machine, or what is left of it when its supervisord was killed
+def test_a_daemon_of_jobflow_remote_on_this_machine_is_respected_until_it_exits(queue: Any, part: str) -> None:
+    # Given a daemon of jobflow-remote on this machine, or what is left of it after its supervisord was killed
     project = queue.db.project
     _peer_runs(queue)
     argv = {
@@ -198,30 +199,30 @@ def test_a_living_peer_here_is_respected_and_a_dead_one_is_not(queue: Any, part:
     assert process.stdin and process.stdout and process.stdout.readline() == b"up\n"
     try:
         with pytest.raises(AlreadyRunning, match="jf runner stop"):
-            running_runner.acquire(queue.db, _record("host:1:aaaa"))
+            peer.admit(queue.db, _record("host:1:aaaa"))
     finally:
         process.stdin.close()
         process.stdout.close()
         process.wait()
 
-    # When it is gone, then its document is ours
+    # When it has exited, then a master takes over its document
     wait_gone([process.pid])
-    running_runner.acquire(queue.db, _record("host:1:aaaa"))
-    assert running_runner.is_ours(running_runner.read(queue.db) or {})
+    peer.admit(queue.db, _record("host:1:aaaa"))
+    assert peer.is_of_jfr_mp(running_runner.read(queue.db) or {})
 
 
-def test_a_locked_document_says_who_holds_it(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running_runner, "_PATIENCE", 0.1)
+def test_an_error_names_the_holder_of_a_locked_document(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_runner, "_LOCKED_WITHIN", 0.1)
     queue.db.auxiliary.update_one({"running_runner": {"$exists": True}}, {"$set": {"lock_id": "of the peer"}})
     with pytest.raises(RunnerLockedError, match="of the peer"):
-        running_runner.acquire(queue.db, _record("host:1:aaaa"))
-    running_runner.clear(queue.db)
-    running_runner.acquire(queue.db, _record("host:1:aaaa"))
+        peer.admit(queue.db, _record("host:1:aaaa"))
+    queue.db.auxiliary.update_one({"running_runner": {"$exists": True}}, {"$set": {"lock_id": None}})
+    peer.admit(queue.db, _record("host:1:aaaa"))
 
 
-def test_a_ping_is_noted_where_the_peer_looks(queue: Any) -> None:
-    # Given a runner of ours
-    running_runner.acquire(queue.db, _record("host:1:aaaa"))
+def test_a_ping_is_noted_where_jobflow_remote_looks(queue: Any) -> None:
+    # Given a master
+    peer.admit(queue.db, _record("host:1:aaaa"))
     before = running_runner.read(queue.db)["last_pinged"]  # type: ignore[index]
 
     # When it pings more often than pings are kept
@@ -234,13 +235,13 @@ def test_a_ping_is_noted_where_the_peer_looks(queue: Any) -> None:
     assert [ping["number"] for ping in pings] == list(range(2, 52))
 
 
-def test_the_peers_own_check_finds_our_document_foreign(queue: Any) -> None:
-    # Given the four fields that the peer compares with its own
-    running_runner.acquire(queue.db, _record("host:1:aaaa"))
+def test_jobflow_remotes_check_takes_the_document_of_a_master_for_another_runners(queue: Any) -> None:
+    # Given the fields that jobflow-remote compares with its own
+    peer.admit(queue.db, _record("host:1:aaaa"))
     runner = running_runner.read(queue.db) or {}
     project = queue.db.project
     own = {"hostname": socket.gethostname(), "project_name": project.name, "daemon_dir": str(project.daemon_dir)}
 
-    # Then ours differs in the daemon_dir, and has what its message shows
+    # Then it differs in the daemon_dir, and has what the message of jobflow-remote shows
     assert [key for key, value in own.items() if runner[key] != value] == ["daemon_dir"]
     assert runner.keys() >= {"user", "start_time", "last_pinged", "runner_options", "processes_info", "mac_address"}

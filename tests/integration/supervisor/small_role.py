@@ -13,16 +13,16 @@ import time
 from pathlib import Path
 
 from jfr_mp.bus.client import RoleBus
+from jfr_mp.bus.lifeline import Lifeline
 from jfr_mp.model import Condition, Transfer, utcnow
 from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor.lifeline import Lifeline
 
 directory, name, run_dir, lifeline_fd = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 TRANSFER = Transfer(
     db_id="7", worker="cluster", direction="upload", since=utcnow(), done_bytes=20_000_000, total_bytes=50_000_000
 )
-#: What it says of itself, where that is the behaviour asked for.
+#: What it reports, if that is the behaviour that the test asks for.
 CONDITIONS = {"complains": Condition(last_error="a complaint"), "transfers": Condition(transfers=[TRANSFER])}
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)

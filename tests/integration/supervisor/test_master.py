@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 
 
 class SmallMaster:
-    """A running `small_master` and what a test wants to know of it."""
+    """A running `small_master`, and what a test does with it."""
 
     def __init__(self, directory: Path, processes: Processes) -> None:
         self.directory = directory
@@ -75,7 +75,7 @@ class SmallMaster:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def wait_end(self) -> int:
+    def wait_for_exit(self) -> int:
         return self.process.wait(20)
 
     def output(self) -> str:
@@ -107,7 +107,7 @@ def master(tmp_path: Path) -> Iterator[SmallMaster]:
         wait_gone(master.pids)
 
 
-def test_one_process_a_name_and_a_status_that_says_so(master: SmallMaster) -> None:
+def test_each_name_has_a_process_and_a_row_of_the_status(master: SmallMaster) -> None:
     # When
     master.start(checkout=1, transfer=2)
     master.wait_all_running("checkout-1", "transfer-1", "transfer-2")
@@ -133,7 +133,7 @@ def test_one_process_a_name_and_a_status_that_says_so(master: SmallMaster) -> No
     ],
     ids=["SIGTERM", "SIGINT", "request"],
 )
-def test_a_stop_lets_the_step_in_hand_end(master: SmallMaster, stop: Callable[[SmallMaster], None]) -> None:
+def test_a_stop_waits_for_the_step_in_hand(master: SmallMaster, stop: Callable[[SmallMaster], None]) -> None:
     # Given
     master.start(behaviour={"queue-1": "in-a-step"}, queue=1, transfer=1)
     master.wait_all_running("queue-1", "transfer-1")
@@ -145,11 +145,11 @@ def test_a_stop_lets_the_step_in_hand_end(master: SmallMaster, stop: Callable[[S
     status = master.status()
     assert status is not None and status.state == "STOPPING"
     (master.directory / "queue-1.finish").write_text("")
-    assert master.wait_end() == ExitCode.OK
+    assert master.wait_for_exit() == ExitCode.OK
     master.noted("queue-1.stopped")
     assert not any(is_alive(pid) for pid in master.pids)
     assert not (master.directory / "run").exists()
-    assert master.notes()[-1] == ["left"]
+    assert (master.notes()[0], master.notes()[-1]) == (["entered"], ["left"])
 
 
 def test_a_process_that_does_not_stop_is_killed_after_its_deadlines(master: SmallMaster) -> None:
@@ -159,8 +159,8 @@ def test_a_process_that_does_not_stop_is_killed_after_its_deadlines(master: Smal
     begun = time.monotonic()
     # When
     master.signal(signal.SIGTERM)
-    # Then: 2 s to finish the step, 0.5 s after SIGTERM
-    assert master.wait_end() == ExitCode.OK
+    # Then it got 2 s to finish the step and 0.5 s after SIGTERM
+    assert master.wait_for_exit() == ExitCode.OK
     assert 2.4 < time.monotonic() - begun < 10
     assert "killed by SIGKILL" in master.output()
 
@@ -183,12 +183,12 @@ def test_a_stop_can_be_hurried(master: SmallMaster, hurry: Callable[[SmallMaster
     # When
     hurry(master)
     # Then
-    assert master.wait_end() == ExitCode.OK
+    assert master.wait_for_exit() == ExitCode.OK
     assert time.monotonic() - begun < 1.5
     wait_gone(master.pids)
 
 
-def test_a_killed_process_is_replaced_at_once_and_its_locks_are_freed(master: SmallMaster) -> None:
+def test_a_killed_process_is_replaced_and_evicted_at_once(master: SmallMaster) -> None:
     # Given
     master.start(transfer=1, queue=1)
     master.wait_all_running("transfer-1", "queue-1")
@@ -202,7 +202,7 @@ def test_a_killed_process_is_replaced_at_once_and_its_locks_are_freed(master: Sm
     second = master.wait_for("transfer-1", "RUNNING", lambda role: role.pid != first.pid)
     assert time.monotonic() - killed < 2
     assert (second.restarts, second.last_error) == (1, "killed by SIGKILL")
-    wait_until(lambda: ["gone", f"here:{first.pid}:aa"] in master.notes(), 5, "the end of its locks")
+    wait_until(lambda: ["evicted", f"here:{first.pid}:aa"] in master.notes(), 5, "its eviction")
     assert other is not None and (now := master.role("queue-1")) is not None and now.pid == other.pid
 
 
@@ -213,7 +213,7 @@ def test_a_killed_process_is_replaced_at_once_and_its_locks_are_freed(master: Sm
         ("misconfigured", "exit status 3\nthe project file is wrong", 0),
     ],
 )
-def test_a_process_that_cannot_live_is_given_up_and_the_others_go_on(
+def test_a_process_that_cannot_start_is_given_up_and_the_others_go_on(
     master: SmallMaster, mode: str, last_error: str, restarts: int
 ) -> None:
     # Given
@@ -225,7 +225,7 @@ def test_a_process_that_cannot_live_is_given_up_and_the_others_go_on(
     assert "queue-1 is given up" in master.output()
     master.wait_all_running("transfer-1")
     master.signal(signal.SIGTERM)
-    assert master.wait_end() == ExitCode.START_FAILED
+    assert master.wait_for_exit() == ExitCode.START_FAILED
 
 
 def test_a_process_that_recovers_is_not_given_up(master: SmallMaster) -> None:
@@ -241,19 +241,19 @@ def test_a_process_that_recovers_is_not_given_up(master: SmallMaster) -> None:
     assert isinstance(found, RoleStatus) and found.state == "RUNNING"
 
 
-def test_what_a_process_complains_of_is_in_the_status(master: SmallMaster) -> None:
+def test_the_error_that_a_process_reports_is_in_the_status(master: SmallMaster) -> None:
     master.start(behaviour={"queue-1": "complains"}, queue=1)
     assert master.wait_for("queue-1", "RUNNING").last_error == "a complaint"
 
 
-def test_what_a_process_transfers_is_in_the_status_until_it_dies(master: SmallMaster) -> None:
-    # Given a process that has been at an upload for a while, and one that idles
+def test_the_transfers_of_a_process_are_in_the_status_until_it_dies(master: SmallMaster) -> None:
+    # Given a process that has been uploading for a while, and an idle one
     master.start(behaviour={"transfer-1": "transfers"}, transfer=1, queue=1)
     master.wait_all_running("transfer-1", "queue-1")
     # Then the status has it
     (transfer,) = master.ask(lambda client: client.status()).transfers
     assert (transfer.db_id, transfer.done_bytes, transfer.total_bytes) == ("7", 20_000_000, 50_000_000)
-    # When the process dies, and its successor has nothing to say
+    # When the process dies, and its successor has nothing to report
     (master.directory / "transfer-1").write_text("work")
     role = master.role("transfer-1")
     assert role and role.pid
@@ -263,20 +263,20 @@ def test_what_a_process_transfers_is_in_the_status_until_it_dies(master: SmallMa
     assert master.ask(lambda client: client.status()).transfers == []
 
 
-def test_a_process_that_is_never_ready_is_ended(master: SmallMaster) -> None:
+def test_a_process_that_is_never_ready_is_replaced(master: SmallMaster) -> None:
     master.start(behaviour={"queue-1": "never-ready"}, queue=1)
     dead = master.wait_for("queue-1", "STARTING", lambda role: role.restarts == 1)
     assert dead.last_error == "was not ready within 5 s"
 
 
 @pytest.mark.parametrize("mode", ["in-a-step", "stuck"])
-def test_a_killed_master_takes_its_processes_along(master: SmallMaster, mode: str) -> None:
+def test_the_role_processes_of_a_killed_master_stop(master: SmallMaster, mode: str) -> None:
     # Given
     master.start(behaviour={"queue-1": mode}, queue=1, transfer=1)
     master.wait_all_running("queue-1", "transfer-1")
     # When
     master.signal(signal.SIGKILL)
-    master.wait_end()
+    master.wait_for_exit()
     # Then
     master.noted("transfer-1.stopped")
     master.noted("queue-1.stopping")
@@ -284,10 +284,10 @@ def test_a_killed_master_takes_its_processes_along(master: SmallMaster, mode: st
     (master.directory / "queue-1.finish").write_text("")
     wait_gone(master.pids)
     assert (master.directory / "queue-1.stopped").exists() == (mode == "in-a-step")
-    assert "the master has gone" not in master.output()
+    assert "the master has died" not in master.output()
 
 
-def test_a_process_gets_nothing_of_its_master_but_the_life_line(master: SmallMaster) -> None:
+def test_a_process_inherits_nothing_of_its_master_but_the_lifeline(master: SmallMaster) -> None:
     # Given
     master.start(queue=1)
     master.wait_all_running("queue-1")
@@ -298,7 +298,7 @@ def test_a_process_gets_nothing_of_its_master_but_the_life_line(master: SmallMas
     assert (files["0"], files["1"], files["2"]) == ("/dev/null", log, log)
     others = [target for number, target in files.items() if int(number) > 2 and not target.startswith("/proc/")]
     assert len(others) == 1 and others[0].startswith("pipe:")
-    # And it is in a session of its own, which a Ctrl-C on the terminal of the master does not reach.
+    # And it is in a session of its own, which Ctrl-C on the terminal of the master does not reach
     (pid,) = master.pids
     assert os.getsid(pid) == pid != os.getsid(master.process.pid)
 
@@ -314,7 +314,7 @@ def test_the_log_level_changes_everywhere(master: SmallMaster) -> None:
     master.noted("transfer-1.level-debug")
 
 
-def test_in_the_foreground_the_logs_are_on_the_terminal_too(master: SmallMaster) -> None:
+def test_in_the_foreground_the_terminal_shows_the_logs(master: SmallMaster) -> None:
     # When
     master.start(mode="foreground", queue=1, transfer=1)
     master.wait_all_running("queue-1", "transfer-1")
@@ -324,16 +324,16 @@ def test_in_the_foreground_the_logs_are_on_the_terminal_too(master: SmallMaster)
         assert f"{name} is here\n" in master.log(name)
 
 
-@pytest.mark.parametrize(("mode", "ends"), [("daemon", False), ("foreground", True)])
-def test_the_end_of_the_terminal(master: SmallMaster, mode: str, ends: bool) -> None:
+@pytest.mark.parametrize(("mode", "stops"), [("daemon", False), ("foreground", True)])
+def test_a_closed_terminal_stops_a_foreground_master_only(master: SmallMaster, mode: str, stops: bool) -> None:
     # Given
     master.start(mode=mode, queue=1)
     master.wait_all_running("queue-1")
     # When
     master.signal(signal.SIGHUP)
     # Then
-    if ends:
-        assert master.wait_end() == ExitCode.OK
+    if stops:
+        assert master.wait_for_exit() == ExitCode.OK
     else:
         master.ask(lambda client: client.set_log_level(LogLevel.DEBUG))
         status = master.status()
@@ -346,7 +346,7 @@ def test_the_master_is_small(master: SmallMaster) -> None:
     master.wait_all_running("queue-1")
     # When
     master.signal(signal.SIGTERM)
-    master.wait_end()
+    master.wait_for_exit()
     # Then
     modules = json.loads(master.output().splitlines()[-1])
     assert "zmq" in modules

@@ -1,4 +1,4 @@
-"""The bus over real sockets: a server in this thread, the other ends beside it."""
+"""The bus over real sockets: a server in this thread, and its clients."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import pytest
 from jfr_mp.bus.client import MasterClient, RoleBus
 from jfr_mp.bus.messages import (
     Ack,
+    ConditionReport,
+    Drain,
     Goodbye,
-    Heartbeat,
     LogLevelRequest,
     MasterStatus,
     Message,
-    Refusal,
     Register,
+    Rejection,
     SetLogLevel,
     StatusReply,
     StatusRequest,
-    StopOrder,
     StopRequest,
 )
 from jfr_mp.bus.paths import RunDir
@@ -94,7 +94,7 @@ def wait_for_states(server: BusServer, bus: RoleBus, act: Callable[[], None]) ->
     return seen
 
 
-def test_what_a_role_process_says_arrives_in_order(server: BusServer, connect: Callable[..., RoleBus]) -> None:
+def test_messages_of_a_role_process_arrive_in_order(server: BusServer, connect: Callable[..., RoleBus]) -> None:
     # When
     bus = connect()
     bus.report(Condition(last_error="no luck"))
@@ -102,31 +102,31 @@ def test_what_a_role_process_says_arrives_in_order(server: BusServer, connect: C
     # Then
     assert receive(server, 3) == [
         Register(name="transfer-1", role=Role.TRANSFER, pid=os.getpid(), owner=OWNER),
-        Heartbeat(condition=Condition(last_error="no luck")),
+        ConditionReport(condition=Condition(last_error="no luck")),
         Goodbye(reason="told to"),
     ]
 
 
-def test_orders_reach_the_process_they_are_for(server: BusServer, connect: Callable[..., RoleBus]) -> None:
+def test_commands_reach_the_process_that_they_are_for(server: BusServer, connect: Callable[..., RoleBus]) -> None:
     # Given
     stopped, other = connect("here:7:aa"), connect("here:8:bb")
     receive(server, 2)
     levels: list[LogLevel] = []
     other.on_log_level = levels.append
     # When
-    server.send(b"here:7:aa", StopOrder())
+    server.send(b"here:7:aa", Drain())
     server.send(b"here:8:bb", SetLogLevel(level=LogLevel.DEBUG))
     # Then
-    wait_until(lambda: stopped.wait(1) or stopped.stop_requested, 10, "the order to stop")
+    wait_until(lambda: stopped.wait(1) or stopped.stop_requested, 10, "the command to stop")
     wait_until(lambda: other.wait(1) or levels, 10, "the new level")
     assert (levels, other.stop_requested) == ([LogLevel.DEBUG], False)
 
 
-def test_a_message_to_somebody_who_has_gone_is_dropped(server: BusServer) -> None:
-    server.send(b"nobody", StopOrder())
+def test_a_message_to_a_process_that_has_exited_is_dropped(server: BusServer) -> None:
+    server.send(b"gone:1:aa", Drain())
 
 
-def test_a_wake_up_reaches_those_who_wait_for_its_state(server: BusServer, connect: Callable[..., RoleBus]) -> None:
+def test_a_wake_up_reaches_the_subscribers_of_its_state(server: BusServer, connect: Callable[..., RoleBus]) -> None:
     # Given
     transfer = connect("a", (JobState.CHECKED_OUT, JobState.RUN_FINISHED))
     queue = connect("b", (JobState.UPLOADED, JobState.RUNNING))
@@ -137,7 +137,7 @@ def test_a_wake_up_reaches_those_who_wait_for_its_state(server: BusServer, conne
     assert transfer.wait(0) == set()
 
 
-def test_a_burst_of_wake_ups_is_one_piece_of_news(server: BusServer, connect: Callable[..., RoleBus]) -> None:
+def test_a_burst_of_wake_ups_is_one_wake_up(server: BusServer, connect: Callable[..., RoleBus]) -> None:
     # Given
     one, other = connect("a"), connect("b", (JobState.UPLOADED,))
     wait_for_states(server, other, lambda: one.publish(JobState.UPLOADED, "local", "1"))
@@ -151,11 +151,11 @@ def test_a_burst_of_wake_ups_is_one_piece_of_news(server: BusServer, connect: Ca
         return other.wait(0.1) == {JobState.UPLOADED}
 
     # Then
-    wait_until(forwarded, 10, "the news")
+    wait_until(forwarded, 10, "the wake-up")
 
 
 @pytest.mark.parametrize("stop", [False, True])
-def test_wait_ends_when_another_thread_says_so(connect: Callable[..., RoleBus], stop: bool) -> None:
+def test_wait_returns_when_another_thread_wakes_or_stops_it(connect: Callable[..., RoleBus], stop: bool) -> None:
     # Given
     bus = connect()
     begun = time.monotonic()
@@ -170,13 +170,13 @@ def test_wait_ends_when_another_thread_says_so(connect: Callable[..., RoleBus], 
         assert time.monotonic() - begun < 10
 
 
-def test_wait_ends_in_time(connect: Callable[..., RoleBus]) -> None:
+def test_wait_returns_after_its_timeout(connect: Callable[..., RoleBus]) -> None:
     begun = time.monotonic()
     assert connect().wait(0.05) == set()
     assert 0.04 < time.monotonic() - begun < 5
 
 
-def test_a_role_process_without_a_master_is_neither_blocked_nor_ended(run_dir: Path) -> None:
+def test_a_role_process_without_a_master_is_not_blocked(run_dir: Path) -> None:
     # Given
     bus = RoleBus.connect(run_dir, "transfer-1", Role.TRANSFER, OWNER, ())
     # When
@@ -190,7 +190,7 @@ def test_a_role_process_without_a_master_is_neither_blocked_nor_ended(run_dir: P
 
 
 def answering(server: BusServer, reply: Callable[[Message], Message]) -> Callable[[], list[Message]]:
-    """Answer requests in a thread of its own, which owns the server from then on; call the result to end it."""
+    """Answer requests in a thread, which owns the server from then on; call the result to stop it."""
     asked: list[Message] = []
     over = threading.Event()
 
@@ -212,7 +212,7 @@ def answering(server: BusServer, reply: Callable[[Message], Message]) -> Callabl
     return end
 
 
-def test_a_client_asks_and_is_answered(run_dir: Path, server: BusServer) -> None:
+def test_a_client_sends_requests_and_gets_replies(run_dir: Path, server: BusServer) -> None:
     # Given
     status = MasterStatus(host="here", pid=1, state="RUNNING", roles=[])
     end = answering(server, lambda m: StatusReply(master=status) if isinstance(m, StatusRequest) else Ack())
@@ -226,8 +226,8 @@ def test_a_client_asks_and_is_answered(run_dir: Path, server: BusServer) -> None
     assert end() == [StatusRequest(), LogLevelRequest(level=LogLevel.DEBUG), StopRequest(drain=False)]
 
 
-def test_a_refusal_is_an_error_with_its_reason(run_dir: Path, server: BusServer) -> None:
-    end = answering(server, lambda _: Refusal(why="not on a Sunday"))
+def test_a_rejection_is_an_error_with_its_reason(run_dir: Path, server: BusServer) -> None:
+    end = answering(server, lambda _: Rejection(why="not on a Sunday"))
     try:
         with MasterClient(RunDir(run_dir)) as client, pytest.raises(BusError, match="not on a Sunday"):
             client.stop()
@@ -235,7 +235,7 @@ def test_a_refusal_is_an_error_with_its_reason(run_dir: Path, server: BusServer)
         end()
 
 
-def test_a_message_of_another_version_is_refused_by_the_server(
+def test_a_message_of_another_version_is_rejected_by_the_server(
     run_dir: Path, server: BusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end = answering(server, lambda _: Ack())
@@ -247,7 +247,7 @@ def test_a_message_of_another_version_is_refused_by_the_server(
         assert end() == []
 
 
-def test_a_master_that_does_not_answer_is_an_error_after_the_time(run_dir: Path) -> None:
+def test_a_master_that_does_not_answer_is_an_error_after_the_timeout(run_dir: Path) -> None:
     with MasterClient(RunDir(run_dir), timeout=0.1) as client, pytest.raises(BusError, match=r"within 0\.1 s"):
         client.status()
 

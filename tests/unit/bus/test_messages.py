@@ -1,4 +1,4 @@
-"""Messages survive the way over the bus, and foreign ones are refused with a hint."""
+"""Messages survive the round trip over the bus; those of another version are refused with a hint."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import pytest
 from jfr_mp.bus.messages import (
     Ack,
     BusMessage,
+    ConditionReport,
+    Drain,
     Goodbye,
-    Heartbeat,
     LogLevelRequest,
     MasterStatus,
-    Refusal,
     Register,
+    Rejection,
     RoleStatus,
     SetLogLevel,
     StatusReply,
     StatusRequest,
-    StopOrder,
     StopRequest,
     Wake,
     decode,
@@ -39,16 +39,16 @@ STATUS = MasterStatus(
     "message",
     [
         Register(name="transfer-1", role=Role.TRANSFER, pid=7, owner="here:7:aa"),
-        Heartbeat(condition=Condition(state="STARTING", last_error="späte Antwort", outages=[])),
+        ConditionReport(condition=Condition(state="STARTING", last_error="späte Antwort", outages=[])),
         Goodbye(reason="done"),
-        StopOrder(),
+        Drain(),
         SetLogLevel(level=LogLevel.DEBUG),
         StatusRequest(),
         StopRequest(drain=False),
         LogLevelRequest(level=LogLevel.WARN),
         StatusReply(master=STATUS),
         Ack(),
-        Refusal(why="no"),
+        Rejection(why="no"),
         Wake(state=JobState.RUN_FINISHED, worker="local", db_id="42"),
     ],
     ids=lambda message: message.kind,
@@ -63,18 +63,18 @@ def test_round_trip(message: BusMessage) -> None:
         b"",
         b"\x80\x04pickle",
         b"[]",
-        b'{"kind": "fire", "version": 1}',
-        b'{"kind": "ack", "version": 2}',
-        b'{"kind": "ack", "version": 1, "more": 1}',
-        b'{"kind": "stop_request", "drain": "perhaps"}',
+        b'{"kind": "fire", "version": 2}',
+        b'{"kind": "ack", "version": 1}',
+        b'{"kind": "ack", "version": 2, "more": 1}',
+        b'{"kind": "stop_request", "version": 2, "drain": "perhaps"}',
     ],
 )
-def test_what_is_no_message_of_this_version_is_refused(data: bytes) -> None:
+def test_malformed_messages_and_those_of_another_version_are_refused(data: bytes) -> None:
     with pytest.raises(BusError, match="jfr-mp restart"):
         decode(data)
 
 
-def test_the_row_of_a_status_has_exactly_the_fields_of_the_command_line() -> None:
+def test_the_row_of_a_status_has_the_fields_of_the_command_line() -> None:
     # When
     row = STATUS.row()
     # Then

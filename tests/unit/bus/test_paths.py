@@ -1,4 +1,4 @@
-"""Where the sockets are: private, short enough, and not in the way when their master is dead."""
+"""The directories of the sockets: private, short enough, and replaced after their master has died."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from jfr_mp.bus import paths
-from jfr_mp.bus.paths import MasterFile, RunDir, process_alive, run_dirs, runtime_dir
+from jfr_mp.bus.paths import MasterFile, RunDir, run_dirs, runtime_dir
 from jfr_mp.errors import BusError
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
@@ -57,7 +57,7 @@ def test_a_long_daemon_dir_gives_a_short_private_runtime_dir(tmp_path: Path, mon
     assert found.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_runtime_dir_that_somebody_else_prepared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_dir_that_another_user_prepared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given
     monkeypatch.setattr(paths, "_SHORT_PARENT", tmp_path)
     daemon_dir = tmp_path / ("x" * 100)
@@ -110,8 +110,10 @@ def test_a_run_dir_without_a_readable_file_has_no_master(tmp_path: Path) -> None
     assert RunDir(tmp_path / "nothing").master is None
 
 
-def test_a_later_process_of_the_same_pid_is_not_taken_for_the_dead_one() -> None:
-    now = psutil.Process().create_time()
-    assert process_alive(os.getpid(), now)
-    assert not process_alive(os.getpid(), now - 100)
-    assert not master_file(create_time=now - 100).alive
+def test_a_file_without_a_host_is_of_this_machine(tmp_path: Path) -> None:
+    # Given the file of a master of an earlier version
+    (tmp_path / "master.json").write_text(master_file().model_dump_json(exclude={"host"}))
+    # When
+    found = RunDir(tmp_path).master
+    # Then
+    assert found is not None and found.is_local and found.alive

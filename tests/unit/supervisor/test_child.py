@@ -1,4 +1,4 @@
-"""Role processes as data, and what is said about their end."""
+"""The command line of a role process, and the cause of its death."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from jfr_mp.config import LogLevel
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor.child import Child, ChildSpec, SpawnOrder, role_command, specs
+from jfr_mp.supervisor.child import Child, ChildArguments, ChildSpec, role_command, specs
 from jfr_mp.supervisor.lifecycle import Died
 from jfr_mp.supervisor.logfile import LogFile
 from tests.support.waiting import wait_until
@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 SPEC = ChildSpec(Role.QUEUE, "queue-1")
 
 
-def test_numbers_of_roles_become_names() -> None:
+def test_each_process_of_a_role_has_a_name() -> None:
     assert [spec.name for spec in specs({Role.CHECKOUT: 1, Role.TRANSFER: 2, Role.QUEUE: 0})] == [
         "checkout-1",
         "transfer-1",
@@ -29,7 +29,7 @@ def test_numbers_of_roles_become_names() -> None:
 
 def test_the_command_line_of_a_role_process() -> None:
     # When
-    argv = role_command("my project")(SpawnOrder(SPEC, Path("/run/7"), LogLevel.DEBUG, 5))
+    argv = role_command("my project")(ChildArguments(SPEC, Path("/run/7"), LogLevel.DEBUG, 5))
     # Then
     assert argv[:4] == [sys.executable, "-P", "-m", "jfr_mp.role_process"]
     pairs = dict(zip(argv[4::2], argv[5::2], strict=True))
@@ -53,7 +53,7 @@ def test_the_command_line_of_a_role_process() -> None:
         ("import os, signal; print('x', flush=True); os.kill(os.getpid(), 6)", Died("killed by SIGABRT\nx")),
     ],
 )
-def test_an_obituary(tmp_path: Path, code: str, death: Died) -> None:
+def test_the_cause_of_death(tmp_path: Path, code: str, death: Died) -> None:
     # Given
     child = Child(SPEC, LogFile(tmp_path / "queue-1.log"))
     child.log.path.write_text("what the process before had printed\n")
@@ -62,7 +62,7 @@ def test_an_obituary(tmp_path: Path, code: str, death: Died) -> None:
     child.spawn([sys.executable, "-c", code], lifeline)
     # Then
     assert child.pid is not None
-    assert wait_until(child.reap, 20, "its end") == death
+    assert wait_until(child.reap, 20, "its death") == death
     assert child.reap() is None
     assert child.pid is None
     child.signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The life of a role process, told as histories of events with a clock of their own."""
+"""The life of a role process, as histories of events with a clock of their own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POLICY = Policy(
 )
 SPAWN, DRAIN, TERM, KILL, ALARM = Action
 CRASH = Died("exit status 1", 1)
-MURDER = Died("killed by SIGKILL")
+KILLED = Died("killed by SIGKILL")
 
 # A history is rows of: time, event, the state it leads to, what is to be done.
 History = list[tuple[float, Event, State, list[Action]]]
@@ -37,37 +37,37 @@ HISTORIES: dict[str, History] = {
     "a start": STARTED,
     "killed after a good run: replaced in the same turn": [
         *STARTED,
-        (3, MURDER, State.EXITED, []),
+        (3, KILLED, State.EXITED, []),
         (3, Tick(), State.STARTING, [SPAWN]),
         (4, Ready(), State.RUNNING, []),
     ],
-    "killed again soon: a pause, but never the end": [
+    "killed again soon: a pause, but it is never given up": [
         *STARTED,
-        (100, MURDER, State.EXITED, []),
+        (100, KILLED, State.EXITED, []),
         (100, Tick(), State.STARTING, [SPAWN]),
         (101, Ready(), State.RUNNING, []),
-        (103, MURDER, State.BACKOFF, []),
+        (103, KILLED, State.BACKOFF, []),
         (103.9, Tick(), State.BACKOFF, []),
         (104, Tick(), State.STARTING, [SPAWN]),
         (105, Ready(), State.RUNNING, []),
-        (107, MURDER, State.BACKOFF, []),
+        (107, KILLED, State.BACKOFF, []),
         (109, Tick(), State.STARTING, [SPAWN]),
         (110, Ready(), State.RUNNING, []),
-        (112, MURDER, State.BACKOFF, []),
+        (112, KILLED, State.BACKOFF, []),
         (116, Tick(), State.STARTING, [SPAWN]),
         (117, Ready(), State.RUNNING, []),
-        (119, MURDER, State.BACKOFF, []),
+        (119, KILLED, State.BACKOFF, []),
         (122.9, Tick(), State.BACKOFF, []),
         (123, Tick(), State.STARTING, [SPAWN]),
     ],
-    "a long run makes the deaths before forgotten": [
+    "a long run cancels the deaths before": [
         *STARTED,
-        (2.5, MURDER, State.BACKOFF, []),
+        (2.5, KILLED, State.BACKOFF, []),
         (3, Tick(), State.STARTING, [SPAWN]),
         (4, Ready(), State.RUNNING, []),
-        (14, MURDER, State.EXITED, []),
+        (14, KILLED, State.EXITED, []),
     ],
-    "ready, but dead within startsecs: a failed start": [*STARTED, (2.9, MURDER, State.BACKOFF, [])],
+    "ready, but dead within startsecs: a failed start": [*STARTED, (2.9, KILLED, State.BACKOFF, [])],
     "a crash loop is given up": [
         (0, Start(), State.STARTING, [SPAWN]),
         (0.1, CRASH, State.BACKOFF, []),
@@ -85,7 +85,7 @@ HISTORIES: dict[str, History] = {
         (0, Start(), State.STARTING, [SPAWN]),
         (1, Died("exit status 3", ExitCode.CONFIG), State.FATAL, [ALARM]),
     ],
-    "a database that is away is waited for": [
+    "a database that is down: restarted without a limit": [
         (0, Start(), State.STARTING, [SPAWN]),
         *(
             row
@@ -102,9 +102,9 @@ HISTORIES: dict[str, History] = {
         (60, Tick(), State.STARTING, [KILL]),
         (61, Tick(), State.STARTING, []),
         (61, NotYet(), State.STARTING, []),
-        (62, MURDER, State.BACKOFF, []),
+        (62, KILLED, State.BACKOFF, []),
     ],
-    "not ready yet, and it says so": [
+    "not ready yet, and it reports so": [
         (0, Start(), State.STARTING, [SPAWN]),
         (50, NotYet(), State.STARTING, []),
         (100, NotYet(), State.STARTING, []),
@@ -113,8 +113,12 @@ HISTORIES: dict[str, History] = {
         (1000, Tick(), State.RUNNING, []),
         (1000, NotYet(), State.RUNNING, []),
     ],
-    "a stop that it obeys": [*STARTED, (5, Stop(), State.STOPPING, [DRAIN]), (20, Died("", 0), State.STOPPED, [])],
-    "a stop that it does not obey": [
+    "a stop in time": [
+        *STARTED,
+        (5, Stop(), State.STOPPING, [DRAIN]),
+        (20, Died("", 0), State.STOPPED, []),
+    ],
+    "a stop beyond its deadlines": [
         *STARTED,
         (5, Stop(), State.STOPPING, [DRAIN]),
         (6, Stop(), State.STOPPING, []),
@@ -123,13 +127,13 @@ HISTORIES: dict[str, History] = {
         (39, Tick(), State.STOPPING, []),
         (40, Tick(), State.STOPPING, [KILL]),
         (90, Tick(), State.STOPPING, []),
-        (91, MURDER, State.STOPPED, []),
+        (91, KILLED, State.STOPPED, []),
     ],
-    "a stop by somebody in a hurry": [
+    "a stop that is hurried": [
         *STARTED,
         (5, Stop(), State.STOPPING, [DRAIN]),
         (6, Stop(drain=False), State.STOPPING, [KILL]),
-        (6, MURDER, State.STOPPED, []),
+        (6, KILLED, State.STOPPED, []),
     ],
     "a kill": [*STARTED, (5, Stop(drain=False), State.STOPPING, [KILL])],
     "a stop before it is ready": [
@@ -138,7 +142,7 @@ HISTORIES: dict[str, History] = {
         (1.5, Ready(), State.STOPPING, []),
         (6, Tick(), State.STOPPING, [KILL]),
     ],
-    "a stop while it pauses": [
+    "a stop during a pause": [
         (0, Start(), State.STARTING, [SPAWN]),
         (1, CRASH, State.BACKOFF, []),
         (1, Stop(), State.STOPPED, []),
@@ -172,7 +176,7 @@ def test_history(history: History) -> None:
         ("killed after a good run: replaced in the same turn", 1, "killed by SIGKILL"),
         ("a crash loop is given up", 2, "exit status 1"),
         ("never ready", 0, "was not ready within 60 s"),
-        ("a stop that it obeys", 0, None),
+        ("a stop in time", 0, None),
     ],
 )
 def test_what_a_history_leaves_for_the_status(history: str, restarts: int, last_error: str | None) -> None:
@@ -184,7 +188,7 @@ def test_what_a_history_leaves_for_the_status(history: str, restarts: int, last_
 
 @pytest.mark.parametrize("state", State)
 @pytest.mark.parametrize("event", [Start(), Ready(), NotYet(), CRASH, Stop(), Stop(drain=False), Tick()])
-def test_every_event_is_survived_in_every_state(state: State, event: Event) -> None:
+def test_every_state_accepts_every_event(state: State, event: Event) -> None:
     # Given
     child = replace(ChildState(), state=state, deadline=1.0)
     # When

@@ -1,4 +1,4 @@
-"""Logs are private, rotate under the process that writes them, and give their last lines."""
+"""Logs are private, are rotated while a process writes them, and return their last lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(log: LogFile, text: str) -> None:
     os.close(fd)
 
 
-def test_a_log_is_for_its_owner_only(log: LogFile) -> None:
+def test_a_log_is_readable_by_its_user_only(log: LogFile) -> None:
     # Given
     log.path.parent.mkdir()
     log.path.touch(0o644)
@@ -31,7 +31,7 @@ def test_a_log_is_for_its_owner_only(log: LogFile) -> None:
     assert log.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_rotation_keeps_three_and_the_process_goes_on_writing(log: LogFile) -> None:
+def test_three_old_logs_are_kept_and_the_process_goes_on_writing(log: LogFile) -> None:
     # Given
     fd = log.open()
     # When
@@ -87,7 +87,7 @@ def test_last_lines_after_a_rotation(log: LogFile) -> None:
     assert log.last_lines(since) == ["new"]
 
 
-def test_new_lines_are_whole_and_come_once(log: LogFile) -> None:
+def test_new_lines_are_complete_and_returned_once(log: LogFile) -> None:
     write(log, "one\ntw")
     assert log.new_lines() == ["one"]
     assert log.new_lines() == []
@@ -98,7 +98,7 @@ def test_new_lines_are_whole_and_come_once(log: LogFile) -> None:
     assert log.new_lines() == ["four"]
 
 
-def test_what_was_there_before_is_not_new(log: LogFile) -> None:
+def test_earlier_lines_are_not_new(log: LogFile) -> None:
     write(log, "old\n")
     later = LogFile(log.path)
     write(log, "new\n")

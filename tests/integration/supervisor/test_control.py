@@ -1,4 +1,4 @@
-"""Starting and ending the real master with the real role processes, on a real database."""
+"""Starting and stopping the real master with the real role processes, on a real database."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from jfr_mp.bus.paths import runtime_dir
-from jfr_mp.config import ConfigManager, Project
+from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.errors import AlreadyRunning, DatabaseUnavailable, NotRunning, StartFailed
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor import launch
+from jfr_mp.supervisor import control
 from tests.support.processes import free_port, is_alive, pids_with, wait_gone
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.waiting import wait_until
@@ -39,62 +39,62 @@ def on_disk(fresh_project: ProjectFactory) -> TestProject:
 def project(on_disk: TestProject) -> Iterator[Project]:
     project = ConfigManager().get_project(on_disk.name)
     yield project
-    if launch._living(project):
-        launch.kill(project)
+    if control._living(project):
+        control.kill(project)
     # Below /tmp, because the temporary directories of pytest are too long for sockets.
     shutil.rmtree(runtime_dir(project))
 
 
 def pids(project: Project) -> dict[str, int]:
     """Return the processes of the masters on this machine by name."""
-    found = launch.masters(project)
+    found = control.masters(project)
     return {"master": found[0].pid} | {role.name: role.pid for row in found for role in row.roles if role.pid}
 
 
 def test_start_status_stop(project: Project, on_disk: TestProject) -> None:
     # When
-    info = launch.start(project, {**ALL, Role.TRANSFER: 2}, log_level="debug", timeout=60)
+    info = control.start(project, {**ALL, Role.TRANSFER: 2}, log_level="debug", timeout=60)
     # Then
-    (status,) = launch.masters(project)
+    (status,) = control.masters(project)
     assert (status.pid, status.state, status.local) == (info.pid, "RUNNING", True)
     assert [(role.name, role.state) for role in status.roles] == [
         (name, "RUNNING") for name in ("checkout-1", "transfer-1", "transfer-2", "queue-1", "complete-1")
     ]
     assert os.getsid(info.pid) != os.getsid(0)
-    assert [path.stem for path in launch.log_files(project, "transfer")] == ["transfer-1", "transfer-2"]
-    assert [path.stem for path in launch.log_files(project, "master")] == ["master"]
-    assert {path.stat().st_mode & 0o777 for path in launch.log_files(project)} == {0o600}
+    assert [path.stem for path in control.log_files(project, "transfer")] == ["transfer-1", "transfer-2"]
+    assert [path.stem for path in control.log_files(project, "master")] == ["master"]
+    assert {path.stat().st_mode & 0o777 for path in control.log_files(project)} == {0o600}
     runner = on_disk.db.jf_auxiliary.find_one({"running_runner": {"$exists": True}})
     assert runner is not None and "jfr_mp" in runner["running_runner"]
     registered = on_disk.db.jfr_mp_processes.find_one({"kind": "master"})
     assert registered is not None and registered["pid"] == info.pid
     running = pids(project)
     # When
-    stopped = launch.stop(project)
+    stopped = control.stop(project)
     # Then
     assert [master.pid for master in stopped] == [info.pid]
     assert not any(is_alive(pid) for pid in running.values())
-    assert launch.masters(project) == []
+    assert control.masters(project) == []
     assert on_disk.db.jfr_mp_processes.count_documents({}) == 0
     runner = on_disk.db.jf_auxiliary.find_one({"running_runner": {"$exists": True}})
     assert runner is not None and runner["running_runner"] is None
 
 
-@pytest.mark.parametrize("act", [launch.stop, launch.kill])
-def test_nothing_to_end(project: Project, act: Callable[[Project], object]) -> None:
-    with pytest.raises(NotRunning, match="no master of project main runs on this machine"):
+@pytest.mark.parametrize("act", [control.stop, control.kill])
+def test_no_master_to_stop(project: Project, act: Callable[[Project], object]) -> None:
+    with pytest.raises(NotRunning, match="no master of project main is running on this machine"):
         act(project)
 
 
-def test_roles_can_be_shared_out_but_not_doubled(project: Project) -> None:
+def test_masters_share_the_roles_but_not_one_role(project: Project) -> None:
     # Given
-    first = launch.start(project, TWO)
+    first = control.start(project, TWO)
     # When, then
-    with pytest.raises(AlreadyRunning, match=rf"pid {first.pid}, .*: complete\b"):
-        launch.start(project, {Role.COMPLETE: 1, Role.QUEUE: 1})
-    second = launch.start(project, {Role.TRANSFER: 1, Role.QUEUE: 1})
-    assert {status.pid for status in launch.masters(project)} == {first.pid, second.pid}
-    assert {master.pid for master in launch.stop(project)} == {first.pid, second.pid}
+    with pytest.raises(AlreadyRunning, match=rf"pid {first.pid}, .*roles complete\b"):
+        control.start(project, {Role.COMPLETE: 1, Role.QUEUE: 1})
+    second = control.start(project, {Role.TRANSFER: 1, Role.QUEUE: 1})
+    assert {status.pid for status in control.masters(project)} == {first.pid, second.pid}
+    assert {master.pid for master in control.stop(project)} == {first.pid, second.pid}
 
 
 def test_two_starts_at_once_make_one_master(project: Project) -> None:
@@ -103,7 +103,7 @@ def test_two_starts_at_once_make_one_master(project: Project) -> None:
 
     def start() -> None:
         try:
-            outcomes.append(launch.start(project, TWO))
+            outcomes.append(control.start(project, TWO))
         except AlreadyRunning as error:
             outcomes.append(error)
 
@@ -115,70 +115,70 @@ def test_two_starts_at_once_make_one_master(project: Project) -> None:
         thread.join(60)
     # Then
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["AlreadyRunning", "MasterInfo"]
-    assert len(launch.masters(project)) == 1
+    assert len(control.masters(project)) == 1
 
 
 def test_a_killed_role_process_is_replaced_and_its_locks_are_free(project: Project, on_disk: TestProject) -> None:
     # Given
-    launch.start(project, TWO)
+    control.start(project, TWO)
     before = pids(project)
     registered = on_disk.db.jfr_mp_processes.find_one({"pid": before["complete-1"]})
     assert registered is not None
     on_disk.db.flows.insert_one({"uuid": "f", "lock_id": new_lock_id(registered["_id"]), "lock_time": utcnow()})
-    wait_until(lambda: (launch.masters(project)[0].roles[1].uptime_s or 0) > 3, 10, "a good run")
+    wait_until(lambda: (control.masters(project)[0].roles[1].uptime_s or 0) > 3, 10, "a good run")
     # When
     os.kill(before["complete-1"], signal.SIGKILL)
     killed = time.monotonic()
 
     # Then
     def replaced() -> bool:
-        role = launch.masters(project)[0].roles[1]
+        role = control.masters(project)[0].roles[1]
         return role.state == "RUNNING" and role.pid != before["complete-1"]
 
     wait_until(replaced, 10, "another process")
     print(f"replaced after {time.monotonic() - killed:.2f} s")
-    wait_until(lambda: on_disk.db.flows.count_documents({"lock_id": None}) == 1, 5, "the lock to be freed")
+    wait_until(lambda: on_disk.db.flows.count_documents({"lock_id": None}) == 1, 5, "its lock to be freed")
     assert on_disk.db.jfr_mp_processes.find_one({"_id": registered["_id"]}) is None
 
 
 def test_after_a_killed_master_a_start_works_at_once(project: Project, on_disk: TestProject) -> None:
     # Given
-    launch.start(project, TWO)
+    control.start(project, TWO)
     before = pids(project)
     registered = on_disk.db.jfr_mp_processes.find_one({"pid": before["master"]})
     assert registered is not None
     on_disk.db.flows.insert_one({"uuid": "f", "lock_id": new_lock_id(registered["_id"]), "lock_time": utcnow()})
     # When
     os.kill(before["master"], signal.SIGKILL)
-    wait_until(lambda: not is_alive(before["master"]), 10, "the end of the master")
-    assert launch.masters(project) == []
-    after = launch.start(project, TWO)
+    wait_until(lambda: not is_alive(before["master"]), 10, "the exit of the master")
+    assert control.masters(project) == []
+    after = control.start(project, TWO)
     # Then
     wait_gone(before.values())
     assert [path.name for path in runtime_dir(project).iterdir() if path.is_dir()] == [str(after.pid)]
     assert on_disk.db.flows.count_documents({"lock_id": None}) == 1
 
 
-def test_kill_ends_even_a_master_that_hangs(project: Project, on_disk: TestProject) -> None:
+def test_kill_works_on_a_master_that_hangs(project: Project, on_disk: TestProject) -> None:
     # Given
-    launch.start(project, TWO)
+    control.start(project, TWO)
     running = pids(project)
     os.kill(running["master"], signal.SIGSTOP)
     # When
-    launch.kill(project)
+    control.kill(project)
     # Then
     assert not any(is_alive(pid) for pid in running.values())
     assert list(on_disk.db.jfr_mp_processes.find()) == []
-    assert launch.masters(project) == []
+    assert control.masters(project) == []
 
 
 def test_kill_is_quick(project: Project) -> None:
     # Given
-    launch.start(project, TWO)
+    control.start(project, TWO)
     running = pids(project)
     begun = time.monotonic()
     # When
-    launch.kill(project)
+    control.kill(project)
     # Then
     assert time.monotonic() - begun < 5
     assert not any(is_alive(pid) for pid in running.values())
@@ -186,8 +186,8 @@ def test_kill_is_quick(project: Project) -> None:
 
 def test_a_start_that_takes_too_long_leaves_nothing(project: Project) -> None:
     with pytest.raises(StartFailed):
-        launch.start(project, TWO, timeout=0.6)
-    wait_until(lambda: launch._living(project) == [], 20, "the end of the master")
+        control.start(project, TWO, timeout=0.6)
+    wait_until(lambda: control._living(project) == [], 20, "the exit of the master")
 
 
 @pytest.mark.parametrize("moment", ["the directory of the master", "a role process"])
@@ -195,25 +195,25 @@ def test_an_interrupted_start_leaves_nothing(project: Project, on_disk: TestProj
     # Given
     code = (
         "import sys; from jfr_mp.config import ConfigManager; from jfr_mp.step_table import Role;"
-        "from jfr_mp.supervisor import launch;"
-        "launch.start(ConfigManager().get_project(sys.argv[1]), {Role.CHECKOUT: 1, Role.COMPLETE: 1})"
+        "from jfr_mp.supervisor import control;"
+        "control.start(ConfigManager().get_project(sys.argv[1]), {Role.CHECKOUT: 1, Role.COMPLETE: 1})"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, project.name], env=dict(on_disk.env), stderr=subprocess.PIPE
     ) as starting:
         if moment == "a role process":
-            wait_until(lambda: [row for row in launch.masters(project) if row.roles[0].pid], 30, moment)
+            wait_until(lambda: [row for row in control.masters(project) if row.roles[0].pid], 30, moment)
         else:
-            wait_until(lambda: launch._living(project), 30, moment)
+            wait_until(lambda: control._living(project), 30, moment)
         # When
         starting.send_signal(signal.SIGINT)
         starting.communicate(timeout=30)
     # Then
     wait_until(lambda: pids_with("JFREMOTE_PROJECTS_FOLDER", on_disk.env["JFREMOTE_PROJECTS_FOLDER"]) == [], 20, "end")
-    assert launch.masters(project) == []
+    assert control.masters(project) == []
 
 
-def test_a_database_that_does_not_answer_is_said_in_time(fresh_project: ProjectFactory) -> None:
+def test_a_database_that_is_down_is_reported_in_time(fresh_project: ProjectFactory) -> None:
     # Given
     port = free_port()
     store = {"type": "MongoStore", "host": "127.0.0.1", "port": port, "database": "x", "collection_name": "jobs"}
@@ -222,7 +222,7 @@ def test_a_database_that_does_not_answer_is_said_in_time(fresh_project: ProjectF
     begun = time.monotonic()
     # When
     with pytest.raises(DatabaseUnavailable, match=f"127.0.0.1:{port}"):
-        launch.start(project, TWO)
+        control.start(project, TWO)
     # Then
     assert time.monotonic() - begun < 15
     shutil.rmtree(runtime_dir(project))
@@ -236,7 +236,7 @@ def test_in_the_foreground(project: Project, on_disk: TestProject, number: signa
     with subprocess.Popen(argv, env=dict(on_disk.env), stderr=subprocess.PIPE, text=True) as master:
 
         def ready() -> bool:
-            found = launch.masters(project)
+            found = control.masters(project)
             return bool(found) and all(role.state == "RUNNING" for role in found[0].roles)
 
         wait_until(ready, 60, "its role processes")
@@ -246,13 +246,13 @@ def test_in_the_foreground(project: Project, on_disk: TestProject, number: signa
     # Then
     assert master.returncode == 0
     assert "stopping because of" in output and output.rstrip().endswith("stopped")
-    assert launch.masters(project) == []
+    assert control.masters(project) == []
 
 
 def test_the_parent_needs_no_heavy_packages() -> None:
     # Given
     code = (
-        "import sys, jfr_mp.supervisor.launch, jfr_mp.supervisor.__main__;"
+        "import sys, jfr_mp.supervisor.control, jfr_mp.supervisor.__main__;"
         "heavy = {'jobflow', 'maggma', 'paramiko', 'qtoolkit', 'numpy', 'typer'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )
@@ -260,3 +260,14 @@ def test_the_parent_needs_no_heavy_packages() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     # Then
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_log_level_of_running_processes_changes(project: Project) -> None:
+    # Given
+    control.start(project, TWO)
+    # When
+    control.set_log_level(project, LogLevel.DEBUG)
+    # Then the master logs changes of state, which are debug messages
+    os.kill(pids(project)["complete-1"], signal.SIGKILL)
+    (log,) = control.log_files(project, "master")
+    wait_until(lambda: "complete-1: RUNNING -> " in log.read_text(), 20, "a change of state")

@@ -1,0 +1,59 @@
+"""The records of members: built here for every kind of process, and read back as the status of masters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal
+
+from jfr_mp.bus.messages import MasterStatus
+from jfr_mp.database import processes
+from jfr_mp.database.processes import ProcessRecord, Report
+from jfr_mp.identity import ProcessIdentity
+from jfr_mp.step_table import Role
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import QueueDatabase
+
+
+def master_record(db: QueueDatabase, owner: str, roles: Iterable[Role]) -> ProcessRecord:
+    """Return the record of this process as a master whose role processes play `roles`."""
+    return _record(db, owner, "master", "master", roles)
+
+
+def role_record(db: QueueDatabase, owner: str, name: str, roles: Iterable[Role]) -> ProcessRecord:
+    """Return the record of this process as one that plays `roles`: a role process, or a runner without a master."""
+    return _record(db, owner, "role", name, roles)
+
+
+def _record(
+    db: QueueDatabase, owner: str, kind: Literal["master", "role"], name: str, roles: Iterable[Role]
+) -> ProcessRecord:
+    identity = ProcessIdentity.of_this_process()
+    return ProcessRecord(
+        **identity.model_dump(), id=owner, kind=kind, name=name, roles=list(roles), project=db.project.name
+    )
+
+
+def report_of(status: MasterStatus) -> Report:
+    """Return what a master reports: its status, without what its record says already."""
+    row = status.row()
+    return Report(state=row["state"], rows=row["roles"], outages=status.outages, transfers=status.transfers)
+
+
+def masters_elsewhere(db: QueueDatabase) -> list[MasterStatus]:
+    """Return the living masters on other machines, as they last reported."""
+    living = processes.living(db, db.project.jfr_mp.lease_ttl)
+    return [_status_of(record) for record in living if record.kind == "master" and not record.is_local]
+
+
+def _status_of(record: ProcessRecord) -> MasterStatus:
+    return MasterStatus.model_validate(
+        {
+            "host": record.host,
+            "pid": record.pid,
+            "state": record.state,
+            "roles": record.rows,
+            "outages": record.outages,
+            "transfers": record.transfers,
+        }
+    )

@@ -1,0 +1,120 @@
+"""The registry as one member uses it: how it enters, renews its lease, looks after the others and leaves."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from jfr_mp.database import processes
+from jfr_mp.database.setup import ensure_initialised
+from jfr_mp.membership import peer
+from jfr_mp.membership.rescuer import Rescuer, evict_dead_here
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import QueueDatabase
+    from jfr_mp.database.processes import ProcessRecord, Report
+
+
+class Registry(Protocol):
+    """What a `Member` does in the registry. Any method may take long, or raise."""
+
+    def enter(self) -> None:
+        """Register this process, for the first time or again."""
+
+    def beat(self, report: Report) -> bool:
+        """Renew the lease, with a report; return False if this process is not in the registry."""
+
+    def look_after_others(self) -> None:
+        """Free what dead members left; called after each beat."""
+
+    def evict(self, owner: str) -> None:
+        """Free what another process held that is known to have exited."""
+
+    def leave(self) -> None:
+        """Remove this process, and free what it holds."""
+
+
+class RoleRegistry:
+    """The registry as a role process uses it, or a runner without a master.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    record
+        This process.
+    """
+
+    def __init__(self, db: QueueDatabase, record: ProcessRecord) -> None:
+        self._db = db
+        self._record = record
+        self._rescuer = Rescuer(db)
+
+    def enter(self) -> None:
+        """Register this process."""
+        processes.register(self._db, self._record)
+
+    def beat(self, report: Report) -> bool:
+        """Renew the lease."""
+        return processes.heartbeat(self._db, self._record.id, report)
+
+    def look_after_others(self) -> None:
+        """Evict the members whose leases have run out."""
+        self._rescuer.sweep()
+
+    def evict(self, owner: str) -> None:
+        """Free the locks and leases of a process that has exited, now and not when its lease runs out."""
+        processes.evict(self._db, owner, "its process has exited")
+
+    def leave(self) -> None:
+        """Free what this process holds and remove its record."""
+        processes.evict(self._db, self._record.id, "it leaves")
+
+
+class MasterRegistry(RoleRegistry):
+    """The registry as a master uses it, which also speaks for its machine and to jobflow-remote.
+
+    Parameters
+    ----------
+    db
+        The queue database, by a connection of its own, which `leave` closes.
+    record
+        This process.
+    """
+
+    def __init__(self, db: QueueDatabase, record: ProcessRecord) -> None:
+        super().__init__(db, record)
+        self._ping_due = 0.0
+        self._machine_due = 0.0
+
+    def enter(self) -> None:
+        """Clean up after the dead of this machine, and register this master.
+
+        Raises
+        ------
+        AlreadyRunning
+            If another kind of runner works on this database.
+        DatabaseError
+            If the database cannot be reached or refuses the operation.
+        """
+        ensure_initialised(self._db)
+        evict_dead_here(self._db)
+        peer.admit(self._db, self._record)
+
+    def look_after_others(self) -> None:
+        """Evict the dead, those of this machine at once, and ping where jobflow-remote looks for a runner."""
+        super().look_after_others()
+        now = time.monotonic()
+        if now >= self._ping_due:
+            self._ping_due = now + self._db.project.runner.delay_ping_db
+            peer.ping(self._db, self._record)
+        # The role processes of a master that was killed exit after it, perhaps when this one has started already.
+        if now >= self._machine_due:
+            self._machine_due = now + self._db.project.jfr_mp.lease_ttl
+            evict_dead_here(self._db)
+
+    def leave(self) -> None:
+        """Remove this master and close the connection."""
+        peer.withdraw(self._db, self._record.id)
+        super().leave()
+        self._db.close()

@@ -1,0 +1,62 @@
+"""Which members have died, and when that is certain enough to free what they held."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from jfr_mp.database import processes
+from jfr_mp.database.stale_locks import free_stale_locks, stale_locks
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import QueueDatabase
+
+
+class Rescuer:
+    """Frees what dead members left, as seen by one process; to be called every few seconds.
+
+    While the database is down no heartbeat arrives, so every process seems to have died. Nothing is freed before this
+    process has had answers for a whole lease, which is time enough for every living process to renew its own.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    clock
+        Monotonic time in seconds.
+    """
+
+    def __init__(self, db: QueueDatabase, clock: Callable[[], float] = time.monotonic) -> None:
+        self._db = db
+        self._clock = clock
+        options = db.project.jfr_mp
+        self._lease_ttl = options.lease_ttl
+        #: A longer time between two answers means that the database was down, or that this process was suspended.
+        self._longest_silence = options.lease_ttl / 2 + options.heartbeat_interval
+        self._contact_since: float | None = None
+        self._last_contact = 0.0
+        self._locks_due = 0.0
+
+    def sweep(self) -> None:
+        """Evict the members whose lease has run out, and once in each lease break the locks without a holder."""
+        # If the next query raises, the contact is interrupted.
+        since, self._contact_since = self._contact_since, None
+        dead = processes.expired(self._db, self._lease_ttl)
+        now = self._clock()
+        silent = now - self._last_contact > self._longest_silence
+        self._contact_since, self._last_contact = now if since is None or silent else since, now
+        if now - self._contact_since < self._lease_ttl:
+            return
+        for record in dead:
+            processes.evict(self._db, record.id, f"no heartbeat for {self._lease_ttl:g} s")
+        if now >= self._locks_due:
+            self._locks_due = now + self._lease_ttl
+            free_stale_locks(self._db, stale_locks(self._db))
+
+
+def evict_dead_here(db: QueueDatabase) -> None:
+    """Evict the members on this machine whose process is gone, without waiting for their leases."""
+    for record in processes.registered(db):
+        if record.is_local and not record.alive:
+            processes.evict(db, record.id, "its process is gone")

@@ -1,0 +1,343 @@
+"""Start, stop, kill and inspect the masters of this machine, from the command line and from Python."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from jfr_mp.bus.client import MasterClient
+from jfr_mp.bus.messages import MasterStatus, RoleStatus
+from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_dir
+from jfr_mp.config import LogLevel
+from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.errors import BusError, DatabaseError, ExitCode, JfrMpError, NotRunning, StartFailed
+from jfr_mp.identity import this_machine
+from jfr_mp.membership.records import masters_elsewhere
+from jfr_mp.membership.rescuer import evict_dead_here
+from jfr_mp.step_table import Role
+from jfr_mp.supervisor import daemon
+from jfr_mp.supervisor.lifecycle import Policy, State
+from jfr_mp.supervisor.logfile import LogFile, log_dir
+from jfr_mp.supervisor.program import command_line, run_master
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks at a master that starts or stops.
+_LOOK_EVERY = 0.05
+#: Seconds beyond all of its own deadlines within which a master that was told to stop has exited.
+_MARGIN = 15.0
+#: Seconds for the role processes of a master that was killed.
+_REAPED_WITHIN = 5.0
+
+
+@dataclass(frozen=True)
+class MasterInfo:
+    """A master on this machine."""
+
+    pid: int
+    run_dir: Path
+    roles: Mapping[Role, int]
+
+
+def start(
+    project: Project,
+    roles: Mapping[Role, int],
+    *,
+    log_level: LogLevel | str = LogLevel.INFO,
+    foreground: bool = False,
+    timeout: float = 60.0,
+) -> MasterInfo:
+    """Start a master with its role processes.
+
+    In the background, return when all role processes are ready; if one does not become ready, none is left running. In
+    the foreground this process is the master, and the call returns when the master was stopped.
+
+    Parameters
+    ----------
+    project
+        What to work on.
+    roles
+        How many processes of each role.
+    log_level
+        From which level on all of them log.
+    foreground
+        Whether this process, in its main thread, is to be the master.
+    timeout
+        Seconds after which a start in the background has failed. No process is left running then, nor after an
+        interrupt.
+
+    Raises
+    ------
+    AlreadyRunning
+        If another master on this machine has one of the roles, or another kind of runner works on the database.
+    DatabaseError
+        If the database cannot be reached or refuses the operation.
+    StartFailed
+        If a role process did not become ready, with its last error; or, in the foreground, if one was given up.
+    """
+    log_level = LogLevel(log_level)
+    if foreground:
+        if run_master(project, roles, log_level=log_level, foreground=True) is not ExitCode.OK:
+            raise StartFailed(f"a role process was given up: see the logs in {log_dir(project)}")
+        return MasterInfo(os.getpid(), runtime_dir(project) / str(os.getpid()), roles)
+    deadline = time.monotonic() + timeout
+    log = LogFile(log_dir(project) / "master.log")
+    run_dir = daemon.launch(command_line(project, roles, log_level), log, deadline)
+    try:
+        _wait_until_ready(run_dir, deadline)
+    except BaseException:  # an interrupt too: nothing of a failed start is left running
+        if (master := run_dir.master) is not None:
+            _kill(run_dir, master)
+        raise
+    return MasterInfo(int(run_dir.path.name), run_dir.path, roles)
+
+
+def stop(project: Project) -> list[MasterInfo]:
+    """Stop the masters on this machine; their role processes finish the steps in hand.
+
+    Returns
+    -------
+    list of MasterInfo
+        The masters that were stopped.
+
+    Raises
+    ------
+    NotRunning
+        If there is none; it names the machines that have one.
+    JfrMpError
+        If one does not exit.
+    """
+    found = _required(project)
+    for run_dir, master in found:
+        _request_stop(run_dir, master)
+    policy = Policy(drain=project.jfr_mp.stop_timeout)
+    limit = policy.drain + policy.term + _MARGIN
+    for _, master in found:
+        if not _wait_for_exit(master, limit):
+            raise JfrMpError(
+                f"the master (pid {master.pid}) did not stop within {limit:g} s: kill it with `jfr-mp kill`; its log "
+                f"is in {log_dir(project)}"
+            )
+    return [_info(run_dir, master) for run_dir, master in found]
+
+
+def kill(project: Project) -> list[MasterInfo]:
+    """Kill the role processes of the masters on this machine, and stop the masters.
+
+    Returns
+    -------
+    list of MasterInfo
+        The masters that were stopped.
+
+    Raises
+    ------
+    NotRunning
+        If there is none; it names the machines that have one.
+    """
+    found = _required(project)
+    for run_dir, master in found:
+        _kill(run_dir, master)
+    _clean_up(project)
+    return [_info(run_dir, master) for run_dir, master in found]
+
+
+def masters(project: Project) -> list[MasterStatus]:
+    """Return the status of all masters of a project: those on this machine, and others that the database knows.
+
+    The others are missing if the database is down.
+    """
+    answers = [_status(run_dir, master) for run_dir, master in _living(project)]
+    here = [answer for answer in answers if answer is not None]
+    try:
+        return here + _masters_elsewhere(project)
+    except DatabaseError as error:
+        logger.debug("masters on other machines cannot be listed: %s", error)
+        return here
+
+
+def set_log_level(project: Project, level: LogLevel) -> list[MasterInfo]:
+    """Change the log level of the masters on this machine and of their role processes, while they run.
+
+    Returns
+    -------
+    list of MasterInfo
+        Those masters.
+
+    Raises
+    ------
+    NotRunning
+        If there is none; it names the machines that have one.
+    BusError
+        If one does not answer.
+    """
+    found = _required(project)
+    for run_dir, _ in found:
+        with MasterClient(run_dir) as client:
+            client.set_log_level(level)
+    return [_info(run_dir, master) for run_dir, master in found]
+
+
+def log_files(project: Project, role: str | None = None) -> list[Path]:
+    """Return the log files on this machine.
+
+    Parameters
+    ----------
+    project
+        The project of the processes.
+    role
+        A role, a role process such as ``transfer-2``, or ``master``; None for all.
+    """
+    files = sorted(log_dir(project).glob("*.log"))
+    return [file for file in files if role in (None, file.stem, file.stem.rpartition("-")[0])]
+
+
+# Starting
+
+
+def _wait_until_ready(run_dir: RunDir, deadline: float) -> None:
+    with MasterClient(run_dir) as client:
+        while True:
+            roles = client.status().roles
+            if all(role.state == State.RUNNING for role in roles):
+                return
+            late = time.monotonic() > deadline
+            failed = [role for role in roles if role.state == State.FATAL or (late and role.state != State.RUNNING)]
+            if failed:
+                raise StartFailed(_reasons(failed))
+            time.sleep(_LOOK_EVERY)
+
+
+def _reasons(failed: list[RoleStatus]) -> str:
+    lines = [f"{role.name} ({role.state}): {role.last_error or 'no error yet'}" for role in failed]
+    return "\n".join(["not every role process became ready, so all were stopped:", *lines])
+
+
+# Stopping
+
+
+def _request_stop(run_dir: RunDir, master: MasterFile) -> None:
+    """Ask over the bus; a master that does not answer there, perhaps because it is about to exit, gets a signal."""
+    try:
+        with MasterClient(run_dir) as client:
+            client.stop()
+    except BusError as error:
+        logger.debug("%s", error)
+        _signal(master, signal.SIGTERM)
+
+
+def _kill(run_dir: RunDir, master: MasterFile) -> None:
+    """Have a master kill its role processes and exit; if it does not, kill all of them."""
+    children = _children(master.pid)
+    try:
+        with MasterClient(run_dir, timeout=2.0) as client:
+            client.stop(drain=False)
+    except BusError as error:
+        logger.debug("%s", error)
+    else:
+        if _wait_for_exit(master, _MARGIN):
+            return
+    _signal(master, signal.SIGKILL)
+    for process in children:
+        # psutil makes sure that the pid has not been given to another process.
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(children, timeout=_REAPED_WITHIN)
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _signal(master: MasterFile, number: signal.Signals) -> None:
+    if master.alive:
+        try:
+            os.kill(master.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _wait_for_exit(master: MasterFile, timeout: float) -> bool:
+    """Return whether a master exits within `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while master.alive:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_EVERY)
+    return True
+
+
+def _clean_up(project: Project) -> None:
+    """Remove what dead masters left; if the database is down, the next start does the rest."""
+    runtime = runtime_dir(project)
+    with exclusive(runtime):
+        for run_dir in run_dirs(runtime):
+            if (master := run_dir.master) is None or not master.alive:
+                run_dir.remove()
+    try:
+        with closing(QueueDatabase.connect(project)) as db:
+            evict_dead_here(db)
+    except DatabaseError as error:
+        logger.warning("the locks of the killed processes stay until the next start: %s", error)
+
+
+# Looking
+
+
+def _living(project: Project) -> list[tuple[RunDir, MasterFile]]:
+    found = [(run_dir, run_dir.master) for run_dir in run_dirs(runtime_dir(project))]
+    return [(run_dir, master) for run_dir, master in found if master is not None and master.alive]
+
+
+def _required(project: Project) -> list[tuple[RunDir, MasterFile]]:
+    found = _living(project)
+    if not found:
+        raise NotRunning(f"no master of project {project.name} is running on this machine{_elsewhere(project)}")
+    return found
+
+
+def _info(run_dir: RunDir, master: MasterFile) -> MasterInfo:
+    return MasterInfo(master.pid, run_dir.path, master.roles)
+
+
+def _status(run_dir: RunDir, master: MasterFile) -> MasterStatus | None:
+    """Return the status of a master on this machine, or None if it has exited meanwhile."""
+    try:
+        with MasterClient(run_dir) as client:
+            return client.status().model_copy(update={"local": True})
+    except BusError:
+        if not master.alive:
+            return None
+        return MasterStatus(host=this_machine(), pid=master.pid, state="UNRESPONSIVE", roles=[], local=True)
+
+
+def _masters_elsewhere(project: Project) -> list[MasterStatus]:
+    with closing(QueueDatabase.connect(project)) as db:
+        return masters_elsewhere(db)
+
+
+def _elsewhere(project: Project) -> str:
+    """Return the end of a message: the machines on which a master runs."""
+    try:
+        hosts = sorted({master.host for master in _masters_elsewhere(project)})
+    except DatabaseError:
+        return ""
+    return (
+        f"; one is running on {', '.join(hosts)}: use the command there" if hosts else "; start one with `jfr-mp start`"
+    )

@@ -1,0 +1,180 @@
+"""The program of a master, from ``python -m jfr_mp.supervisor`` to its exit: what its loop needs, made and undone."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from jfr_mp import logs
+from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_dir
+from jfr_mp.config import ConfigManager, LogLevel
+from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.embedded import ensure_running
+from jfr_mp.errors import AlreadyRunning, ExitCode, JfrMpError
+from jfr_mp.identity import ProcessIdentity, new_owner
+from jfr_mp.membership.member import Member
+from jfr_mp.model import utcnow
+from jfr_mp.step_table import Role
+from jfr_mp.supervisor.child import role_command
+from jfr_mp.supervisor.daemon import detach, report_failure, report_up
+from jfr_mp.supervisor.lifecycle import Policy
+from jfr_mp.supervisor.logfile import log_dir
+from jfr_mp.supervisor.master import Master, Plan
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+
+logger = logging.getLogger(__name__)
+
+
+def command_line(project: Project, roles: Mapping[Role, int], log_level: LogLevel) -> list[str]:
+    """Return the command line of a master in the background; `main` parses it."""
+    # -P: a file such as queue.py in the working directory must not hide a module of Python.
+    argv = [sys.executable, "-P", "-m", "jfr_mp.supervisor", "--project", project.name]
+    return [*argv, "--roles", ",".join(f"{role}={count}" for role, count in roles.items()), "--log-level", log_level]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a master; one in the background reports on standard output how its start went."""
+    options = _parse(arguments)
+    if not options.foreground:
+        detach()
+    try:
+        return run_master(
+            ConfigManager().get_project(options.project),
+            options.roles,
+            log_level=options.log_level,
+            foreground=options.foreground,
+            on_up=_log_is_enough if options.foreground else report_up,
+        )
+    except JfrMpError as error:
+        if options.foreground:
+            sys.stderr.write(f"{error}\n")
+        else:
+            report_failure(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The command that launched this master was interrupted, so the user does not want the master any more.
+        return ExitCode.INTERRUPTED
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="jfr_mp.supervisor", description="Run the master of a project.")
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--roles", required=True, type=_roles, help="such as checkout=1,transfer=2")
+    parser.add_argument("--log-level", type=LogLevel, default=LogLevel.INFO)
+    parser.add_argument("--foreground", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def _roles(text: str) -> dict[Role, int]:
+    pairs = (part.partition("=") for part in text.split(","))
+    return {Role(name): int(count or 1) for name, _, count in pairs}
+
+
+def _log_is_enough(run_dir: RunDir) -> None:
+    """Report nothing."""
+
+
+def run_master(
+    project: Project,
+    roles: Mapping[Role, int],
+    *,
+    log_level: LogLevel,
+    foreground: bool,
+    on_up: Callable[[RunDir], None] = _log_is_enough,
+) -> ExitCode:
+    """Be the master, in the main thread of this process, until it is told to stop.
+
+    Parameters
+    ----------
+    project
+        What to work on.
+    roles
+        How many processes of each role to keep.
+    log_level
+        From which level on the master and its role processes log.
+    foreground
+        Whether the logs of the role processes are shown on standard error too.
+    on_up
+        Called with the directory of the master when it can be reached.
+
+    Raises
+    ------
+    AlreadyRunning
+        If another master on this machine has one of the roles, or another kind of runner works on the database.
+    DatabaseError
+        If the database cannot be reached or refuses the operation.
+    """
+    logs.configure(log_level.to_logging(), "master")
+    with occupied(project, roles) as (run_dir, owner):
+        ensure_running(project)
+        with _entered(project, roles, owner) as member:
+            plan = Plan(
+                roles=roles,
+                command_line=role_command(project.name),
+                run_dir=run_dir,
+                log_dir=log_dir(project),
+                log_level=log_level,
+                policy=Policy(drain=project.jfr_mp.stop_timeout),
+                terminal=sys.stderr if foreground else None,
+            )
+            return Master(plan, member).run(lambda: on_up(run_dir))
+
+
+@contextmanager
+def occupied(project: Project, roles: Mapping[Role, int]) -> Iterator[tuple[RunDir, str]]:
+    """Take the roles on this machine; yield the directory of the master and its owner id.
+
+    Raises
+    ------
+    AlreadyRunning
+        If a living master on this machine has one of the roles.
+    """
+    runtime = runtime_dir(project)
+    run_dir, owner = RunDir(runtime / str(os.getpid())), new_owner()
+    with exclusive(runtime):
+        for other in run_dirs(runtime):
+            _check_other(other, project, roles)
+        process = ProcessIdentity.of_this_process()
+        run_dir.create(
+            MasterFile(**process.model_dump(), owner=owner, roles=dict(roles), project=project.name, started=utcnow())
+        )
+    try:
+        yield run_dir, owner
+    finally:
+        run_dir.remove()
+
+
+def _check_other(other: RunDir, project: Project, roles: Mapping[Role, int]) -> None:
+    """Remove the directory of a dead master; raise `AlreadyRunning` if a living one has a role that is wanted."""
+    master = other.master
+    if master is None or not master.alive:
+        logger.info("removing %s, the directory of a master that died", other.path)
+        other.remove()
+    elif shared := [role for role in roles if role in master.roles]:
+        raise AlreadyRunning(
+            f"project {project.name}: a master on this machine (pid {master.pid}, since {master.started:%F %R} UTC) "
+            f"already has the roles {', '.join(shared)}. See `jfr-mp status`, or stop it with `jfr-mp stop`"
+        )
+
+
+@contextmanager
+def _entered(project: Project, roles: Mapping[Role, int], owner: str) -> Iterator[Member]:
+    """Make this process a member of the deployment, with a connection of its own, until the block is left."""
+    db = QueueDatabase.connect(project)
+    member = Member.master(db, owner, roles)
+    try:
+        member.enter()
+    except BaseException:  # an interrupt too; a member that has entered closes the connection when it leaves
+        db.close()
+        raise
+    try:
+        yield member
+    finally:
+        member.leave()
