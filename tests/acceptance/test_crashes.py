@@ -1,4 +1,4 @@
-"""Processes that are killed in the middle of the work: replaced at once, nothing lost, nothing run twice."""
+"""Processes that are killed while jobs run: they are replaced at once, and every job runs exactly once."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def submit_load(user: User, ledger: Path, number: int) -> Submitted:
-    """Submit independent jobs that sign a ledger, and a chain that does."""
+    """Submit independent jobs and a chain, each of which writes a line into a ledger."""
     one_by_one = f"Flow([writes_ledger({str(ledger)!r}, str(n)) for n in range({number})])"
     return user.submit(f"Flow([{one_by_one}, chain(3, {str(ledger)!r})], order='auto')")
 
 
 def expected_lines(number: int) -> list[str]:
-    """Return what the ledger of such a load holds at the end."""
+    """Return the lines of the ledger when all jobs of such a load have run."""
     return sorted([*map(str, range(number)), "link-0", "link-1", "link-2"])
 
 
 def some_are_done(flow: Submitted) -> bool:
-    """Tell whether the work is in full swing."""
+    """Return whether the first jobs are completed."""
     return "COMPLETED" in flow.states
 
 
 @pytest.fixture
 def working(user: User) -> User:
-    """A user whose master runs, for jobs that come two at a time."""
+    """A user whose master is running, with two jobs at a time."""
     user.project.document["workers"]["local"]["max_jobs"] = 2
     user.project.rewrite(runner={"delay_check_run_status": 2})
     user.start()
@@ -56,7 +56,7 @@ def working(user: User) -> User:
 def test_a_role_that_is_killed_is_replaced_and_nothing_is_lost(
     working: User, tmp_path: Path, role: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # Given a master with a lot to do
+    # Given a master that moves many jobs
     ledger, name, db = tmp_path / "ledger", f"{role}-1", working.project.db
     with History(working.project.server.uri, db.name) as history:
         flow = submit_load(working, ledger, 8)
@@ -67,15 +67,15 @@ def test_a_role_that_is_killed_is_replaced_and_nothing_is_lost(
         # When one of its role processes is killed
         os.kill(killed, signal.SIGKILL)
         died, died_at = time.monotonic(), datetime.now().timestamp()
-        # Something to do for whoever comes next.
+        # Work for the next process
         submit_flow(writes_ledger(str(ledger), "late"))
 
-        # Then another is in its place within two seconds, by the clock of the system
+        # Then another takes its place within two seconds, by the clock of the system
         row = wait_until(lambda: successor(working, name, killed), 20, f"another process for {name}") or {}
         assert psutil.Process(row["pid"]).create_time() - died_at < REPLACED_WITHIN
         assert row["restarts"] == 1
 
-        # And all jobs are completed, each run once, without anybody's help
+        # And all jobs are completed, each run once
         flow.wait_for("COMPLETED", timeout=120)
     states = {state.value for step in steps_of(Role(role)) for state in step.targets}
     moved = history.moved(died, states, ["local"], not_by=until_now)
@@ -83,20 +83,20 @@ def test_a_role_that_is_killed_is_replaced_and_nothing_is_lost(
     with capsys.disabled():
         print(f"\n{role} was killed: the next moved a job {moved.time - died:.1f} s later", end=" ")
     assert set(flow.states) == {"COMPLETED"}
-    wait_until(lambda: not db.jobs.find_one({"state": {"$ne": "COMPLETED"}}), 60, "the end of all jobs")
+    wait_until(lambda: not db.jobs.find_one({"state": {"$ne": "COMPLETED"}}), 60, "all jobs to be COMPLETED")
     assert ledger_lines(ledger) == sorted([*expected_lines(8), "late"])
     assert working.role(name)["state"] == "RUNNING"
     assert db.jobs.count_documents({"lock_id": {"$ne": None}}) == 0
 
 
 def successor(user: User, name: str, killed: int) -> dict[str, Any] | None:
-    """Return the status row of the process that follows one that was killed, or None while there is none."""
+    """Return the status row of the process that replaces one that was killed, or None if there is none yet."""
     row = user.role(name)
     return row if row["pid"] not in (None, killed) else None
 
 
-def test_a_master_that_is_killed_takes_its_roles_along_and_start_works_at_once(working: User, tmp_path: Path) -> None:
-    # Given a master with a lot to do
+def test_the_roles_of_a_killed_master_stop_and_a_start_works_at_once(working: User, tmp_path: Path) -> None:
+    # Given a master that moves many jobs
     ledger = tmp_path / "ledger"
     flow = submit_load(working, ledger, 8)
     wait_until(lambda: some_are_done(flow), 60, "the first jobs")
@@ -107,9 +107,9 @@ def test_a_master_that_is_killed_takes_its_roles_along_and_start_works_at_once(w
     os.kill(master["pid"], signal.SIGKILL)
     again = working.start()
 
-    # Then its roles have finished the steps in hand and ended by themselves
+    # Then its role processes finish the steps in hand and exit
     wait_gone(roles, timeout=30)
-    assert "the master has gone" in working.log("queue-1")
+    assert "the master has died" in working.log("queue-1")
     assert [found["pid"] for found in working.masters()] == [again["pid"]]
 
     # And all jobs are completed, each run once
@@ -118,7 +118,7 @@ def test_a_master_that_is_killed_takes_its_roles_along_and_start_works_at_once(w
     assert ledger_lines(ledger) == expected_lines(8)
 
 
-def test_roles_end_after_their_master_even_when_nobody_starts_another(user: User, tmp_path: Path) -> None:
+def test_the_roles_of_a_killed_master_stop_without_another_master(user: User, tmp_path: Path) -> None:
     # Given a master and a job that runs
     gate, ledger = tmp_path / "gate", tmp_path / "ledger"
     master = user.start()
@@ -128,7 +128,7 @@ def test_roles_end_after_their_master_even_when_nobody_starts_another(user: User
     # When the master is killed
     os.kill(master["pid"], signal.SIGKILL)
 
-    # Then nothing of it is left, no lock either, and the job runs on
+    # Then no process and no lock of it is left, and the job runs on
     wait_gone(all_pids([master]), timeout=30)
     assert user.json("status", code=ExitCode.NOT_RUNNING)["masters"] == []
     assert user.project.db.jobs.count_documents({"lock_id": {"$ne": None}}) == 0

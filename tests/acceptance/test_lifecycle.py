@@ -1,4 +1,4 @@
-"""Starting and ending the processes, in one piece, split, in the foreground, and after accidents."""
+"""Starting and stopping the processes: one master, several, in the foreground, and after crashes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def living(user: User) -> list[int]:
-    """Return all processes of the user's project, whoever their parent is."""
+    """Return all processes of the user's project, whatever their parent is."""
     return pids_with("JFREMOTE_PROJECTS_FOLDER", user.project.env["JFREMOTE_PROJECTS_FOLDER"])
 
 
 def run_dir_of(master: Doc) -> Path:
-    """Return the directory of a master, which its role processes are told."""
+    """Return the directory of a master, from the command line of a role process."""
     argv = psutil.Process(master["roles"][0]["pid"]).cmdline()
     return Path(argv[argv.index("--run-dir") + 1])
 
 
 def run_dirs(beside: Path) -> list[Path]:
-    """Return the directories of all masters of the project, of which this is one."""
+    """Return the directories of all masters of the project; `beside` is one of them."""
     return [path for path in beside.parent.iterdir() if path.is_dir()]
 
 
-def test_what_was_stopped_goes_on_with_the_next_start(user: User, tmp_path: Path) -> None:
-    # Given a job that runs, with a child
+def test_the_next_start_continues_what_was_stopped(user: User, tmp_path: Path) -> None:
+    # Given a running job with a child
     gate, ledger = tmp_path / "gate", tmp_path / "ledger"
     assert user.json("status", code=ExitCode.NOT_RUNNING)["masters"] == []
     master = user.start("--num-transfer", "2", "--num-complete", "2")
@@ -46,13 +46,13 @@ def test_what_was_stopped_goes_on_with_the_next_start(user: User, tmp_path: Path
     ]
     flow = user.submit("Flow([a, link(a.output)])", setup=f"a = waits_for({str(gate)!r}, 5, {str(ledger)!r})")
     job = flow.wait_for_job("RUNNING")
-    wait_until(ledger.exists, 30, "the job's own beginning")
+    wait_until(ledger.exists, 30, "the start of the job")
     run_dir = run_dir_of(master)
 
     # When everything is stopped
     user.ok("stop")
 
-    # Then no process is left but the job, and nothing in the database says otherwise
+    # Then only the process of the job is left, and the database shows no process and no lock
     wait_gone(all_pids([master]), timeout=1)
     assert is_alive(int(job["remote"]["process_id"]))
     assert run_dirs(run_dir) == []
@@ -62,7 +62,7 @@ def test_what_was_stopped_goes_on_with_the_next_start(user: User, tmp_path: Path
     assert user.json("status", code=ExitCode.NOT_RUNNING)["jobs"] == {"WAITING": 1, "RUNNING": 1}
     assert "no master" in user.refused("stop", code=ExitCode.NOT_RUNNING)
 
-    # And when the job ends in the meantime, the next start takes it up
+    # And when the job has ended meanwhile, the next start takes it up
     gate.touch()
     wait_gone([int(job["remote"]["process_id"])])
     user.start()
@@ -70,7 +70,7 @@ def test_what_was_stopped_goes_on_with_the_next_start(user: User, tmp_path: Path
     assert ledger_lines(ledger) == ["5"]
 
 
-def test_kill_ends_all_at_once_and_restart_renews_all(user: User) -> None:
+def test_kill_stops_all_at_once_and_restart_replaces_all(user: User) -> None:
     # Given a master for some of the roles
     first = user.start("--transfer", "--queue", "--num-transfer", "2")
 
@@ -84,7 +84,7 @@ def test_kill_ends_all_at_once_and_restart_renews_all(user: User) -> None:
     assert set(all_pids([first])).isdisjoint(all_pids([second]))
     wait_gone(all_pids([first]), timeout=1)
 
-    # And when it is killed, nothing is left, and a start works at once
+    # And when it is killed, no process is left, and a start works at once
     user.ok("kill")
     wait_gone(all_pids([second]), timeout=1)
     assert living(user) == []
@@ -104,10 +104,10 @@ def test_split_masters_share_the_work(user: User) -> None:
     # When a flow is submitted
     flow = user.submit("chain(2)")
 
-    # Then it is completed by both
+    # Then both masters complete it
     assert flow.wait_for("COMPLETED").outputs == [0, 1]
 
-    # And a third for a role that is taken is refused, and says by whom
+    # And a third master for the same role is refused, with the pid of the one that has it
     message = user.refused("start", "--transfer", code=ExitCode.ALREADY_RUNNING)
     taken_by = next(master["pid"] for master in user.masters() if master["roles"][0]["role"] == "checkout")
     assert f"pid {taken_by}" in message
@@ -115,13 +115,13 @@ def test_split_masters_share_the_work(user: User) -> None:
     assert "jfr-mp stop" in message
     assert len(user.masters()) == 2
 
-    # And one stop ends both
+    # And one stop stops both
     user.ok("stop")
     assert living(user) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_foreground_shows_what_it_does_and_ends_on_a_signal(
+def test_a_foreground_master_logs_to_the_terminal_and_stops_on_a_signal(
     user: User, processes: Processes, number: signal.Signals
 ) -> None:
     # Given a master in the foreground, which has run a job
@@ -133,13 +133,13 @@ def test_foreground_shows_what_it_does_and_ends_on_a_signal(
     # When it gets Ctrl-C, or the signal of a service manager
     master.send_signal(number)
 
-    # Then it ends well, and everything with it
+    # Then it exits with 0, and all its processes with it
     assert master.wait(timeout=30) == ExitCode.OK, processes.output(master)
     assert living(user) == []
     assert "Traceback" not in processes.output(master)
 
 
-def test_a_closed_terminal_does_not_end_a_daemon(user: User) -> None:
+def test_a_closed_terminal_does_not_stop_a_daemon(user: User) -> None:
     master = user.start("--queue")
     os.kill(master["pid"], signal.SIGHUP)
     assert user.submit("add(1, 1)").job()["state"] == "READY"
@@ -184,21 +184,21 @@ def test_every_format_carries_the_output(new_user: NewUser, processes: Processes
     )
     flow = user.submit("Flow([stores_megabytes(0.01), a, link(a.output)])", setup="a = add(1, 1)")
 
-    # When its jobs are run, by one process until Ctrl-C
+    # When one process runs its jobs until Ctrl-C
     runner = processes.start([JFR_MP, "run"], env=user.project.env)
     flow.wait_for("COMPLETED")
     runner.send_signal(signal.SIGINT)
 
-    # Then the output has come through files of that format
+    # Then files of that format have carried the output
     assert runner.wait(timeout=20) == ExitCode.OK, processes.output(runner)
     assert flow.outputs[1:] == [2, 3]
     assert [blob["data"] for blob in user.project.db.blobs.find()] == ["x" * 10_000]
     assert Path(flow.job()["run_dir"], file).exists()
 
 
-@pytest.mark.parametrize("pid_of", ["nobody", "somebody else"])
-def test_what_a_dead_master_left_is_cleaned_up(user: User, pid_of: str) -> None:
-    # Given the directory of a master that died with its machine; its pid is free, or another program has it by now
+@pytest.mark.parametrize("pid_of", ["no process", "another program"])
+def test_the_directory_of_a_dead_master_is_removed(user: User, pid_of: str) -> None:
+    # Given the directory of a master that died with its machine; its pid is free, or another program has it now
     master = user.start("--queue")
     directory = run_dir_of(master)
     content = json.loads((directory / "master.json").read_text())
@@ -206,23 +206,23 @@ def test_what_a_dead_master_left_is_cleaned_up(user: User, pid_of: str) -> None:
         process.kill()
     os.kill(master["pid"], signal.SIGKILL)
     wait_gone(all_pids([master]))
-    stale = directory.rename(directory.with_name(str(os.getpid()))) if pid_of == "somebody else" else directory
+    stale = directory.rename(directory.with_name(str(os.getpid()))) if pid_of == "another program" else directory
     content["pid"] = int(stale.name)
     (stale / "master.json").write_text(json.dumps(content))
     assert (stale / "control.sock").is_socket()
 
-    # When somebody looks, stops and starts
+    # When the user asks for the status, stops and starts
     assert user.json("status", code=ExitCode.NOT_RUNNING)["masters"] == []
     user.refused("stop", code=ExitCode.NOT_RUNNING)
     again = user.start("--queue")
 
-    # Then it works at once, and what was left is gone; whoever has the pid was not touched
+    # Then the start works at once, the old directory is gone, and the program with its pid was not touched
     assert [path.name for path in run_dirs(directory)] == [str(again["pid"])]
     assert user.project.db.jfr_mp_processes.count_documents({}) == 2
 
 
-def test_rubbish_in_the_place_of_a_master_is_cleaned_up(user: User) -> None:
-    # Given a pid file that was cut off, and sockets that are none
+def test_a_directory_without_a_valid_file_is_removed(user: User) -> None:
+    # Given a truncated file of a master, and a file in the place of a socket
     master = user.start("--queue")
     directory = run_dir_of(master)
     user.ok("stop")
