@@ -22,13 +22,14 @@ from jfr_mp.config.workers import ExecutionConfig, LocalWorker
 from jfr_mp.errors import HostError, SchedulerError, SiteLimit
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.model import JobDoc
-from jfr_mp.schedulers import QueueManager, forget_submission, job_script
+from jfr_mp.schedulers import QueueManager, job_script
 from jfr_mp.schedulers.journal import JournalReader
 from jfr_mp.schedulers.submission import CLAIM_FILENAME, PROCESS_ID_FILENAME
 from jfr_mp.steps.submit import new_submission
 from tests.support.pbs import Pbs
 from tests.support.sge import GridEngine
 from tests.support.slurm import Slurm
+from tests.support.submissions import forget_submission
 from tests.support.waiting import wait_until
 
 UUID = "abcdef01-2345-6789-abcd-ef0123456789"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import AutoReconnect, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
 
 from jfr_mp.database.faults import translate
 from jfr_mp.errors import DatabaseUnavailable
@@ -111,12 +111,3 @@ def ping(uri: str, address: str, timeout: float = 2.0) -> None:
             client.admin.command("connectionStatus")
     except PyMongoError as error:
         raise translate(error, address) or error from error
-
-
-def clean_shutdown(uri: str) -> None:
-    """Ask a mongod to write everything and end; a lost connection is its way of saying yes."""
-    with _client(uri) as client:
-        try:
-            client.admin.command("shutdown")
-        except AutoReconnect:
-            return

@@ -50,11 +50,6 @@ def _auxiliary_documents() -> dict[str, dict[str, Any]]:
     }
 
 
-def is_initialised(db: QueueDatabase) -> bool:
-    """Tell whether flows can be added."""
-    return db.auxiliary.find_one({"next_id": {"$exists": True}}, {"_id": 1}) is not None
-
-
 def reset(db: QueueDatabase, *, max_limit: int = 25, validation: str | None = None) -> bool:
     """Delete all jobs, flows and batches and prepare the database anew; outputs in the JobStore stay.
 

@@ -3,6 +3,5 @@
 from jfr_mp.schedulers.dialect import JobStatus
 from jfr_mp.schedulers.queue_manager import QueueManager
 from jfr_mp.schedulers.script import default_command, job_script
-from jfr_mp.schedulers.submission import forget_submission
 
-__all__ = ["JobStatus", "QueueManager", "default_command", "forget_submission", "job_script"]
+__all__ = ["JobStatus", "QueueManager", "default_command", "job_script"]

@@ -185,12 +185,6 @@ def give_up_claim(host: BaseHost, run_dir: str | PurePath) -> None:
     host.remove(PurePosixPath(run_dir, CLAIM_FILENAME))
 
 
-def forget_submission(host: BaseHost, run_dir: str | PurePath) -> None:
-    """Let the next submission in a run directory start a new job instead of finding an earlier one."""
-    for name in SUBMISSION_FILES:
-        host.remove(PurePosixPath(run_dir, name))
-
-
 def once_lines(run_dir: str, submission: str, id_variable: str) -> list[str]:
     """Return the shell lines that end a script which the scheduler runs a second time.
 

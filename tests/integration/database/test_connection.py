@@ -109,8 +109,8 @@ def test_the_administration_of_a_mongod_can_be_repeated(own_mongod: Mongod) -> N
     with pytest.raises(DatabaseRefused, match="here refuses us"):
         mongod_admin.ping(own_mongod.uri.replace(own_mongod.password, "wrong"), "here")
 
-    # And a clean shutdown ends it
-    mongod_admin.clean_shutdown(own_mongod.uri)
+    # And when it is stopped, it is unavailable
+    own_mongod.stop()
     with pytest.raises(DatabaseUnavailable, match="here does not answer"):
         mongod_admin.ping(own_mongod.uri, "here", timeout=0.3)
     with pytest.raises(DatabaseUnavailable, match="took no writes"):

@@ -13,7 +13,7 @@ from jfr_mp.batch.markers import ALIVE_FILENAME, Marker, Place
 from jfr_mp.batch.pool import Pool
 from jfr_mp.errors import HostError
 from jfr_mp.hosts.local import LocalHost
-from jfr_mp.schedulers import forget_submission
+from tests.support.submissions import forget_submission
 
 UUID = "abcdef01-2345-6789-abcd-ef0123456789"
 SCRIPT = "echo 'it runs'\n"

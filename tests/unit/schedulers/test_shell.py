@@ -17,8 +17,9 @@ import pytest
 from jfr_mp.errors import SchedulerError
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.schedulers.shell import cancel_on_shell, submit_to_shell
-from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME, forget_submission
+from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME
 from tests.support.processes import is_alive
+from tests.support.submissions import forget_submission
 from tests.support.waiting import wait_until
 
 #: Signs a ledger, so that each run of it counts, and waits to be ended.

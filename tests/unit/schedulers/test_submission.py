@@ -15,8 +15,9 @@ from jfr_mp.errors import HostError, HostUnreachable, SchedulerError, SiteLimit
 from jfr_mp.hosts import CommandResult
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.hosts.quoting import quote
-from jfr_mp.schedulers import QueueManager, forget_submission
+from jfr_mp.schedulers import QueueManager
 from jfr_mp.schedulers.submission import CLAIM_FILENAME, PROCESS_ID_FILENAME, adopt, once_lines
+from tests.support.submissions import forget_submission
 from tests.support.waiting import wait_until
 from tests.unit.schedulers.test_dialects import SLURM_HEADING, Plugin
 
