@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from jfr_mp.config import Project
-
-logger = logging.getLogger(__name__)
 
 Doc = dict[str, Any]
 T = TypeVar("T")
@@ -128,18 +125,6 @@ class QueueDatabase:
     def close(self) -> None:
         """Close all sockets; a later operation would raise."""
         self.client.close()
-
-    def ping(self) -> None:
-        """Ask the server for a sign of life.
-
-        Raises
-        ------
-        DatabaseUnavailable, DatabaseRefused
-        """
-        try:
-            self.client.admin.command("ping")
-        except PyMongoError as error:
-            raise translate(error, self.address) or error from error
 
     @cached_property
     def supports_transactions(self) -> bool:

@@ -1,4 +1,4 @@
-"""The administration of a mongod of our own: what the embedded database needs from pymongo."""
+"""The administration of the embedded mongod."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from pymongo import MongoClient
-from pymongo.errors import ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import ConnectionFailure, OperationFailure
 
-from jfr_mp.database.faults import translate
 from jfr_mp.errors import DatabaseUnavailable
 
 Client = MongoClient[dict[str, Any]]
@@ -20,19 +19,17 @@ _INITIATED = 23
 #: Unauthorized, and "the user exists already".
 _USER_EXISTS = (13, 51003)
 
+#: Milliseconds that one attempt to connect may take.
+_TIMEOUT_MS = 2000
+#: Seconds between two attempts.
 _PAUSE = 0.01
 
 
 @contextmanager
-def _client(where: str | int, timeout: float = 2.0) -> Iterator[Client]:
-    """Connect to a URI, or to a port of this machine without credentials."""
-    milliseconds = int(timeout * 1000)
-    limits = {"serverSelectionTimeoutMS": milliseconds, "connectTimeoutMS": milliseconds, "appname": "jfr-mp"}
-    client: Client = (
-        MongoClient("127.0.0.1", where, directConnection=True, **limits)  # type: ignore[arg-type]
-        if isinstance(where, int)
-        else MongoClient(where, **limits)  # type: ignore[arg-type]
-    )
+def _client(port: int) -> Iterator[Client]:
+    """Connect to a port of this machine without credentials."""
+    options: dict[str, Any] = {"serverSelectionTimeoutMS": _TIMEOUT_MS, "connectTimeoutMS": _TIMEOUT_MS}
+    client: Client = MongoClient("127.0.0.1", port, directConnection=True, appname="jfr-mp", **options)
     try:
         yield client
     finally:
@@ -92,22 +89,3 @@ def create_user(port: int, user: str, password: str, roles: tuple[str, ...] = ("
                 raise
             return False
     return True
-
-
-def ping(uri: str, address: str, timeout: float = 2.0) -> None:
-    """Check that a mongod accepts our credentials.
-
-    Parameters
-    ----------
-    address
-        "host:port" for the messages.
-
-    Raises
-    ------
-    DatabaseUnavailable, DatabaseRefused
-    """
-    try:
-        with _client(uri, timeout) as client:
-            client.admin.command("connectionStatus")
-    except PyMongoError as error:
-        raise translate(error, address) or error from error
