@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
@@ -100,8 +101,9 @@ def report_up(run_dir: RunDir) -> None:
 
 
 def report_failure(error: JfrMpError) -> None:
-    """Tell the process that launched this master why it does not start; see also `report_up`."""
-    _send(_StartReport(error=str(error), error_class=type(error).__name__))
+    """Tell the process that launched this master why it does not start, unless that process has exited."""
+    with suppress(BrokenPipeError):
+        _send(_StartReport(error=str(error), error_class=type(error).__name__))
 
 
 def _send(report: _StartReport) -> None:

@@ -227,7 +227,7 @@ def _stop(child: ChildState, event: Event, now: float, policy: Policy) -> Change
     assert isinstance(event, Stop)
     if not event.drain:
         return _escalate(child, Action.KILL, now, None)
-    # A process that is not ready has no step in hand, and may not hear the bus yet.
+    # A process that is not ready has no step in hand, and may not read the bus yet.
     if child.state is State.STARTING:
         return _escalate(child, Action.TERM, now, now + policy.term)
     return _escalate(child, Action.DRAIN, now, now + policy.drain)

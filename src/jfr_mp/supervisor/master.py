@@ -159,7 +159,7 @@ class Master:
             transfers=[transfer for child in self._children for transfer in child.condition.transfers or ()],
         )
 
-    # What comes in
+    # Events
 
     def _handle_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGCHLD:  # every turn reaps anyway, because one signal may stand for several children
@@ -219,7 +219,7 @@ class Master:
             child.owner, child.condition = None, Condition()
             self._apply(child, death)
 
-    # What is done
+    # Actions
 
     def _stop(self, *, drain: bool, why: str) -> None:
         if not self._stopping or not drain:
@@ -290,7 +290,7 @@ class Master:
                 terminal.write(f"{child.spec.name} | {line}\n")
         terminal.flush()
 
-    # How long
+    # Deadlines
 
     def _time_to_next_task(self) -> float:
         """Return how long the loop may sleep, in seconds."""
