@@ -115,15 +115,19 @@ class Member:
 
     def _run(self) -> None:
         works = True
-        while not self._leaving:
-            self._due.wait(self._interval if works else min(self._interval, _RETRY_AFTER))
-            self._due.clear()
+        while not self._leaves_after(self._interval if works else min(self._interval, _RETRY_AFTER)):
             works = self._try(self._beat) and self._evict_all() and self._try(self._registry.look_after_others)
             if works and self._problem is not None:
                 logger.info("the registry of processes can be written again")
                 self._problem = None
         # With evictions left to do, its record stays: it leads the next start to them.
         self._left = self._evict_all() and self._try(self._registry.leave)
+
+    def _leaves_after(self, pause: float) -> bool:
+        """Wait for `pause` seconds, or until there is something to do; return whether that is to leave."""
+        self._due.wait(pause)
+        self._due.clear()
+        return self._leaving
 
     def _evict_all(self) -> bool:
         while self._evictions:

@@ -155,6 +155,14 @@ def test_a_database_that_hangs_delays_neither_the_process_nor_its_exit(
     assert "could not leave the registry" in caplog.text
 
 
+def test_a_member_that_leaves_does_nothing_else_first(registry: FakeRegistry) -> None:
+    # Given a member between two heartbeats
+    with Member(registry, SLOW):
+        pass
+    # Then leaving does not wait for a heartbeat, which may take long if the database is down
+    assert registry.notes == ["entered", "left"]
+
+
 def test_a_member_with_evictions_left_to_do_stays_registered(registry: FakeRegistry, join: Join) -> None:
     # Given
     member = join(SLOW)
