@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jfr_mp.errors import ExitCode
-from jfr_mp.hosts.login.sharing import broker_dir
+from jfr_mp.hosts.login.broker_socket import broker_dir
 from tests.acceptance.conftest import NewUser
 from tests.support.jobs import ledger_lines
 from tests.support.processes import JFR_MP, pids_with

@@ -37,7 +37,7 @@ def connect(name: NameArgument = None, close: CloseOption = False, project: Proj
     The connection stays open, beyond the end of this command and of `jfr-mp stop`, until it breaks or is closed. While
     there is none, the jobs of the host wait.
     """
-    from jfr_mp.hosts.login.sharing import close_login
+    from jfr_mp.hosts.login.logins import close_login
     from jfr_mp.hosts.login.terminal import log_in, logins
 
     chosen = load_project(project)

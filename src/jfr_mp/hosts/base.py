@@ -1,4 +1,4 @@
-"""What a host can do. `tests/contract/test_hosts.py` is what an implementation has to pass."""
+"""What a host offers. `tests/contract/test_hosts.py` is the suite that every implementation must pass."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
-#: A path on a host. Text is best: a `Path` follows the rules of the machine that made it.
+#: A path on a host. Text is best: a `Path` follows the rules of the machine that it was made on.
 HostPath = str | PurePath
 
-#: Told of the bytes that are done and of all that there are, while a file is on its way.
+#: Called while a file is copied, with the number of bytes that are done and with that of all bytes.
 Progress = Callable[[int, int], None]
 
 
@@ -21,9 +21,9 @@ class CommandResult:
     Parameters
     ----------
     stdout, stderr
-        Bytes that are no UTF-8 are replaced.
+        Bytes that are not UTF-8 are replaced.
     returncode
-        0 is success; 127 that there is no such command; negative that a signal killed it.
+        0 means success; 127 that there is no such command; a negative number that a signal killed it.
     """
 
     stdout: str
@@ -35,20 +35,20 @@ class BaseHost(ABC):
     """A machine with a shell and files.
 
     Every method raises `jfr_mp.errors.HostError` with one line that names the host, the thing and the reason; it is
-    marked permanent where repeating cannot help. `HostUnreachable` says that the host itself cannot be worked with now.
-    Several threads may use one host at the same time.
+    marked permanent if repeating cannot help. `HostUnreachable` says that the host itself cannot be used now. Several
+    threads may use one host at the same time.
     """
 
-    #: How messages call this host.
+    #: The name of this host in messages.
     name: str
 
     @abstractmethod
     def connect(self) -> None:
-        """Connect; does nothing where that is done or not needed."""
+        """Connect, unless there is a connection already or none is needed."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give up the connection."""
+        """Close the connection."""
 
     @property
     @abstractmethod
@@ -70,7 +70,7 @@ class BaseHost(ABC):
         Parameters
         ----------
         argv
-            The command and its arguments, taken literally: no shell looks at them.
+            The command and its arguments, taken literally: no shell interprets them.
         cwd
             The working directory.
         timeout
@@ -78,8 +78,8 @@ class BaseHost(ABC):
         stdin
             Text for its standard input.
         idempotent
-            Whether it may run twice: once more when the connection broke on the first time. Any other command then
-            raises HostUnreachable, and whether it ran is not known.
+            Whether it may run twice: it is repeated once if the connection broke the first time. Any other command
+            raises HostUnreachable then, and whether it ran is not known.
         """
 
     def run_script(
@@ -96,11 +96,11 @@ class BaseHost(ABC):
 
     @abstractmethod
     def mkdir(self, path: HostPath) -> None:
-        """Make a directory and those above it; one that exists is fine."""
+        """Make a directory and its parents, unless they exist."""
 
     @abstractmethod
     def write(self, path: HostPath, content: bytes, *, progress: Progress | None = None) -> None:
-        """Write a file that appears whole or not at all."""
+        """Write a file, which appears complete or not at all."""
 
     def deliver(
         self,
@@ -112,7 +112,7 @@ class BaseHost(ABC):
     ) -> None:
         """Make the directory of a file, remove the files of these names from it, and write the file.
 
-        A host that is far away does it in one round trip where it can.
+        Hosts that are reached over a network do it in one round trip if they can.
         """
         directory = PurePosixPath(path).parent
         self.mkdir(directory)
@@ -122,23 +122,23 @@ class BaseHost(ABC):
 
     @abstractmethod
     def put(self, source: Path, path: HostPath, *, progress: Progress | None = None) -> None:
-        """Copy a file of this machine to the host, where it appears whole or not at all."""
+        """Copy a file of this machine to the host, where it appears complete or not at all."""
 
     @abstractmethod
     def get(self, path: HostPath, target: Path, *, progress: Progress | None = None) -> None:
-        """Copy a file of the host to this machine, where it appears whole or not at all."""
+        """Copy a file of the host to this machine, where it appears complete or not at all."""
 
     def fetch(
         self, directory: HostPath, names: Collection[str], into: Path, *, progress: Progress | None = None
     ) -> list[str]:
         """Copy files of a directory of the host into one of this machine, which is made if need be.
 
-        A host that is far away brings all the small ones in one round trip where it can.
+        Hosts that are reached over a network bring all the small ones in one round trip if they can.
 
         Returns
         -------
         list of str
-            The names of files that do not exist; they do not exist on this machine either then.
+            The names of files that do not exist on the host; they are removed from this machine.
         """
         into.mkdir(parents=True, exist_ok=True)
         missing = []
@@ -157,15 +157,15 @@ class BaseHost(ABC):
 
     @abstractmethod
     def read_from(self, path: HostPath, offset: int) -> bytes:
-        """Return what a file holds behind its first `offset` bytes."""
+        """Return the content of a file after its first `offset` bytes."""
 
     @abstractmethod
     def size(self, path: HostPath) -> int | None:
-        """Return the size of a file in bytes, or None where there is none."""
+        """Return the size of a file in bytes, or None if there is no such file."""
 
     @abstractmethod
     def exists(self, path: HostPath) -> bool:
-        """Tell whether there is such a file or directory."""
+        """Whether there is such a file or directory."""
 
     @abstractmethod
     def rename(self, path: HostPath, new_path: HostPath) -> None:
@@ -173,8 +173,8 @@ class BaseHost(ABC):
 
     @abstractmethod
     def remove(self, path: HostPath) -> None:
-        """Remove a file; that there is none is fine."""
+        """Remove a file, if there is one."""
 
     @abstractmethod
     def remove_tree(self, path: HostPath) -> None:
-        """Remove a directory with all it holds; that there is none is fine."""
+        """Remove a directory with everything in it, if there is one."""

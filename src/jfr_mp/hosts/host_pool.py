@@ -13,10 +13,10 @@ from jfr_mp.hosts.local import LocalHost
 
 if TYPE_CHECKING:
     from jfr_mp.config.workers import WorkerBase
-    from jfr_mp.hosts.ssh.host import Links
+    from jfr_mp.hosts.ssh_hosts import SshHosts
 
 
-def host_of(worker: WorkerBase, base_dir: str | Path | None = None, links: Links | None = None) -> BaseHost:
+def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
     """Return the host of a worker, not connected.
 
     Parameters
@@ -24,25 +24,15 @@ def host_of(worker: WorkerBase, base_dir: str | Path | None = None, links: Links
     worker
         The worker.
     base_dir
-        The project's directory, where the keys of new hosts are recorded; None to refuse new hosts, and those where a
-        person has to log in.
-    links
-        The connections of other workers, to be shared where that is possible.
+        The project's directory, in which the keys of new hosts are recorded; None to refuse new hosts, and hosts at
+        which a person has to log in.
 
     Raises
     ------
     ConfigError
-        The host is described in a way that nobody understands.
+        The host is described in a way that this version does not support.
     """
-    from jfr_mp.config.workers import SshWorker
-
-    if worker.is_local:
-        return LocalHost()
-    if isinstance(worker, SshWorker):
-        from jfr_mp.hosts.ssh.host import ssh_host
-
-        return ssh_host(worker, Path(base_dir) if base_dir else None, links)
-    raise ConfigError(f"workers of type {worker.type!r} have no host that this version knows")
+    return HostPool({}, base_dir).host_of(worker)
 
 
 class HostPool:
@@ -58,27 +48,42 @@ class HostPool:
 
     def __init__(self, workers: Mapping[str, WorkerBase], base_dir: str | Path | None = None) -> None:
         self._workers = workers
-        self._base_dir = base_dir
+        self._base_dir = Path(base_dir) if base_dir else None
         self._hosts: dict[str, BaseHost] = {}
-        self._links: Links = []
+        self._ssh_hosts: SshHosts | None = None
         self._lock = threading.Lock()
 
     def connected(self, worker_name: str) -> BaseHost:
-        """Return the host of a worker, connected; HostError where that is not possible now."""
+        """Return the host of a worker, connected; HostError if that is not possible now."""
         worker = self._workers[worker_name]
         with self._lock:
             if worker.host_key not in self._hosts:
-                self._hosts[worker.host_key] = host_of(worker, self._base_dir, self._links)
+                self._hosts[worker.host_key] = self.host_of(worker)
             host = self._hosts[worker.host_key]
         if not host.is_connected:
             host.connect()
         return host
+
+    def host_of(self, worker: WorkerBase) -> BaseHost:
+        """Return a new host for a worker, not connected; it shares the connections of the pool's other hosts."""
+        # paramiko takes long to import, and projects with local workers do not need it.
+        from jfr_mp.config.workers import SshWorker
+
+        if worker.is_local:
+            return LocalHost()
+        if not isinstance(worker, SshWorker):
+            raise ConfigError(f"workers of type {worker.type!r} have no host that this version supports")
+        if self._ssh_hosts is None:
+            from jfr_mp.hosts.ssh_hosts import SshHosts
+
+            self._ssh_hosts = SshHosts(self._base_dir)
+        return self._ssh_hosts.host(worker)
 
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
             hosts = list(self._hosts.values())
             self._hosts.clear()
-            self._links.clear()
+            self._ssh_hosts = None
         for host in hosts:
             host.close()

@@ -1,4 +1,4 @@
-"""The machine that we run on."""
+"""The machine that this process runs on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from jfr_mp.errors import CommandTimeout, HostError
 from jfr_mp.hosts.base import BaseHost, CommandResult, HostPath, Progress
-from jfr_mp.hosts.faults import is_permanent
+from jfr_mp.hosts.file_errors import is_permanent
 from jfr_mp.jobdata.files import replacing, write_atomically
 
-#: What a shell answers when there is no such command.
+#: The exit code of a shell if there is no such command.
 _NO_SUCH_COMMAND = 127
 
 
@@ -42,9 +42,9 @@ class LocalHost(BaseHost):
         cwd: HostPath | None = None,
         timeout: float | None = None,
         stdin: str | None = None,
-        idempotent: bool = False,  # nothing breaks between us and ourselves
+        idempotent: bool = False,  # there is no connection that could break
     ) -> CommandResult:
-        """Run a command in a session of its own, so that Ctrl-C in our terminal does not reach it."""
+        """Run a command in a session of its own, so that Ctrl-C on this terminal does not reach it."""
         if cwd is not None and not Path(cwd).is_dir():
             raise HostError(f"{self.name}: cannot run {argv[0]} in {cwd}: there is no such directory")
         try:
@@ -74,7 +74,7 @@ class LocalHost(BaseHost):
         return CommandResult(stdout, stderr, process.returncode)
 
     def mkdir(self, path: HostPath) -> None:
-        """Make a directory and those above it."""
+        """Make a directory and its parents."""
         with self._doing("make the directory", path):
             Path(path).mkdir(parents=True, exist_ok=True)
 
@@ -115,7 +115,7 @@ class LocalHost(BaseHost):
                 return None
 
     def exists(self, path: HostPath) -> bool:
-        """Tell whether there is such a path."""
+        """Whether there is such a path."""
         with self._doing("look at", path):
             return Path(path).exists()
 
@@ -130,13 +130,13 @@ class LocalHost(BaseHost):
             Path(path).unlink(missing_ok=True)
 
     def remove_tree(self, path: HostPath) -> None:
-        """Remove a directory with all it holds."""
+        """Remove a directory with everything in it."""
         with self._doing("remove", path), suppress(FileNotFoundError):
             shutil.rmtree(path)
 
     @contextmanager
     def _doing(self, what: str, path: HostPath) -> Iterator[None]:
-        """Turn a failure of the operating system into one line that names the path."""
+        """Turn an error of the operating system into one line that names the path."""
         try:
             yield
         except OSError as error:

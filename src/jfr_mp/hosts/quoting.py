@@ -1,4 +1,4 @@
-"""The one place that quotes for a shell. Until here, commands are lists and values are plain text."""
+"""Quoting for shells, which happens only here: everywhere else commands are lists and values are plain text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXPANDING = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-#: Newlines and exclamation marks for csh, backslashes for fish.
+#: csh interprets newlines and exclamation marks even within quotes, fish backslashes.
 _READ_DIFFERENTLY = frozenset("\n!\\")
 
 
@@ -33,9 +33,9 @@ def quote(argv: Sequence[str | PurePath]) -> str:
 
 
 def one_word(script: str) -> str:
-    """Return a word that every login shell, csh and fish included, hands on as a script for sh.
+    """Return a word that every login shell, csh and fish included, passes on unchanged as a script for sh.
 
-    What those read in a way of their own, even within quotes, travels encoded.
+    A script with a character that one of them interprets even within quotes is encoded.
     """
     if not _READ_DIFFERENTLY.intersection(script):
         return shlex.quote(script)
@@ -48,7 +48,8 @@ def export_line(name: str, value: Any) -> str:
 
     References to other variables and a leading ``~`` expand when the line runs, because project files rely on it:
     ``PATH: /opt/bin:$PATH``. Everything else is literal: spaces, quotes, ``;``, backslashes, backticks, ``$(...)``. A
-    value that is quoted as a whole means what it means to a shell: ``'"a b"'`` is ``a b``, and ``"'$5'"`` is ``$5``.
+    value that is quoted as a whole has the meaning that it has in a shell: ``'"a b"'`` is ``a b``, and ``"'$5'"`` is
+    ``$5``.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def export_line(name: str, value: Any) -> str:
     Raises
     ------
     ConfigError
-        The name is not that of a variable, or the value holds a NUL.
+        The name is not a name for a variable, or the value contains a NUL.
     """
     if not _VARIABLE_NAME.fullmatch(name):
         raise ConfigError(f"exec_config: {name!r} cannot be exported: use letters, digits and _, not a digit first")
@@ -75,7 +76,7 @@ def export_line(name: str, value: Any) -> str:
 
 
 def _escape(match: re.Match[str]) -> str:
-    """Keep what may expand, disarm what may not."""
+    """Keep what may expand, escape what may not."""
     if match["variable"]:
         return match["variable"]
     return "${HOME}" if match["home"] else f"\\{match['special']}"

@@ -1,4 +1,4 @@
-"""The transfers of a process that take long enough to be worth a line in the status."""
+"""The transfers of a process that take long enough to be shown in the status."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Literal
 from jfr_mp.hosts.base import Progress
 from jfr_mp.model import Transfer, utcnow
 
-#: Seconds for which a transfer is nobody's business, and between two tellings.
+#: Seconds after which a transfer is reported for the first time, and between two reports.
 _PATIENCE = 1.0
 
 
 class Transfers:
-    """Follows the transfers of all lanes, and tells of them now and then.
+    """Follows the transfers of all lanes, and reports them now and then.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Transfers:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        #: Told of the transfers under way; by the thread of one of them.
+        #: Receives the transfers under way, in the thread of one of them.
         self.tell: Callable[[Sequence[Transfer]], None] = lambda _transfers: None
         self._lock = threading.Lock()
         self._under_way: dict[str, Transfer] = {}
@@ -35,7 +35,7 @@ class Transfers:
 
     @contextmanager
     def of(self, db_id: str, worker: str, direction: Literal["upload", "download"]) -> Iterator[Progress]:
-        """Follow the transfer of a job's files; what it gives is to be called as they move."""
+        """Follow the transfer of a job's files; the caller reports their progress to the function that it gets."""
         begun, since = self._clock(), utcnow()
 
         def progress(done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jfr_mp.errors import HostError
 from jfr_mp.faultpoints import reach
-from jfr_mp.hosts.faults import is_permanent
+from jfr_mp.hosts.file_errors import is_permanent
 from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
 from jfr_mp.jobdata.transfer_stores import transfer_store_names
 from jfr_mp.model import JobDoc

@@ -18,9 +18,11 @@ import pytest
 from jfr_mp.config.workers import RemoteWorker, SeparatedTransferWorker
 from jfr_mp.errors import CommandTimeout, HostError, HostUnreachable, LoginNeeded
 from jfr_mp.hosts import BaseHost
-from jfr_mp.hosts.login.sharing import Question, broker_dir, broker_socket, close_login, is_open, open_login
-from jfr_mp.hosts.ssh.config import Endpoint
-from jfr_mp.hosts.ssh.host import endpoints
+from jfr_mp.hosts.login.broker_socket import broker_dir, broker_socket
+from jfr_mp.hosts.login.logins import close_login, is_open, open_login
+from jfr_mp.hosts.ssh.endpoint import Endpoint
+from jfr_mp.hosts.ssh.questions import Question
+from jfr_mp.hosts.ssh.ssh_config import endpoints
 from tests.integration.hosts.conftest import MakeHost
 from tests.support.processes import Processes, is_alive, wait_gone
 from tests.support.sshd import SecretSshd, Sshd, running

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING
 
 from jfr_mp.config.workers import SshWorker
 from jfr_mp.errors import ConfigError, JfrMpError
-from jfr_mp.hosts.login.sharing import Question, open_login
-from jfr_mp.hosts.ssh.host import endpoints
+from jfr_mp.hosts.login.logins import open_login
+from jfr_mp.hosts.ssh.questions import Question
+from jfr_mp.hosts.ssh.ssh_config import endpoints
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
-    from jfr_mp.hosts.ssh.config import Endpoint
+    from jfr_mp.hosts.ssh.endpoint import Endpoint
 
 
 def logins(project: Project, name: str | None = None) -> Iterator[Endpoint]:
-    """Return where to log in for a worker, or a host, or for all workers: each place once.
+    """Return the endpoints to log in at for a worker, or a host, or for all workers, each once.
 
     Raises
     ------
     ConfigError
-        There is no such worker or host, or it needs no login by a person.
+        There is no such worker or host, or no person has to log in there.
     """
     interactive = {
         worker_name: worker
@@ -47,12 +48,12 @@ def logins(project: Project, name: str | None = None) -> Iterator[Endpoint]:
 
 
 def log_in(endpoint: Endpoint, project: Project) -> bool:
-    """Log in with the help of the person at the terminal; tell whether that was needed."""
+    """Log in with the help of the person at the terminal; return whether that was needed."""
     return open_login(endpoint, Path(project.base_dir), _answer)
 
 
 def _answer(question: Question) -> list[str]:
-    """Put the questions of a host to the person at the terminal."""
+    """Ask the person at the terminal what the host asks."""
     if not sys.stdin.isatty():
         raise JfrMpError(f"{question.host} asks for something: run `jfr-mp connect` on a terminal")
     for text in (f"{question.host} asks:", question.title, question.instructions):
@@ -64,5 +65,5 @@ def _answer(question: Question) -> list[str]:
 
 
 def _printable(text: str) -> str:
-    """Take out what a host could command the terminal with."""
+    """Remove the characters by which a host could control the terminal."""
     return "".join(letter for letter in text if letter.isprintable() or letter == "\n")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -13,21 +15,41 @@ from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
 from paramiko.ssh_exception import SSHException
 
 from jfr_mp.errors import HostUnreachable
+from jfr_mp.hosts.ssh.host_certificate import HostCertificate
 
 #: The file in a project's base_dir in which the keys of its hosts are recorded.
 KNOWN_HOSTS = "known_hosts"
 _SYSTEM_FILE = Path("/etc/ssh/ssh_known_hosts")
+_AUTHORITY, _REVOKED = "@cert-authority", "@revoked"
+_WITH_PORT = re.compile(r"\[(?P<host>.*)\]:\d+")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of a file of host keys; `marker` is empty, `_AUTHORITY` or `_REVOKED`."""
+
+    path: Path
+    number: int
+    marker: str
+    names: tuple[str, ...]
+    key: PKey
+
+    def is_about(self, name: str) -> bool:
+        """Whether the line is about a host; its names may be hashed or patterns, and a pattern may exclude."""
+        if any(pattern.startswith("!") and _covers(pattern[1:], name) for pattern in self.names):
+            return False
+        return any(_covers(pattern, name) for pattern in self.names)
 
 
 class KnownHosts:
-    """Verifies the keys of hosts: like OpenSSH, but a key that nobody knows is recorded without a question.
+    """Verifies host keys as OpenSSH does, except that an unknown key is recorded without a question.
 
     Parameters
     ----------
     user_files
-        The user's files, which are only read. What they say about a host goes first.
+        The user's files, which are only read. They take precedence over `own_file`.
     own_file
-        Where keys are recorded; None to refuse the hosts that the user's files do not know.
+        The file in which keys are recorded; None to refuse the hosts that the user's files do not know.
     """
 
     def __init__(self, user_files: Sequence[Path], own_file: Path | None) -> None:
@@ -35,8 +57,12 @@ class KnownHosts:
         self._own_file = own_file
 
     def key_types(self, name: str) -> list[str]:
-        """Return the types of the known keys of a host: the host has to show one of those."""
-        return [key.get_name() for _, key in self._keys(name)]
+        """Return the types of the known keys of a host: the host has to show one of those keys."""
+        return [line.key.get_name() for line in self._keys(name)]
+
+    def has_authority(self, name: str) -> bool:
+        """Whether a certificate authority is trusted for a host."""
+        return bool(self._marked(_AUTHORITY, name))
 
     def verify(self, name: str, key: PKey, *, record: bool = True) -> None:
         """Check the key that a host has shown.
@@ -44,53 +70,96 @@ class KnownHosts:
         Parameters
         ----------
         name
-            The host as known_hosts has it: ``host``, or ``[host]:port`` where the port is not 22.
+            The host as known_hosts has it: ``host``, or ``[host]:port`` if the port is not 22.
         key
-            The key.
+            The key, perhaps with a certificate.
         record
-            Whether a host that nobody knows may be recorded.
+            Whether the key of an unknown host may be recorded.
 
         Raises
         ------
         HostUnreachable
-            The key is not the known one, or nobody knows the host and it may not be recorded.
+            The key is not the known one, or is revoked, or the host is unknown and may not be recorded.
         """
+        certificate = HostCertificate.of(key)
+        self._refuse_revoked(name, key, certificate)
+        authorities = self._marked(_AUTHORITY, name)
+        fault = "shows no certificate"
+        if authorities and certificate:
+            why = certificate.fault(_without_port(name), {line.key.asbytes() for line in authorities})
+            if why is None:
+                return
+            fault = f"shows a certificate that {why}"
         if self._is_known(name, key):
             return
+        if authorities:
+            # To record the key would be to accept any key instead of a certificate.
+            raise HostUnreachable(
+                f"host {name} {fault}, and its key {describe(key)} is unknown; {_place(authorities[0])} trusts a "
+                "certificate authority for this host. If you know that the key is right, log in with ssh once and "
+                "accept it"
+            )
         if self._own_file is None or not record:
             raise HostUnreachable(
-                f"host {name} shows the key {describe(key)}, and nobody knows it: "
+                f"host {name} shows the unknown key {describe(key)}: "
                 "log in with ssh once and accept it, or add it to ~/.ssh/known_hosts"
             )
-        self._own_file.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(self._own_file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
+        self._record(self._own_file, name, key)
+
+    def _refuse_revoked(self, name: str, key: PKey, certificate: HostCertificate | None) -> None:
+        """Refuse a key, or a certificate by an authority, that any of the files revokes."""
+        shown = {key.asbytes(), certificate.authority if certificate else b""}
+        for line in self._marked(_REVOKED, name):
+            if line.key.asbytes() in shown:
+                raise HostUnreachable(
+                    f"host {name} shows the key {describe(key)}, and {_place(line)} revokes "
+                    f"{describe(line.key)}. Someone may be impersonating the host: ask its administrators"
+                )
+
+    def _is_known(self, name: str, key: PKey) -> bool:
+        """Whether a key is known; another one in its place is an error."""
+        known = list(self._keys(name))
+        if any(line.key.asbytes() == key.asbytes() for line in known):
+            return True
+        if known:
+            path, other = known[0].path, known[0].key
+            raise HostUnreachable(
+                f"the key of host {name} has changed: {path} has {describe(other)}, the host shows {describe(key)}. "
+                "Someone may be intercepting the connection, or the host was reinstalled. "
+                f"If you know that the new key is right, accept it: ssh-keygen -R '{name}' -f '{path}'"
+            )
+        return False
+
+    def _record(self, own_file: Path, name: str, key: PKey) -> None:
+        own_file.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(own_file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             # Another process may have seen the host first, with another key.
             if not self._is_known(name, key):
                 file.write(HostKeyEntry([name], key).to_line() or "")
 
-    def _is_known(self, name: str, key: PKey) -> bool:
-        """Tell whether a key is known; another one in its place is an error."""
-        known = list(self._keys(name))
-        if any(other.asbytes() == key.asbytes() for _, other in known):
-            return True
-        if known:
-            path, other = known[0]
-            raise HostUnreachable(
-                f"the key of host {name} has changed: {path} has {describe(other)}, the host shows {describe(key)}. "
-                "Somebody may be listening in, or the host was set up anew. "
-                f"If you know that the new key is right, accept it: ssh-keygen -R '{name}' -f '{path}'"
-            )
-        return False
+    def _keys(self, name: str) -> list[_Line]:
+        """Return the known keys of a host; the first file that knows the host decides."""
+        for path in self._files:
+            if found := [line for line in _lines(path) if not line.marker and line.is_about(name)]:
+                return found
+        return []
 
-    def _keys(self, name: str) -> Iterator[tuple[Path, PKey]]:
-        """Return the known keys of a host and where they stand; the first file that knows the host decides."""
-        files = [*self._user_files, self._own_file] if self._own_file else self._user_files
-        for path in files:
-            found = [(path, entry.key) for entry in _entries(path) if _matches(entry, name)]
-            if found:
-                yield from ((path, key) for path, key in found if key is not None)
-                return
+    def _marked(self, marker: str, name: str) -> list[_Line]:
+        """Return the lines with a marker that are about a host, of all files; they may leave out the port."""
+        names = {name, _without_port(name)}
+        return [
+            line
+            for path in self._files
+            for line in _lines(path)
+            if line.marker == marker and any(line.is_about(one) for one in names)
+        ]
+
+    @property
+    def _files(self) -> Iterator[Path]:
+        yield from self._user_files
+        if self._own_file:
+            yield self._own_file
 
 
 def describe(key: PKey) -> str:
@@ -98,29 +167,34 @@ def describe(key: PKey) -> str:
     return f"{key.get_name()} {key.fingerprint}"
 
 
-def _entries(path: Path) -> Iterator[HostKeyEntry]:
-    """Read a file of host keys; lines that paramiko does not understand, such as certificates, are passed over."""
+def _place(line: _Line) -> str:
+    return f"line {line.number} of {line.path}"
+
+
+def _without_port(name: str) -> str:
+    match = _WITH_PORT.fullmatch(name)
+    return match["host"] if match else name
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    """Read a file of host keys; lines with unknown markers or types of key are passed over, as OpenSSH does."""
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError:
         return
-    for number, line in enumerate(map(str.strip, lines), 1):
-        if not line or line.startswith(("#", "@")):
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        marker = words.pop(0) if words[0].startswith("@") else ""
+        if marker not in ("", _AUTHORITY, _REVOKED):
             continue
         try:
-            entry = HostKeyEntry.from_line(" ".join(line.split()), number)
+            entry = HostKeyEntry.from_line(" ".join(words), number)
         except (InvalidHostKey, SSHException, ValueError):
             continue
-        if entry is not None:
-            yield entry
-
-
-def _matches(entry: HostKeyEntry, name: str) -> bool:
-    """Tell whether a line is about a host; its names may be hashed or patterns, and a pattern may exclude."""
-    patterns = entry.hostnames or []
-    if any(pattern.startswith("!") and _covers(pattern[1:], name) for pattern in patterns):
-        return False
-    return any(_covers(pattern, name) for pattern in patterns)
+        if entry is not None and entry.key is not None:
+            yield _Line(path, number, marker, tuple(entry.hostnames or ()), entry.key)
 
 
 def _covers(pattern: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What stands in the place of a socket where a host is not reached directly: a gateway's channel, or a ProxyCommand."""
+"""What paramiko uses instead of a socket if a host is not reached directly: a gateway's channel, or a ProxyCommand."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from paramiko import Channel
 
-#: Seconds for the process to end by itself.
+#: Seconds for the process to exit after SIGTERM.
 _GRACE = 2.0
 
 
 class Tunnel:
-    """A channel through a gateway that can be closed whatever has become of the gateway.
+    """A channel through a gateway that can be closed even if the gateway is gone.
 
-    paramiko closes it in a thread of its own, which would die with a traceback where the connection below has broken.
+    paramiko closes it in a thread of its own, which would die with a traceback if the connection below has broken.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Tunnel:
 class ProxyProcess:
     """Runs a command on one end of a pair of sockets; `socket` is the other end.
 
-    Unlike paramiko's ProxyCommand it notices that the command ends, and leaves no process behind.
+    Unlike paramiko's ProxyCommand it notices when the command exits, and leaves no process behind.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class ProxyProcess:
             )
 
     def close(self) -> None:
-        """End the command."""
+        """Stop the command."""
         self.socket.close()
         self._process.terminate()
         with suppress(subprocess.TimeoutExpired):

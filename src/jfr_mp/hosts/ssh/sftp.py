@@ -1,237 +1,139 @@
-"""Files on a host that is reached by SSH."""
+"""Files on a host by SFTP."""
 
 from __future__ import annotations
 
 import errno
-import io
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Self
 
-from paramiko import Message, SFTPClient, SFTPFile
+from paramiko import Channel, Message, SFTPClient, SFTPError, SFTPFile
 from paramiko.sftp import CMD_DATA, CMD_READ, int64
+from paramiko.ssh_exception import SSHException
 
 from jfr_mp.errors import HostError
-from jfr_mp.hosts.base import HostPath, Progress
-from jfr_mp.hosts.faults import is_permanent, is_permanent_text
-from jfr_mp.hosts.ssh.session_pool import Link
-from jfr_mp.hosts.ssh.watchdog import Watchdog
+from jfr_mp.hosts.ssh.interface import BLOCK, BlockReceiver, BytesTaken
+from jfr_mp.hosts.ssh.paramiko_errors import translated
 
-#: Bytes in one request, the most that every server takes, and how many requests are under way at a time.
-_BLOCK = 32768
+#: How many read requests are under way at a time.
 _WINDOW = 64
 
 
-class RemoteFiles:
-    """Reads and writes files over a link; all of it may be done twice, and is where the connection breaks.
+class SftpSession:
+    """An open SFTP session.
 
     Parameters
     ----------
-    link
-        The way to the host.
-    explain
-        Finds out why a file cannot be written, where SFTP says no more than "Failure". It may return an empty text.
+    client
+        The session.
+    channel
+        What it runs on.
+    finish
+        Closes the channel.
     """
 
-    def __init__(self, link: Link, explain: Callable[[str], str]) -> None:
-        self._link = link
-        self._explain = explain
+    def __init__(self, client: SFTPClient, channel: Channel, finish: Callable[[], None]) -> None:
+        self._client = client
+        self._channel = channel
+        self._finish = finish
 
-    def write(self, path: HostPath, content: bytes, progress: Progress | None = None) -> None:
-        """Write a file."""
-        self._put(str(path), lambda: io.BytesIO(content), len(content), progress)
+    @classmethod
+    def on(cls, channel: Channel, finish: Callable[[], None]) -> Self:
+        """Begin SFTP on a channel.
 
-    def put(self, source: Path, path: HostPath, progress: Progress | None = None) -> None:
-        """Copy a file of this machine to the host."""
-        with _here(source):
-            size = source.stat().st_size
-        self._put(str(path), lambda: source.open("rb"), size, progress)
-
-    def get(self, path: HostPath, target: Path, progress: Progress | None = None) -> None:
-        """Copy a file of the host to this machine."""
-
-        def work(client: SFTPClient, watchdog: Watchdog) -> None:
-            with client.open(str(path), "rb") as file:
-                size = file.stat().st_size or 0
-                temporary = Path(_temporary(str(target)))
-                with _here(target):
-                    # A new file, not the one that another process may still write to.
-                    temporary.unlink(missing_ok=True)
-                    copy = temporary.open("xb")
-                with copy:
-                    done = 0
-                    for block in _blocks(client, file, 0, size):
-                        with _here(target):
-                            copy.write(block)
-                        done += len(block)
-                        watchdog.progress()
-                        if progress is not None:
-                            progress(done, size)
-                if done < size:
-                    temporary.unlink()
-                    raise HostError(f"{self._link.name}: {path} became shorter while it was copied")
-                temporary.replace(target)
-
-        with self._doing("read", path):
-            self._link.with_sftp(work)
-
-    def read(self, path: HostPath, offset: int = 0) -> bytes:
-        """Return what a file holds behind its first `offset` bytes."""
-
-        def work(client: SFTPClient, watchdog: Watchdog) -> bytes:
-            content = bytearray()
-            with client.open(str(path), "rb") as file:
-                for block in _blocks(client, file, offset, file.stat().st_size or 0):
-                    content += block
-                    watchdog.progress()
-            return bytes(content)
-
-        with self._doing("read", path):
-            return self._link.with_sftp(work)
-
-    def size(self, path: HostPath) -> int | None:
-        """Return the size of a file in bytes, or None where there is none."""
-        with self._doing("look at", path), suppress(FileNotFoundError):
-            return self._link.with_sftp(lambda client, _: client.stat(str(path)).st_size)
-        return None
-
-    def rename(self, path: HostPath, new_path: HostPath) -> None:
-        """Rename a file, over an existing one."""
-
-        def work(client: SFTPClient, _watchdog: Watchdog) -> None:
-            _rename(client, str(path), str(new_path))
-
-        with self._doing("rename", path):
-            self._link.with_sftp(work)
-
-    def remove(self, path: HostPath) -> None:
-        """Remove a file; that there is none is fine."""
-        with self._doing("remove", path), suppress(FileNotFoundError):
-            self._link.with_sftp(lambda client, _: client.remove(str(path)))
-
-    def _put(self, path: str, source: Callable[[], BinaryIO], size: int, progress: Progress | None) -> None:
-        """Write a file under a temporary name, check that all of it arrived and give it its name."""
-
-        def work(client: SFTPClient, watchdog: Watchdog) -> None:
-            temporary = _temporary(path)
-            with source() as content:
-                try:
-                    with _created(client, temporary) as file:
-                        _pour(content, file, size, watchdog, progress)
-                    arrived = client.stat(temporary).st_size
-                    if arrived != size:
-                        raise OSError(f"{arrived} of {size} bytes arrived")
-                    _rename(client, temporary, path)
-                except OSError as error:
-                    # While the file still fills the disk, if that is what is wrong.
-                    reason = self._explain(path) if _is_vague(client, error) else ""
-                    with suppress(OSError, EOFError):
-                        client.remove(temporary)
-                    if reason:
-                        raise OSError(reason) from error
-                    raise
-
-        with self._doing("write", path):
-            self._link.with_sftp(work)
-
-    @contextmanager
-    def _doing(self, what: str, path: HostPath) -> Iterator[None]:
-        """Turn what SFTP says into one line that names the path."""
+        Raises
+        ------
+        HostError
+            The host offers no SFTP, or something else than an SFTP server answers.
+        """
         try:
-            yield
-        except OSError as error:
-            reason = error.strerror or str(error)
-            permanent = is_permanent(error) or is_permanent_text(reason)
-            if error.errno == errno.ENOENT and self._lies_below_a_file(path):
-                # SFTP has one answer for both.
-                reason, permanent = "Not a directory", True
-            raise HostError(f"{self._link.name}: cannot {what} {path}: {reason}", permanent=permanent) from error
+            channel.invoke_subsystem("sftp")
+            return cls(SFTPClient(channel), channel, finish)
+        except SSHException as error:
+            raise HostError(
+                f"the host offers no SFTP ({error}): a worker of type 'separated_transfer' can send the files through "
+                "another host"
+            ) from error
+        except SFTPError as error:
+            raise HostError(
+                "the host's SFTP server cannot be understood: the user's shell start-up files there must print nothing "
+                f"in a shell that is not interactive ({error})"
+            ) from error
 
-    def _lies_below_a_file(self, path: HostPath) -> bool:
-        """Tell whether something in the place of a directory above `path` is none."""
+    def close(self) -> None:
+        """Close the session."""
+        self._finish()
 
-        def work(client: SFTPClient, _watchdog: Watchdog) -> bool:
-            for parent in PurePosixPath(path).parents:
-                try:
-                    mode = client.stat(str(parent)).st_mode or 0
-                except FileNotFoundError:
-                    continue
-                return not stat.S_ISDIR(mode)
-            return False
+    def write(self, path: str, content: Iterable[bytes], size: int, taken: BytesTaken) -> None:
+        """Write a new file without waiting for each block, but hear of all that went wrong before the end."""
+        with self._translated(), self._created(path) as file:
+            done = 0
+            file.set_pipelined(True)
+            for block in content:
+                # The last block waits for the answers to all those before it.
+                file.set_pipelined(done + len(block) < size)
+                file.write(block)
+                done += len(block)
+                taken(done)
+            file.set_pipelined(False)
 
-        return self._link.with_sftp(work)
+    def read(self, path: str, offset: int, receive: BlockReceiver) -> int:
+        """Read a file with several requests under way; stop early if it has become shorter."""
+        with self._translated(), self._client.open(path, "rb") as file:
+            size = file.stat().st_size or 0
+            for block in _blocks(self._client, file, offset, size):
+                receive(block, size)
+        return size
 
+    def size(self, path: str) -> int:
+        """Return the size of a file in bytes."""
+        with self._translated():
+            return self._client.stat(path).st_size or 0
 
-@contextmanager
-def _here(path: Path) -> Iterator[None]:
-    """Turn what the file system of this machine says into one line that names the path."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise HostError(
-            f"this machine: cannot copy to or from {path}: {reason}", permanent=is_permanent(error)
-        ) from error
+    def is_directory(self, path: str) -> bool:
+        """Whether there is a directory at `path`."""
+        with self._translated():
+            return stat.S_ISDIR(self._client.stat(path).st_mode or 0)
 
+    def rename(self, path: str, new_path: str) -> None:
+        """Rename a file over an existing one, also on a server that needs two steps for it."""
+        with self._translated():
+            try:
+                self._client.posix_rename(path, new_path)
+            except OSError as error:
+                if error.errno is not None or "unsupported" not in str(error).lower():
+                    raise
+                with suppress(FileNotFoundError):
+                    self._client.remove(new_path)
+                self._client.rename(path, new_path)
 
-def _temporary(path: str) -> str:
-    """Return the name that a file has until it is complete: always the same, so that no attempt leaves one behind."""
-    return str(PurePosixPath(path).with_name(f".{PurePosixPath(path).name}.part"))
+    def remove(self, path: str) -> None:
+        """Remove a file."""
+        with self._translated():
+            self._client.remove(path)
 
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(lambda: not self._channel.closed)
 
-def _is_vague(client: SFTPClient, error: OSError) -> bool:
-    """Tell whether a failure is one of those that SFTP has no name for."""
-    channel = client.get_channel()
-    return error.errno is None and channel is not None and not channel.closed
-
-
-def _created(client: SFTPClient, path: str) -> SFTPFile:
-    """Make a new file: an earlier attempt on a connection that broke may still be writing to the old one."""
-    with suppress(OSError):
-        return client.open(path, "wbx")
-    with suppress(FileNotFoundError):
-        client.remove(path)
-    return client.open(path, "wbx")
-
-
-def _rename(client: SFTPClient, path: str, new_path: str) -> None:
-    """Rename a file over an existing one, also on a server that can do that in two steps only."""
-    try:
-        client.posix_rename(path, new_path)
-    except OSError as error:
-        if error.errno is not None or "unsupported" not in str(error).lower():
-            raise
+    def _created(self, path: str) -> SFTPFile:
+        """Make a new file: an earlier attempt on a connection that broke may still be writing to the old one."""
+        with suppress(OSError):
+            return self._client.open(path, "wbx")
         with suppress(FileNotFoundError):
-            client.remove(new_path)
-        client.rename(path, new_path)
-
-
-def _pour(content: BinaryIO, file: SFTPFile, size: int, watchdog: Watchdog, progress: Progress | None) -> None:
-    """Write a file without waiting for each block, but hear of all that went wrong before the end."""
-    done = 0
-    file.set_pipelined(True)
-    while done < size and (block := content.read(_BLOCK)):
-        # The last block waits for the answers to all those before it.
-        file.set_pipelined(done + len(block) < size)
-        file.write(block)
-        done += len(block)
-        watchdog.progress()
-        if progress is not None:
-            progress(done, size)
-    file.set_pipelined(False)
+            self._client.remove(path)
+        return self._client.open(path, "wbx")
 
 
 def _blocks(client: SFTPClient, file: SFTPFile, offset: int, end: int) -> Iterator[bytes]:
-    """Read a file with several requests under way; stop early where it has become shorter."""
+    """Read a part of a file; the blocks come in their order."""
     # paramiko's own read-ahead does this in a thread, which dies with a traceback when the connection breaks.
     answers = _Answers()
     asked: deque[tuple[int, int, int]] = deque()
     while asked or offset < end:
         while offset < end and len(asked) < _WINDOW:
-            length = min(_BLOCK, end - offset)
+            length = min(BLOCK, end - offset)
             asked.append((answers.ask(client, file, offset, length), offset, length))
             offset += length
         number, start, length = asked.popleft()
@@ -262,7 +164,7 @@ class _Answers:
         return number
 
     def wait(self, client: Any, number: int) -> bytes:
-        """Return the answer to a request; empty where the file has ended before."""
+        """Return the answer to a request; empty if the file has ended before."""
         while number not in self._blocks:
             client._read_response()
         answer = self._blocks.pop(number)

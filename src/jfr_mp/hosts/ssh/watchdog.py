@@ -9,20 +9,20 @@ from typing import Self
 
 
 class Watchdog:
-    """Breaks off what does not move, by calling a function from a thread of its own.
+    """Aborts an operation that makes no progress, by calling a function from a thread of its own.
 
-    Some operations of paramiko wait without any limit, so that nothing else than closing the connection ends them.
+    Some operations of paramiko wait without any limit; only closing the connection ends them.
 
     Parameters
     ----------
-    break_off
+    abort
         Ends the operation; called once at most.
     patience
         Seconds without progress.
     """
 
-    def __init__(self, break_off: Callable[[], None], patience: float) -> None:
-        self._break_off = break_off
+    def __init__(self, abort: Callable[[], None], patience: float) -> None:
+        self._abort = abort
         self.patience = patience
         self._last_progress = 0.0
         self._timer: threading.Timer | None = None
@@ -32,7 +32,7 @@ class Watchdog:
         self.fired = False
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Start watching."""
         self.progress()
         self._wait(self.patience)
         return self
@@ -45,7 +45,7 @@ class Watchdog:
                 self._timer.cancel()
 
     def progress(self) -> None:
-        """Note that something moved."""
+        """Record progress."""
         self._last_progress = time.monotonic()
 
     def _wait(self, seconds: float) -> None:
@@ -65,4 +65,4 @@ class Watchdog:
             if self._ended:
                 return
             self.fired = True
-        self._break_off()
+        self._abort()

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from jfr_mp.hosts.faults import is_permanent, is_permanent_text, reason_in
+from jfr_mp.hosts.file_errors import is_permanent, is_permanent_text, reason_in
 
 
 @pytest.mark.parametrize(

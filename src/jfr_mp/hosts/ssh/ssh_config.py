@@ -1,4 +1,4 @@
-"""Where an SSH connection goes and how: the project file first, then the user's ``~/.ssh/config``, then defaults."""
+"""Where SSH connections go: by the project file, then the user's ``~/.ssh/config``, then defaults."""
 
 from __future__ import annotations
 
@@ -6,85 +6,20 @@ import getpass
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from paramiko import SSHConfig
 from paramiko.ssh_exception import SSHException
 
+from jfr_mp.config.workers import ConnectionData, SeparatedTransferWorker, SshWorker
 from jfr_mp.errors import ConfigError
+from jfr_mp.hosts.ssh.endpoint import SSH_PORT, Endpoint, public_half
 
-if TYPE_CHECKING:
-    from jfr_mp.config.workers import ConnectionData, SshWorker
-
-#: Seconds to reach a host, where nobody says anything else.
-CONNECT_TIMEOUT = 10.0
-_SSH_PORT = 22
 #: A hop of ProxyJump: ``[user@]host[:port]``, also as a URL; brackets are for IPv6.
 _HOP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^]]+)\]|(?P<host>[^:]+))(?::(?P<port>\d+))?/?")
 #: An `Include` within an `Include` within ... ends here, as for OpenSSH.
 _DEPTH = 16
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """A host and all that it takes to log in there.
-
-    Parameters
-    ----------
-    host, port, user
-        Where to go, as whom.
-    key_name
-        What known_hosts calls the host.
-    key_files
-        The private keys to try, in this order.
-    use_agent, use_default_keys
-        Whether the keys of the SSH agent, and those of the usual names in ``~/.ssh``, are tried too.
-    password, passphrase
-        Secrets, never shown.
-    timeout
-        Seconds to reach the host.
-    keepalive
-        Seconds between messages that keep an idle connection open; 0 for none.
-    forward_agent
-        Whether the host may use the SSH agent of this machine.
-    proxy_command
-        A command whose input and output are the connection, or None.
-    gateway
-        The host before this one, or None.
-    known_hosts
-        The user's files with host keys.
-    record_new_keys
-        Whether the key of a host that nobody knows is recorded, rather than refused.
-    environment
-        Variables for the commands.
-    options
-        Further arguments of paramiko's ``SSHClient.connect``.
-    """
-
-    host: str
-    port: int
-    user: str
-    key_name: str
-    key_files: tuple[Path, ...] = ()
-    use_agent: bool = True
-    use_default_keys: bool = True
-    password: str | None = field(default=None, repr=False)
-    passphrase: str | None = field(default=None, repr=False)
-    timeout: float = CONNECT_TIMEOUT
-    keepalive: int = 0
-    forward_agent: bool = False
-    proxy_command: str | None = None
-    gateway: Endpoint | None = None
-    known_hosts: tuple[Path, ...] = ()
-    record_new_keys: bool = True
-    environment: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def __str__(self) -> str:
-        """Return user, host and, unless it is the usual one, port."""
-        return f"{self.user}@{self.host}" + (f":{self.port}" if self.port != _SSH_PORT else "")
 
 
 class SshConfig:
@@ -112,10 +47,8 @@ class SshConfig:
         data
             What the project file says.
         shared
-            Fields of `Endpoint` that count for all hosts on the way, where the file says nothing else.
+            Fields of `Endpoint` for all hosts on the way, unless the project file sets them for one.
         """
-        from jfr_mp.config.workers import ConnectionData
-
         proxy: dict[str, Any] = {}
         if isinstance(data.gateway, ConnectionData):
             proxy = {"gateway": self.endpoint(data.gateway, **shared), "proxy_command": None}
@@ -134,7 +67,7 @@ class SshConfig:
         return self._endpoint(data.host, {**shared, **chosen, **proxy}, hops=0)
 
     def _endpoint(self, alias: str, given: Mapping[str, Any], *, hops: int) -> Endpoint:
-        """Return how to reach a host by the name that somebody gave it."""
+        """Return how to reach a host, given its name or an alias of the user's file."""
         if hops > _DEPTH:
             raise ConfigError(f"{self._path}: the ProxyJump of {alias!r} leads in a circle")
         try:
@@ -143,10 +76,10 @@ class SshConfig:
         except (SSHException, ValueError, KeyError) as error:
             raise ConfigError(f"{self._path}: the part about {alias!r} is not valid: {error}") from error
         said.setdefault("user", getpass.getuser())
-        said.setdefault("port", _SSH_PORT)
+        said.setdefault("port", SSH_PORT)
         host = found["hostname"]
         name = found.get("hostkeyalias") or host
-        if said["port"] != _SSH_PORT and "hostkeyalias" not in found:
+        if said["port"] != SSH_PORT and "hostkeyalias" not in found:
             name = f"[{host}]:{said['port']}"
         if "gateway" not in said and "proxy_command" not in said:
             said.update(self._proxy(found, given, hops))
@@ -161,7 +94,7 @@ class SshConfig:
         said: dict[str, Any] = {
             "known_hosts": tuple(Path(name).expanduser() for name in known_hosts),
             "record_new_keys": found.get("stricthostkeychecking", "ask").lower() not in ("yes", "true"),
-            # OpenSSH passes over those that are not there.
+            # OpenSSH ignores key files that do not exist.
             "key_files": tuple(
                 path
                 for name in found.get("identityfile", [])
@@ -186,7 +119,7 @@ class SshConfig:
         """Return what the file says about the way to the host."""
         jump = found.get("proxyjump", "none")
         if jump.lower() != "none":
-            # What the project file says of the host itself does not count for those before it.
+            # What the project file says of the host itself does not apply to its gateways.
             shared = {name: given[name] for name in ("timeout", "keepalive") if name in given}
             gateway: Endpoint | None = None
             for hop in jump.split(","):
@@ -201,13 +134,41 @@ class SshConfig:
         return {"proxy_command": found["proxycommand"]} if found.get("proxycommand") else {}
 
 
-def public_half(key_file: Path) -> Path:
-    """Return the file with the public half of a key, which a key file may be itself."""
-    return key_file if key_file.suffix == ".pub" else key_file.with_name(f"{key_file.name}.pub")
+def endpoints(worker: SshWorker) -> list[tuple[str, Endpoint]]:
+    """Return where the connections of a worker go, each with its name in the project file.
+
+    The first is for commands; if there is a second, it is for files.
+
+    Raises
+    ------
+    ConfigError
+        ``~/.ssh/config`` cannot be read or is not valid.
+    """
+    config = SshConfig()
+    given = {
+        "timeout": worker.connect_timeout,
+        "keepalive": worker.keepalive or 0,
+        "forward_agent": worker.forward_agent,
+    }
+    shared = {field: value for field, value in given.items() if value is not None}
+    transfer = _transfer_host(worker)
+    return [(data.host, config.endpoint(data, **shared)) for data in (worker, transfer) if data is not None]
+
+
+def _transfer_host(worker: SshWorker) -> ConnectionData | None:
+    """Return the host that takes the files; what it leaves out is as for the first one."""
+    if not isinstance(worker, SeparatedTransferWorker):
+        return None
+    transfer = worker.transfer
+    inherited: dict[str, Any] = {"user": transfer.user or worker.user, "port": transfer.port or worker.port}
+    secrets = ("password", "key_filename", "passphrase", "connect_kwargs")
+    if not any(getattr(transfer, field) for field in secrets):
+        inherited.update((field, getattr(worker, field)) for field in secrets)
+    return transfer.model_copy(update=inherited)
 
 
 def _lines(path: Path, depth: int = 0) -> Iterator[str]:
-    """Return the lines of a configuration file with those of the files that it includes, which paramiko does not do."""
+    """Return the lines of a configuration file and of the files that it includes; paramiko does not read the latter."""
     block = "Host *"
     for line in path.read_text().splitlines():
         keyword, _, rest = line.strip().replace("=", " ", 1).partition(" ")

@@ -1,28 +1,53 @@
-"""Logging in with the answers of a person."""
+"""Logging in with answers that a person types."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from paramiko import Transport
 from paramiko.ssh_exception import BadAuthenticationType
 
-from jfr_mp.hosts.login.sharing import Answer, Question
+from jfr_mp.hosts.ssh.transport import OrderlyTransport
 
-#: Seconds for a person to answer; hosts mostly have less patience.
+#: Seconds for a person to answer; most hosts allow less.
 _PATIENCE = 600.0
 _INTERACTIVE, _PASSWORD = "keyboard-interactive", "password"
 
 
-class AskingTransport(Transport):
-    """Asks a person where a key alone does not open the host.
+@dataclass(frozen=True)
+class Question:
+    """What a host asks a person.
+
+    Parameters
+    ----------
+    host
+        The host that asks.
+    title, instructions
+        What the host says first; mostly empty.
+    prompts
+        Each with whether the answer may be visible.
+    """
+
+    host: str
+    title: str
+    instructions: str
+    prompts: tuple[tuple[str, bool], ...]
+
+
+#: Returns one answer for each prompt of a question.
+Answer = Callable[[Question], list[str]]
+
+
+class AskingTransport(OrderlyTransport):
+    """Asks a person if a key alone does not open the host.
 
     Parameters
     ----------
     sock
         Leads to the host.
     name
-        What the person knows the host as.
+        The name under which the person knows the host.
     answer
         Asks the person.
     options
@@ -40,7 +65,7 @@ class AskingTransport(Transport):
         Raises
         ------
         SSHException
-            It does not, or wants something that no person can type.
+            The host refuses the login, or demands something that no person can type.
         """
         self.auth_timeout = _PATIENCE
         while not self.is_authenticated():
@@ -56,7 +81,7 @@ class AskingTransport(Transport):
                     raise
 
     def auth_interactive_dumb(self, username: str, handler: Any = None, submethods: str = "") -> list[str]:
-        """Ask our way where paramiko would ask on the terminal: after a key that the host takes as the first factor."""
+        """Ask the person; paramiko would read from the terminal after a key that the host takes as the first factor."""
         self.ask(username)
         return []
 

@@ -7,7 +7,8 @@ import pytest
 
 from jfr_mp.config.workers import RemoteWorker
 from jfr_mp.errors import ConfigError
-from jfr_mp.hosts.ssh.config import Endpoint, SshConfig
+from jfr_mp.hosts.ssh.endpoint import Endpoint
+from jfr_mp.hosts.ssh.ssh_config import SshConfig
 
 CONFIG = """\
 Host cluster
