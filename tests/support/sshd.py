@@ -189,17 +189,20 @@ class Sshd:
         kind, key, *_ = self.host_key.with_name(f"{self.host_key.name}.pub").read_text().split()
         return f"[{self.host}]:{self.port} {kind} {key}\n"
 
+    def reconfigure(self, **options: str) -> None:
+        """Start again with these lines in the place of those that the configuration has for the same options."""
+        self.stop()
+        config = self.directory / "sshd_config"
+        lines = [line for line in config.read_text().splitlines() if line.split()[0] not in options]
+        config.write_text("\n".join([*(f"{name} {value}" for name, value in options.items()), *lines, ""]))
+        self.start()
+
     def start(self) -> None:
         """Start the server and return when it listens."""
         assert self._process is None, "this sshd runs already"
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        self._process = subprocess.Popen(
-            [*self._prefix, *self.command("-D")],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for pytest
-        )
-        wait_until(self._listens, 20, f"sshd on port {self.port}")
+        wait_until(self._starts, 20, f"sshd on port {self.port}")
 
     def command(self, mode: str) -> list[str]:
         """Return the command of the server, whose program has to be an absolute path."""
@@ -227,10 +230,23 @@ class Sshd:
         self._process = None
         _kill(sessions)
 
-    def _listens(self) -> bool:
-        if self._process is not None and self._process.poll() is not None:
-            raise RuntimeError(f"sshd ended with exit code {self._process.returncode}:\n{self.log[-2000:]}")
-        return f"Server listening on {HOST} port {self.port}" in self.log if self._prefix else can_connect(self.port)
+    def _starts(self) -> bool:
+        """Start the server; False if a process of an earlier one still holds the port."""
+        before = len(self.log)
+        self._process = subprocess.Popen(
+            [*self._prefix, *self.command("-D")],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for pytest
+        )
+        listening = f"Server listening on {HOST} port {self.port}"
+        process = self._process
+        wait_until(lambda: process.poll() is not None or listening in self.log[before:], 20, "the answer of sshd")
+        if process.poll() is None:
+            return True
+        self._process = None
+        if "Address already in use" not in self.log[before:]:
+            raise RuntimeError(f"sshd exited with code {process.returncode}:\n{self.log[before:]}")
+        return False
 
 
 class SecretSshd(Sshd):
@@ -406,13 +422,6 @@ def connections(server: Sshd) -> Counter[int]:
         for socket in psutil.net_connections("tcp")
         if socket.raddr and socket.raddr.port == server.port and socket.pid and socket.status == psutil.CONN_ESTABLISHED
     )
-
-
-def can_connect(port: int) -> bool:
-    """Tell whether somebody listens on a port."""
-    with socket.socket() as probe:
-        probe.settimeout(2)
-        return probe.connect_ex((HOST, port)) == 0
 
 
 @contextmanager

@@ -81,8 +81,8 @@ class Site:
 
     @property
     def connections(self) -> int:
-        """How many TCP connections the server has seen, without the one that looked whether it listens."""
-        return len(re.findall("^Connection from ", self.server.log, re.MULTILINE)) - 1
+        """How many TCP connections the server has seen."""
+        return len(re.findall("^Connection from ", self.server.log, re.MULTILINE))
 
     def logs_in(self, *answers: str) -> bool:
         left = list(answers)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
 from paramiko import Channel, Message, Transport
 from paramiko.common import MSG_CHANNEL_CLOSE, cMSG_CHANNEL_CLOSE
+from paramiko.ssh_exception import SSHException
 
 _CERTIFICATE = "-cert-v01@openssh.com"
 #: Its private names, which the types of paramiko leave out.
@@ -30,6 +33,7 @@ class OrderlyTransport(Transport):
             **_transport_class._channel_handler_table,
             MSG_CHANNEL_CLOSE: self._handle_channel_close,
         }
+        self._closing = threading.Lock()
         self._owned: WeakSet[Channel] = WeakSet()
         self._closed_by_host: WeakSet[Channel] = WeakSet()
         self._known_types: Collection[str] = ()
@@ -65,26 +69,33 @@ class OrderlyTransport(Transport):
 
     def was_closed_by_host(self, channel: Channel) -> bool:
         """Whether the host has closed an owned channel, as opposed to the connection having broken."""
-        return channel in self._closed_by_host
+        with self._closing:
+            return channel in self._closed_by_host
 
     def finish(self, channel: Channel) -> None:
-        """Close an owned channel."""
-        if channel in self._closed_by_host:
+        """Close an owned channel, unless the connection has broken."""
+        with self._closing:
+            # From here on a CLOSE of the host may be answered at once, for nothing else will be sent.
+            self._owned.discard(channel)
+            is_answer = channel in self._closed_by_host
             self._closed_by_host.discard(channel)
-            answer = Message()
-            answer.add_byte(cMSG_CHANNEL_CLOSE)
-            answer.add_int(channel.remote_chanid)
-            transport: Any = self
-            transport._send_user_message(answer)
-        channel.close()
+        with suppress(OSError, EOFError, SSHException):
+            if is_answer:
+                answer = Message()
+                answer.add_byte(cMSG_CHANNEL_CLOSE)
+                answer.add_int(channel.remote_chanid)
+                transport: Any = self
+                transport._send_user_message(answer)
+            channel.close()
 
     def _handle_channel_close(self, channel: Any, message: Message) -> None:
-        """Take note that the host has closed a channel; its owner answers."""
-        if channel in self._owned and not channel.closed:
-            self._closed_by_host.add(channel)
-            channel._unlink()
-        else:
-            channel._handle_close(message)
+        """Take note that the host has closed an owned channel; its owner answers."""
+        with self._closing:
+            if channel in self._owned and not channel.closed:
+                channel._unlink()
+                self._closed_by_host.add(channel)
+                return
+        channel._handle_close(message)
 
 
 def _key_type(algorithm: str) -> str:
