@@ -69,11 +69,16 @@ fi
 """
 
 
-def make_key(path: Path, passphrase: str = "") -> Path:
+def make_key(path: Path, passphrase: str = "", kind: str = "ed25519") -> Path:
     """Make a private key, and the public one beside it."""
-    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", path.name, "-f", str(path)]
+    command = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", path.name, "-f", str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return path
+
+
+def public_key(path: Path) -> str:
+    """Return the type and the public half of a key, as known_hosts has them."""
+    return " ".join(path.with_name(f"{path.name}.pub").read_text().split()[:2])
 
 
 class Sshd:
@@ -184,10 +189,24 @@ class Sshd:
             path.unlink()
         make_key(self.host_key)
 
+    def certify(self, authority: Path, *options: str) -> None:
+        """Start again with a certificate for the host key.
+
+        Parameters
+        ----------
+        authority
+            The private key of the certificate authority.
+        options
+            Options of ssh-keygen: ``-h`` for a host, ``-n NAMES``, ``-V VALIDITY``.
+        """
+        public = self.host_key.with_name(f"{self.host_key.name}.pub")
+        command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "test", *options, str(public)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        self.reconfigure(HostCertificate=str(self.host_key.with_name(f"{self.host_key.name}-cert.pub")))
+
     def known_hosts_line(self) -> str:
         """Return the line of known_hosts for this server."""
-        kind, key, *_ = self.host_key.with_name(f"{self.host_key.name}.pub").read_text().split()
-        return f"[{self.host}]:{self.port} {kind} {key}\n"
+        return f"[{self.host}]:{self.port} {public_key(self.host_key)}\n"
 
     def reconfigure(self, **options: str) -> None:
         """Start again with these lines in the place of those that the configuration has for the same options."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from jfr_mp.config.workers import RemoteWorker
+from jfr_mp.errors import HostUnreachable
 from jfr_mp.hosts import BaseHost, host_of
 from tests.support.sshd import Agent, Sshd, running
 
@@ -58,3 +59,12 @@ def make_host(home: Path, tmp_path: Path) -> Iterator[MakeHost]:
             return host
 
         yield make
+
+
+def refusal(make_host: MakeHost, server: Sshd, **fields: Any) -> str:
+    """Return the one line that says why a host cannot be reached."""
+    with pytest.raises(HostUnreachable) as caught:
+        make_host(server, **fields).connect()
+    text = str(caught.value)
+    assert "\n" not in text
+    return text

@@ -168,20 +168,6 @@ def test_a_host_that_hangs_is_given_up(make_host: MakeHost, own_sshd: Sshd, tmp_
     assert host.read(tmp_path / "file") == b"x" * 100
 
 
-def test_a_banner_is_none_of_the_output(make_host: MakeHost, own_sshd: Sshd, tmp_path: Path) -> None:
-    # Given shell start-up files that talk
-    talk = "echo 'Welcome to the cluster!'; echo 'Beware of the dog' >&2; printf 'no end of line'\n"
-    for name in (".bash_profile", ".bashrc"):
-        (own_sshd.home / name).write_text(f"{talk}export SITE=set\n")
-    host = make_host(own_sshd, sanitize_command=True)
-    # Then they do not spoil anything
-    result = host.run_script('printf "<%s>" "$SITE"; echo err >&2')
-    assert (result.stdout, result.stderr) == ("<set>", "err\n")
-    host.deliver(tmp_path / "new" / "file", b"content")
-    assert host.fetch(tmp_path / "new", ["file"], tmp_path / "into") == []
-    assert (tmp_path / "into" / "file").read_bytes() == b"content"
-
-
 def test_the_login_shell_is_chosen(make_host: MakeHost, own_sshd: Sshd) -> None:
     (own_sshd.home / ".bash_profile").write_text("export SITE=set\n")
     script = 'echo "${SITE-not}"'

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import stat
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jfr_mp.errors import ConfigError, HostUnreachable, LoginNeeded
-from tests.integration.hosts.conftest import MakeHost
+from jfr_mp.errors import ConfigError, LoginNeeded
+from tests.integration.hosts.conftest import MakeHost, refusal
 from tests.support.processes import free_port
 from tests.support.sshd import Agent, Gateway, Namespace, SecretSshd, Sshd, make_key, running, silent_server
-
-
-def refusal(make_host: MakeHost, server: Sshd, **fields: Any) -> str:
-    """Return the one line that says why a host cannot be reached."""
-    with pytest.raises(HostUnreachable) as caught:
-        make_host(server, **fields).connect()
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
-
 
 # Keys, agents, passwords
 
@@ -196,44 +185,3 @@ def test_identities_only_lets_the_agent_use_the_named_key(
     (home / ".ssh" / "config").write_text(f"Host *\n  IdentitiesOnly yes\n  IdentityFile {own_sshd.key}\n")
     # Then the login succeeds before the server has had enough of wrong keys
     make_host(own_sshd, key_filename=None).connect()
-
-
-# Host keys
-
-
-def test_a_new_host_is_recorded_and_a_changed_one_refused(make_host: MakeHost, own_sshd: Sshd, tmp_path: Path) -> None:
-    # Given a host that was seen once
-    make_host(own_sshd).connect()
-    recorded = tmp_path / "project" / "known_hosts"
-    assert recorded.read_text() == own_sshd.known_hosts_line()
-    assert stat.S_IMODE(recorded.stat().st_mode) == 0o600
-    # When it has another key
-    own_sshd.stop()
-    own_sshd.change_host_key()
-    own_sshd.start()
-    # Then it is refused, and the error says how to accept the key
-    text = refusal(make_host, own_sshd)
-    assert f"ssh-keygen -R '[127.0.0.1]:{own_sshd.port}' -f '{recorded}'" in text
-    # When the user does that, then the host is reached
-    recorded.unlink()
-    make_host(own_sshd).connect()
-    assert recorded.read_text() == own_sshd.known_hosts_line()
-
-
-def test_the_users_known_hosts_go_first(make_host: MakeHost, sshd: Sshd, home: Path, tmp_path: Path) -> None:
-    # Given a user who knows the host, with a key of another type beside it
-    line = sshd.known_hosts_line()
-    other = make_key(tmp_path / "other").with_name("other.pub").read_text().split()[1]
-    known_hosts = home / ".ssh" / "known_hosts"
-    known_hosts.write_text(f"# mine\n@cert-authority *.x ssh-rsa AAAA\nrubbish\n{line}")
-    # Then nothing is recorded
-    make_host(sshd).connect()
-    assert not (tmp_path / "project" / "known_hosts").exists()
-    # When the user knows it with another key, then it is refused
-    known_hosts.write_text(f"[{sshd.host}]:{sshd.port} ssh-ed25519 {other}\n")
-    assert f"{known_hosts} has ssh-ed25519" in refusal(make_host, sshd)
-
-
-def test_strict_checking_refuses_a_new_host(make_host: MakeHost, sshd: Sshd, home: Path) -> None:
-    (home / ".ssh" / "config").write_text("StrictHostKeyChecking yes\n")
-    assert "unknown key" in refusal(make_host, sshd)

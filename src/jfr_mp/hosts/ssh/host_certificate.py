@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Collection
-from fnmatch import fnmatchcase
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -71,7 +70,7 @@ class HostCertificate:
             return "is not valid now"
         # No principals means any host.
         names = [name.decode(errors="replace").lower() for name in found.valid_principals]
-        if names and not any(fnmatchcase(host.lower(), name.replace("[", "[[]")) for name in names):
+        if names and host.lower() not in names:
             return f"is valid for {', '.join(names)} only"
         return None if self._is_signed() else "has no valid signature"
 
