@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
+import struct
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +21,10 @@ import pytest
 from jfr_mp.config.workers import RemoteWorker, SeparatedTransferWorker
 from jfr_mp.errors import CommandTimeout, HostError, HostUnreachable, LoginNeeded
 from jfr_mp.hosts import BaseHost
+from jfr_mp.hosts.login.broker_messages import Refused
 from jfr_mp.hosts.login.broker_socket import broker_dir, broker_socket
 from jfr_mp.hosts.login.logins import close_login, is_open, open_login
+from jfr_mp.hosts.login.wire import Wire
 from jfr_mp.hosts.ssh.endpoint import Endpoint
 from jfr_mp.hosts.ssh.questions import Question
 from jfr_mp.hosts.ssh.ssh_config import endpoints
@@ -29,21 +34,9 @@ from tests.support.sshd import SecretSshd, Sshd, running
 from tests.support.waiting import wait_until
 
 CODE = "918273"
-#: What a process of its own does with a host.
-CLIENT = """
-import sys
-from pathlib import Path
-from jfr_mp.config.workers import RemoteWorker
-from jfr_mp.hosts import host_of
-base, worker, name = Path(sys.argv[1]), RemoteWorker.model_validate_json(sys.argv[2]), sys.argv[3]
-host = host_of(worker, base)
-for round in range(5):
-    content = bytes(range(256)) * 4000 + name.encode()
-    host.write(base / name, content)
-    assert host.read(base / name) == content
-    assert host.run(["cat", str(base / name)], stdin="").stdout.endswith(name)
-host.close()
-"""
+#: How many commands and transfers go through one login in the test of many users; more for a longer test by hand.
+OPERATIONS = int(os.environ.get("JFR_MP_TEST_LOGIN_OPERATIONS", "200"))
+CLIENT = Path(__file__).with_name("login_client.py")
 
 
 @pytest.fixture
@@ -112,23 +105,66 @@ def host(site: Site, make_host: MakeHost) -> BaseHost:
     return make_host(site.server, **site.fields)
 
 
-def test_one_login_serves_several_processes(site: Site, processes: Processes) -> None:
+def test_one_login_serves_thirty_threads_of_five_processes(site: Site, processes: Processes) -> None:
     # Given one login
     assert site.logs_in(CODE)
     assert not site.logs_in()
+    (broker,) = site.brokers
 
-    # When five processes use the host at the same time
+    # When five processes, each with six threads, use the host at the same time
     worker = site.worker.model_dump_json()
+    each = str(OPERATIONS // 5)
     clients = [
-        processes.start([sys.executable, "-c", CLIENT, str(site.base_dir), worker, f"client-{number}"])
+        processes.start([sys.executable, str(CLIENT), str(site.base_dir), worker, f"client-{number}", "6", each])
         for number in range(5)
     ]
-    for client in clients:
-        assert client.wait(90) == 0, processes.output(client)
 
-    # Then the server has seen one connection
+    # Then nothing went wrong, the broker is still there, and the server has seen one connection
+    for client in clients:
+        assert client.wait(OPERATIONS / 2 + 60) == 0, processes.output(client)
+    assert site.brokers == [broker]
     assert site.connections == 1
+    assert "nonexistent channel" not in site.server.log
     wait_until(lambda: site.server.logins == 1, 20, "one login in the log")
+    assert Path(broker_socket(site.endpoint, site.base_dir)).with_suffix(".log").read_text() == ""
+
+
+def test_clients_that_are_killed_leave_their_sessions_to_others(
+    site: Site, host: BaseHost, processes: Processes
+) -> None:
+    # Given more clients than there are sessions, in the middle of commands and transfers
+    site.logs_in(CODE)
+    worker = site.worker.model_dump_json()
+    clients = [
+        processes.start([sys.executable, str(CLIENT), str(site.base_dir), worker, f"client-{number}", "6", "1000"])
+        for number in range(3)
+    ]
+    wait_until(lambda: len(list(site.base_dir.glob("client-*"))) > 3, 60, "transfers")
+    # When they are killed
+    for client in clients:
+        client.kill()
+        client.wait()
+    # Then the next one finds the login and free sessions
+    assert host.run(["echo", "in"]).stdout == "in\n"
+    host.write(site.base_dir / "file", b"content")
+    assert host.read(site.base_dir / "file") == b"content"
+    assert site.connections == 1
+
+
+def test_a_client_of_another_version_is_refused(site: Site) -> None:
+    # Given a broker
+    site.logs_in(CODE)
+    (broker,) = site.brokers
+    for said in (b'{"version": 99, "kind": "open_commands"}', b"\x80\x04K\x01."):
+        # When something comes that it does not understand
+        with closing(Wire(socket.socket(socket.AF_UNIX))) as wire:
+            wire.socket.connect(str(broker_socket(site.endpoint, site.base_dir)))
+            wire.socket.sendall(struct.pack("!II", len(said), 0) + said)
+            # Then it says so
+            assert "of another version" in wire.expect(Refused).text
+    # And it is not disturbed
+    assert site.brokers == [broker]
+    assert is_open(site.endpoint, site.base_dir)
 
 
 def test_the_host_asks_in_its_own_words(site: Site) -> None:

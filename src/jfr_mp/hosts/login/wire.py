@@ -115,7 +115,7 @@ def _gone() -> Iterator[None]:
     try:
         yield
     except (OSError, EOFError) as error:
-        raise ConnectionBroken("the process at the other end of the login broker's socket has ended") from error
+        raise ConnectionBroken("the login broker has exited") from error
 
 
 def unexpected(message: BaseModel) -> WireError:
