@@ -62,7 +62,7 @@ class WorkerBase(ConfigModel):
     batch: BatchConfig | None = None
     #: Ask the scheduler for the jobs of this user instead of asking by their ids.
     scheduler_username: str | None = None
-    #: Whether text that the worker's shell prints by itself is to be cut from the output of commands.
+    #: Whether text that the user's shell prints after a command is removed from its output; text before it always is.
     sanitize_command: bool = False
     #: Seconds between the end of a job and its download, for file systems that show new files late.
     delay_download: int | None = None

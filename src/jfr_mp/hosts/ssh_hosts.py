@@ -11,7 +11,7 @@ from jfr_mp.config.workers import SshWorker
 from jfr_mp.errors import LoginNeeded
 from jfr_mp.hosts.login.broker_socket import broker_socket
 from jfr_mp.hosts.login.lent_connection import LentConnection
-from jfr_mp.hosts.ssh.commands import ShellOptions
+from jfr_mp.hosts.ssh.remote_commands import ShellOptions
 from jfr_mp.hosts.ssh.endpoint import Endpoint
 from jfr_mp.hosts.ssh.interface import Connection
 from jfr_mp.hosts.ssh.known_hosts import KNOWN_HOSTS

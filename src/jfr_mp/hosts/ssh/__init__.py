@@ -1,10 +1,10 @@
 """Hosts that are reached by SSH.
 
-From the host down to the wire; each module uses only those below it:
+From the host down to the wire:
 
 ==================== ==========================================================================================
 `remote_host`        `SshHost`, the host itself, with its shell scripts in `host_scripts`
-`commands`           commands: framing, timeouts, what the login shell prints by itself
+`remote_commands`    commands: framing, timeouts, what the login shell prints by itself
 `remote_files`       files: temporary names, checks, repetition
 `link`               the connection, opened when it is needed and again when it broke; `watchdog` limits silence
 `interface`          what a connection offers, whichever process has logged in

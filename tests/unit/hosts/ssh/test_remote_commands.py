@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from jfr_mp.errors import CommandTimeout, HostError, HostUnreachable
-from jfr_mp.hosts.ssh.commands import RemoteCommands, ShellOptions
+from jfr_mp.hosts.ssh.remote_commands import RemoteCommands, ShellOptions
 from jfr_mp.hosts.ssh.interface import Output
 from jfr_mp.hosts.ssh.link import Link
 from tests.support.waiting import wait_until
