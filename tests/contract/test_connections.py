@@ -20,6 +20,7 @@ from jfr_mp.hosts.ssh.interface import BLOCK, Connection, ConnectionBroken, Outp
 from jfr_mp.hosts.ssh.known_hosts import KNOWN_HOSTS
 from jfr_mp.hosts.ssh.route import Route
 from jfr_mp.hosts.ssh.ssh_config import endpoints
+from tests.support.processes import wait_gone
 from tests.support.sshd import Sshd, running
 from tests.support.waiting import wait_until
 
@@ -223,6 +224,23 @@ def test_a_reader_that_gives_up(connection: Connection, tmp_path: Path) -> None:
     # Then others can read
     with connection.files(ignore) as session:
         assert session.size(str(tmp_path / "file")) == 2**23
+
+
+def test_an_sftp_server_that_was_killed_while_idle(connect: Connect, own_sshd: Sshd, tmp_path: Path) -> None:
+    # Given an SFTP server that was used, and killed afterwards
+    own_sshd.reconfigure(Subsystem="sftp /usr/lib/openssh/sftp-server")
+    connection = connect(own_sshd)
+    with connection.files(ignore) as session:
+        assert session.is_directory(str(tmp_path))
+    (server,) = [process for process in own_sshd.sessions if process.name() == "sftp-server"]
+    server.kill()
+    wait_gone([server.pid])
+    # When files are used again, after a command that has given the connection time to notice
+    assert run(connection, "echo in").stdout == b"in\n"
+    with connection.files(ignore) as session:
+        # Then another server is there
+        assert session.is_directory(str(tmp_path))
+    assert connection.is_alive
 
 
 # Hosts that refuse

@@ -11,11 +11,11 @@ from jfr_mp.config.workers import SshWorker
 from jfr_mp.errors import LoginNeeded
 from jfr_mp.hosts.login.broker_socket import broker_socket
 from jfr_mp.hosts.login.lent_connection import LentConnection
-from jfr_mp.hosts.ssh.remote_commands import ShellOptions
 from jfr_mp.hosts.ssh.endpoint import Endpoint
 from jfr_mp.hosts.ssh.interface import Connection
 from jfr_mp.hosts.ssh.known_hosts import KNOWN_HOSTS
 from jfr_mp.hosts.ssh.link import Link
+from jfr_mp.hosts.ssh.remote_commands import ShellOptions
 from jfr_mp.hosts.ssh.remote_host import SshHost
 from jfr_mp.hosts.ssh.route import Route
 from jfr_mp.hosts.ssh.ssh_config import endpoints

@@ -27,6 +27,9 @@ from jfr_mp.hosts.ssh.interface import (
     TookTooLong,
 )
 
+#: Seconds for a broker to answer that it is there.
+_BROKER_PATIENCE = 30.0
+
 
 class LentConnection:
     """A connection of a broker. Each session is a connection to the broker's Unix socket.
@@ -41,7 +44,7 @@ class LentConnection:
     Raises
     ------
     LoginNeeded
-        There is no broker, or its connection has ended.
+        There is no broker, or it does not answer, or its connection has ended.
     """
 
     def __init__(self, name: str, path: Path) -> None:
@@ -103,6 +106,8 @@ class LentConnection:
         try:
             _connect(wire.socket, self._path)
             wire.send(wanted)
+            if isinstance(wanted, messages.Presence) and not wire.has_arrived(_BROKER_PATIENCE):
+                raise ConnectionBroken("the login broker does not answer")
             while isinstance(
                 answer := wire.expect(messages.Waiting, messages.Granted, messages.Refused), messages.Waiting
             ):

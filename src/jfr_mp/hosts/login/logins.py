@@ -25,6 +25,9 @@ from jfr_mp.hosts.ssh.interface import ConnectionBroken
 from jfr_mp.hosts.ssh.known_hosts import KNOWN_HOSTS
 from jfr_mp.hosts.ssh.questions import Answer
 
+#: Seconds for a broker to exit.
+_CLOSE_PATIENCE = 30.0
+
 
 def is_open(endpoint: Endpoint, base_dir: Path) -> bool:
     """Whether a person has logged in and the connection is alive."""
@@ -68,7 +71,13 @@ def open_login(endpoint: Endpoint, base_dir: Path, answer: Answer) -> bool:
 
 
 def close_login(endpoint: Endpoint, base_dir: Path) -> bool:
-    """Close the connection, for all processes that use it; return whether there was one."""
+    """Close the connection, for all processes that use it; return whether there was one.
+
+    Raises
+    ------
+    HostError
+        The broker does not react.
+    """
     with closing(Wire(socket.socket(socket.AF_UNIX))) as wire:
         try:
             wire.socket.connect(str(broker_socket(endpoint, base_dir)))
@@ -78,8 +87,11 @@ def close_login(endpoint: Endpoint, base_dir: Path) -> bool:
             return False
         with suppress(ConnectionBroken):
             wire.send(messages.Close())
-            # Until the broker has exited.
-            wire.receive()
+            if not wire.has_arrived(_CLOSE_PATIENCE):
+                raise HostError(
+                    f"{endpoint}: the login broker does not react: "
+                    f"kill the process jfr_mp.hosts.login.broker {endpoint}"
+                )
     return True
 
 

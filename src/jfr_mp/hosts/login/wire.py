@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from jfr_mp.errors import HostError
 from jfr_mp.hosts.login.broker_messages import BrokerMessage, Content, Stream
 from jfr_mp.hosts.ssh.interface import ConnectionBroken
 
@@ -42,7 +43,8 @@ class Frame(NamedTuple):
 class Wire:
     """Sends and receives messages over a stream socket. One thread at a time may send, and one receive.
 
-    ConnectionBroken says that the other side has gone, WireError that it sent something that cannot be understood.
+    ConnectionBroken says that the other side has gone, WireError that it sent something that cannot be understood,
+    HostError that a message is too large to be sent.
 
     Parameters
     ----------
@@ -57,7 +59,8 @@ class Wire:
         """Send a message with raw bytes."""
         encoded = message.model_dump_json().encode()
         if len(encoded) > MAX_MESSAGE or len(content) > MAX_CONTENT:
-            raise WireError(f"a message of {len(encoded)} bytes is too large for the login broker")
+            # Sending it again would not help.
+            raise HostError(f"a message of {len(encoded)} bytes is too large for the login broker", permanent=True)
         with _gone():
             self.socket.sendall(_HEADING.pack(len(encoded), len(content)) + encoded + content)
 
@@ -85,9 +88,9 @@ class Wire:
             raise unexpected(message)
         return message
 
-    def has_arrived(self) -> bool:
-        """Whether something can be received at once, the end of the other side included."""
-        return bool(select.select([self.socket], [], [], 0)[0])
+    def has_arrived(self, timeout: float = 0.0) -> bool:
+        """Whether something can be received within so many seconds, the end of the other side included."""
+        return bool(select.select([self.socket], [], [], timeout)[0])
 
     def close(self) -> None:
         """Close the socket."""

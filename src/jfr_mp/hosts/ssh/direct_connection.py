@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from paramiko import Channel, SSHClient
 from paramiko.agent import AgentRequestHandler
@@ -138,11 +138,12 @@ class DirectConnection:
             return session
 
     def _idle_session(self) -> SftpSession | None:
-        """Take an SFTP session that is not in use."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+        """Take an SFTP session that is open and not in use."""
+        with suppress(IndexError):
+            while not (session := self._idle.pop()).is_open:
+                session.close()
+            return session
+        return None
 
 
 @contextmanager

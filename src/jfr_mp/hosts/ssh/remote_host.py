@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from jfr_mp.errors import HostError
 from jfr_mp.hosts.base import BaseHost, CommandResult, HostPath, Progress
 from jfr_mp.hosts.file_errors import is_permanent_text, reason_in
-from jfr_mp.hosts.ssh.remote_commands import RemoteCommands, ShellOptions
 from jfr_mp.hosts.ssh.host_scripts import DELIVER, FETCH, REMOVE_TREE, TRY_TO_WRITE
 from jfr_mp.hosts.ssh.link import Link
+from jfr_mp.hosts.ssh.remote_commands import RemoteCommands, ShellOptions
 from jfr_mp.hosts.ssh.remote_files import RemoteFiles
 from jfr_mp.jobdata.files import write_atomically
 

@@ -62,6 +62,11 @@ class SftpSession:
                 f"in a shell that is not interactive ({error})"
             ) from error
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the session is open, as far as is known: its server may have exited."""
+        return not self._channel.closed
+
     def close(self) -> None:
         """Close the session."""
         self._finish()

@@ -76,6 +76,15 @@ def test_a_broker_of_another_version(broker: FakeBroker, path: Path, answer: byt
         LentConnection("cluster", path)
 
 
+def test_a_broker_that_hangs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jfr_mp.hosts.login.lent_connection._BROKER_PATIENCE", 0.05)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with pytest.raises(LoginNeeded):
+            LentConnection("cluster", path)
+
+
 def test_the_end_of_the_broker(broker: FakeBroker, path: Path) -> None:
     # Given a connection with a session that is open, and one that waits
     connection = LentConnection("cluster", path)

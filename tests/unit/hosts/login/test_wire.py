@@ -100,9 +100,9 @@ def test_a_message_that_comes_at_the_wrong_time(wires: tuple[Wire, Wire]) -> Non
 @pytest.mark.parametrize("size", [MAX_MESSAGE, 2 * MAX_MESSAGE])
 def test_what_is_too_large_is_not_sent(wires: tuple[Wire, Wire], size: int) -> None:
     near, far = wires
-    with pytest.raises(WireError, match="too large"):
+    with pytest.raises(HostError, match="too large"):
         near.send(messages.Run(line="x" * size, limit=1, environment=None))
-    with pytest.raises(WireError, match="too large"):
+    with pytest.raises(HostError, match="too large"):
         near.send(messages.End(), b"x" * (MAX_CONTENT + 1))
     assert not far.has_arrived()
 

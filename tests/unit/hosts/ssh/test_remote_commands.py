@@ -7,9 +7,9 @@ import psutil
 import pytest
 
 from jfr_mp.errors import CommandTimeout, HostError, HostUnreachable
-from jfr_mp.hosts.ssh.remote_commands import RemoteCommands, ShellOptions
 from jfr_mp.hosts.ssh.interface import Output
 from jfr_mp.hosts.ssh.link import Link
+from jfr_mp.hosts.ssh.remote_commands import RemoteCommands, ShellOptions
 from tests.support.waiting import wait_until
 
 #: A shell that prints text of its own before each command.
