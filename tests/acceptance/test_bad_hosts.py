@@ -40,7 +40,7 @@ def test_hosts_that_cannot_be_worked_with(new_user: NewUser, cluster: Sshd, sile
     user = new_user(workers=workers)
     says = {
         "strange": f"login refused; tried key {key}",
-        "silent": "takes the connection and then says nothing for 2 s",
+        "silent": "accepts the connection and then says nothing for 2 s",
     }
 
     # When the project is checked, then each of them is told with its cause and cure

@@ -109,7 +109,7 @@ def refused_port(site: Site) -> Iterator[str]:
 def host_that_says_nothing(site: Site) -> Iterator[str]:
     with silent_server() as port:
         site.correct(port=port, connect_timeout=1)
-        yield f":{port}: it takes the connection and then says nothing for 1 s"
+        yield f":{port}: it accepts the connection and then says nothing for 1 s"
     site.correct(port=site.server.port, connect_timeout=20)
 
 

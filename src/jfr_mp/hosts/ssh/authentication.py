@@ -171,7 +171,8 @@ def _no_greeting(endpoint: Endpoint, error: Exception, waited: float) -> str:
     """Return why a host did not even show its key."""
     if waited >= endpoint.timeout:
         # What paramiko says then depends on which of its timers was first.
-        return f"accepts the connection and then says nothing for {endpoint.timeout:g} s: overloaded, or no SSH server"
+        silence = f"it accepts the connection and then says nothing for {endpoint.timeout:g} s"
+        return f"{silence}: overloaded, or no SSH server"
     return f"no connection: {one_line(error)}"
 
 
