@@ -33,15 +33,15 @@ def main() -> int:
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Exception as error:  # the top of the process: everything becomes one clear message and an exit code
-        from jfr_mp.cli.complaints import complain, wants_traceback
+        from jfr_mp.cli.errors import report, wants_traceback
 
-        # What a worker prints ends in the job's queue.err, where nobody can ask again.
-        return complain(error, with_traceback=run_dir is not None or wants_traceback())
+        # What a worker prints ends up in the job's queue.err, and the command cannot be repeated for a traceback.
+        return report(error, with_traceback=run_dir is not None or wants_traceback())
     return ExitCode.OK
 
 
 def worker_run_dir(arguments: Sequence[str]) -> str | None:
-    """Return the directory in ``[-fe] execution run [DIR]``, or None where the arguments are anything else.
+    """Return the directory in ``[-fe] execution run [DIR]``, or None if the arguments are anything else.
 
     The command that a worker starts for every job is recognised here, without the command line and all it imports.
     """

@@ -1,56 +1,54 @@
-"""``jfr-mp admin``: what the processes do by themselves, done by hand."""
+"""``jfr-mp admin``: repairs that running processes also do by themselves."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jfr_mp.cli.help_text import with_examples
+from jfr_mp.cli.commands import command, new_group, with_examples
 from jfr_mp.cli.options import JsonOption, ProjectOption
-from jfr_mp.cli.output import print_json
-from jfr_mp.cli.session import job_controller, load_project
+from jfr_mp.cli.printing import print_json, print_text
+from jfr_mp.cli.project_access import job_controller
 
-app = typer.Typer(no_args_is_help=True, help="Repair the queue.")
+if TYPE_CHECKING:
+    from jfr_mp.database.reconcile import Finding
+    from jfr_mp.database.stale_locks import StaleLock
 
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what is wrong and change nothing.")]
-BreakLocksOption = Annotated[
-    bool,
-    typer.Option(
-        "--break-locks", help="Also break the locks of jobflow-remote. Nothing of it may be running on this database."
-    ),
-]
+app = new_group("Repair the queue.")
 
 
-@app.callback()
-def _group() -> None:
-    """Keep the group a group while it has one command."""
-
-
-@app.command()
+@command(app)
 @with_examples(
     {
-        "jfr-mp admin reconcile --dry-run": "what is wrong",
+        "jfr-mp admin reconcile --dry-run": "show what is wrong",
         "jfr-mp admin reconcile": "repair it",
         "jfr-mp admin reconcile --break-locks": "the same after jobflow-remote was killed",
     }
 )
 def reconcile(
-    dry_run: DryRunOption = False,
-    break_locks: BreakLocksOption = False,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what is wrong and change nothing.")] = False,
+    break_locks: Annotated[
+        bool,
+        typer.Option(
+            "--break-locks",
+            help="Also break the locks of jobflow-remote. No process of it may be running on this database.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
-    project: ProjectOption = None,
+    project: ProjectOption,
 ) -> None:
-    """Repair what processes that died have left in the queue: locks, and flows that are half done.
+    """Repair what dead processes have left in the queue: stale locks, and flows whose completion was cut off.
 
-    Running processes do so by themselves, now and then. It can be run beside them.
+    Running processes repair this themselves from time to time; this command can run beside them.
     """
     from jfr_mp.database.reconcile import Reconciler
     from jfr_mp.database.stale_locks import free_stale_locks, stale_locks
     from jfr_mp.identity import new_owner
 
-    with job_controller(load_project(project)) as controller:
+    with job_controller(project) as controller:
         locks = stale_locks(controller.db, foreign_too=break_locks)
         if not dry_run:
             free_stale_locks(controller.db, locks)
@@ -58,11 +56,15 @@ def reconcile(
         findings = [finding for uuid in reconciler.flows(ended_too=True) for finding in reconciler.examine(uuid)]
     if as_json:
         print_json({"locks": [asdict(lock) for lock in locks], "flows": [asdict(finding) for finding in findings]})
-        return
+    else:
+        _print(locks, findings, dry_run=dry_run)
+
+
+def _print(locks: list[StaleLock], findings: list[Finding], *, dry_run: bool) -> None:
     for lock in locks:
         done = "would be broken" if dry_run else "broken"
-        typer.echo(f"{lock.collection} {lock.id}: lock {lock.lock_id} of {lock.lock_time} UTC {done}: {lock.why}")
+        print_text(f"{lock.collection} {lock.id}: lock {lock.lock_id} of {lock.lock_time} UTC {done}: {lock.why}")
     for finding in findings:
-        typer.echo(f"flow {finding.flow}: {finding.problem}; {'done' if finding.repaired else 'to do'}: {finding.cure}")
+        print_text(f"flow {finding.flow}: {finding.problem}; {'done' if finding.repaired else 'to do'}: {finding.cure}")
     if not locks and not findings:
         typer.echo("Nothing to repair.")

@@ -11,20 +11,21 @@ from typing import Annotated
 import typer
 
 from jfr_mp.cli import admin, connect, db, execution, flow, init, job, lifecycle, logs, project, status, submit
-from jfr_mp.cli.complaints import show_tracebacks
-from jfr_mp.cli.help_text import with_list
-from jfr_mp.cli.options import ProjectOption
+from jfr_mp.cli.commands import Group, command, with_list, with_options
+from jfr_mp.cli.errors import show_tracebacks
+from jfr_mp.cli.options import ProjectNameOption
 
 _RUN, _JOBS, _SETUP = "Run", "Jobs and flows", "Set up"
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _panel, _commands in {
+for _panel, _functions in {
     _SETUP: (init.init,),
     _RUN: (
         lifecycle.start,
@@ -33,13 +34,14 @@ for _panel, _commands in {
         lifecycle.restart,
         status.status,
         logs.logs,
+        logs.log_level,
         lifecycle.run,
         connect.connect,
     ),
     _JOBS: (submit.submit,),
 }.items():
-    for _command in _commands:
-        app.command(rich_help_panel=_panel)(_command)
+    for _function in _functions:
+        command(app, panel=_panel)(_function)
 
 app.add_typer(job.app, name="job", rich_help_panel=_JOBS)
 app.add_typer(flow.app, name="flow", rich_help_panel=_JOBS)
@@ -57,21 +59,20 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 @with_list(
-    "The first steps",
+    "First steps",
     {
-        "jfr-mp init": "make a project with a worker on this machine and a database",
+        "jfr-mp init": "make a project with a worker and a database",
         "jfr-mp start": "start the processes that move jobs",
-        "jfr-mp submit flow.py": "hand in the flow that flow.py defines",
-        "jfr-mp status": "see how far it is",
+        "jfr-mp submit flow.py": "submit the flow that flow.py defines",
+        "jfr-mp status": "check progress",
         "jfr-mp stop": "stop the processes; nothing is lost",
     },
 )
 def global_options(
     context: typer.Context,
-    project: ProjectOption = None,
-    full_exc: Annotated[bool, typer.Option("--full-exc", "-fe", help="Show the whole traceback of an error.")] = False,
+    project: ProjectNameOption,
+    full_exc: Annotated[bool, typer.Option("--full-exc", "-fe", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -80,3 +81,6 @@ def global_options(
     context.obj = project
     if full_exc:
         show_tracebacks()
+
+
+app.callback()(with_options(global_options))

@@ -1,4 +1,4 @@
-"""``jfr-mp connect``: the login at hosts where a person has to be there."""
+"""``jfr-mp connect``: logging in at hosts that want a person for it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jfr_mp.cli.complaints import warn
-from jfr_mp.cli.help_text import with_examples
+from jfr_mp.cli.commands import with_examples
+from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import ProjectOption
-from jfr_mp.cli.session import load_project
 from jfr_mp.errors import HostError
 
 if TYPE_CHECKING:
@@ -19,38 +18,39 @@ if TYPE_CHECKING:
 
 NameArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[WORKER|HOST]", show_default=False, help="Where to; all that need it if left out."),
+    typer.Argument(
+        metavar="[WORKER|HOST]", show_default=False, help="Where to log in; by default at all hosts that need it."
+    ),
 ]
-CloseOption = Annotated[bool, typer.Option("--close", help="End the connection instead, for all that use it.")]
+CloseOption = Annotated[bool, typer.Option("--close", help="Close the connection instead, for all processes.")]
 
 
 @with_examples(
     {
-        "jfr-mp connect": "log in wherever a worker has interactive_login: true",
+        "jfr-mp connect": "log in at the hosts of all workers with interactive_login: true",
         "jfr-mp connect cluster": "log in at the host of the worker cluster",
-        "jfr-mp connect --close cluster": "end that connection",
+        "jfr-mp connect --close cluster": "close that connection",
     }
 )
-def connect(name: NameArgument = None, close: CloseOption = False, project: ProjectOption = None) -> None:
-    """Log in where a person has to, with a one-time password for example, once for all processes.
+def connect(name: NameArgument = None, close: CloseOption = False, *, project: ProjectOption) -> None:
+    """Log in at hosts that want a person for it, with a one-time password for example, once for all processes.
 
-    The connection stays open, beyond the end of this command and of `jfr-mp stop`, until it breaks or is closed. While
-    there is none, the jobs of the host wait.
+    The connection stays open after this command and after `jfr-mp stop`, until it breaks or is closed. The jobs of a
+    host without its connection wait.
     """
     from jfr_mp.hosts.login.logins import close_login
     from jfr_mp.hosts.login.terminal import log_in, logins
 
-    chosen = load_project(project)
-    for endpoint in logins(chosen, name):
+    for endpoint in logins(project, name):
         if close:
-            was_open = close_login(endpoint, Path(chosen.base_dir))
+            was_open = close_login(endpoint, Path(project.base_dir))
             typer.echo(f"{endpoint}: {'closed' if was_open else 'was not open'}.")
         else:
-            typer.echo(f"{endpoint}: {'logged in' if log_in(endpoint, chosen) else 'is open already'}.")
+            typer.echo(f"{endpoint}: {'logged in' if log_in(endpoint, project) else 'is open already'}.")
 
 
 def connect_all(project: Project) -> None:
-    """Log in wherever a person has to, if one is there; without a login, jobs wait."""
+    """Log in at all hosts that want a person for it, if there is a terminal; without a login their jobs wait."""
     if not project.has_interactive_workers or not sys.stdin.isatty():
         return
     from jfr_mp.hosts.login.terminal import log_in, logins

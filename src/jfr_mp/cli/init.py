@@ -1,4 +1,4 @@
-"""``jfr-mp init``: make a project that works."""
+"""``jfr-mp init``: make a project that is ready for use."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jfr_mp.cli.help_text import with_examples
+from jfr_mp.cli.commands import with_examples
 from jfr_mp.cli.options import YesOption
-from jfr_mp.cli.output import doing
+from jfr_mp.cli.printing import doing, styled
 from jfr_mp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,20 +34,20 @@ def init(
     ] = None,
     work_dir: Annotated[
         Path | None,
-        typer.Option("--work-dir", "-w", metavar="DIR", help="Where jobs run; by default in the project's directory."),
+        typer.Option("--work-dir", "-w", metavar="DIR", help="The directory in which jobs run; by default in that of the project."),
     ] = None,
     yes: YesOption = False,
 ) -> None:
-    """Make a project with a worker on this machine and a MongoDB of its own, started and ready.
+    """Make a project with a worker on this machine and a MongoDB server of its own, and start the server.
 
-    Nothing that exists is overwritten. On a terminal the command asks for what was not given; with --yes, or away from
-    a terminal, it takes the defaults.
+    Nothing that exists is overwritten. On a terminal the command asks for what was not given; with --yes, or without a
+    terminal, it takes the defaults.
     """
     from jfr_mp.config import ConfigManager, Project
     from jfr_mp.embedded import create
 
     ask = not yes and sys.stdin.isatty() and sys.stdout.isatty()
-    # Only what is given here goes into the file: a newcomer reads it as a description, not as a list of defaults.
+    # The file has only what is given here: a new user reads it as a description, not as a list of defaults.
     manager = ConfigManager(exclude_unset=True)
     if name is None:
         name = typer.prompt("Name of the project", default=DEFAULT_NAME) if ask else DEFAULT_NAME
@@ -69,12 +69,12 @@ def init(
 
 
 def check_name(name: str, manager: ConfigManager) -> None:
-    """Refuse a name that is taken, or that cannot be the name of a file.
+    """Check that a name can be the name of a new project.
 
     Raises
     ------
     ConfigError
-        Saying which file has the name.
+        A project of that name exists, or it cannot be the name of a file.
     """
     if not name or name != Path(name).name or name.startswith("."):
         raise ConfigError(f"{name!r} cannot be the name of a project: it becomes the name of a file")
@@ -83,13 +83,13 @@ def check_name(name: str, manager: ConfigManager) -> None:
     if name in names or files:
         where = files[0] if files else manager.projects_folder
         raise ConfigError(
-            f"project {name} exists already ({where}) and is left as it is: "
+            f"project {name} already exists ({where}) and is not changed: "
             "choose another name, as in `jfr-mp init NAME`, or see `jfr-mp project list`"
         )
 
 
 def make_work_dir(path: Path) -> None:
-    """Make the directory in which jobs run, before anything else is made.
+    """Make the directory in which jobs run.
 
     Raises
     ------
@@ -116,15 +116,14 @@ def project_document(
 
 
 def say_what_next(name: str, project_file: Path, work_dir: Path) -> None:
-    """Print where everything is and the next three commands."""
+    """Print where everything is, and the next commands."""
     typer.echo(f"Made project {name}: {project_file}")
-    typer.echo(f"Jobs run in {work_dir}. The project's own MongoDB is running; `jfr-mp db` handles it.\n")
-    typer.echo("What to do next:")
+    typer.echo(f"Jobs run in {work_dir}. The MongoDB server of the project is running; `jfr-mp db` starts and stops it.\n")
+    typer.echo("Next steps:")
     for command, what in {
-        "jfr-mp project check": "see that everything works",
+        "jfr-mp project check": "check that everything works",
         "jfr-mp start": "start the processes that move jobs",
-        "jfr-mp submit flow.py": "hand in the flow that flow.py defines",
-        "jfr-mp status": "see how far it is",
+        "jfr-mp submit flow.py": "submit the flow that flow.py defines",
+        "jfr-mp status": "check progress",
     }.items():
-        typer.secho(f"  {command:24}", bold=True, nl=False)
-        typer.echo(what)
+        typer.echo(f"{styled(f'  {command:24}', 'bold', sys.stdout)}{what}")

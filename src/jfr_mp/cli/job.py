@@ -1,104 +1,82 @@
-"""``jfr-mp job``: look at jobs, and have them stop, wait or run again."""
+"""``jfr-mp job``: inspect and control jobs."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jfr_mp.cli.complaints import warn
-from jfr_mp.cli.help_text import with_examples
-from jfr_mp.cli.job_actions import pause, rerun, resume, retry, stop
-from jfr_mp.cli.job_choice import IndexArgument, JobArgument, chosen_job
-from jfr_mp.cli.job_explain import explain
-from jfr_mp.cli.job_files import files_app, queue_out
-from jfr_mp.cli.options import (
-    DaysOption,
-    DbIdsOption,
-    FlowIdsOption,
-    HoursOption,
-    JobStatesOption,
-    JsonOption,
-    LockedOption,
-    MaxResultsOption,
-    NameOption,
-    ProjectOption,
-    ReverseOption,
-    SortField,
-    SortOption,
-    StartDateOption,
-    VerbosityOption,
-    WorkersOption,
-    job_id,
-    since,
-)
-from jfr_mp.cli.output import print_details, print_json, print_sheet, suggest
-from jfr_mp.cli.rows import details, job_sheet
-from jfr_mp.cli.session import job_controller, load_project
+from jfr_mp.cli.commands import command, new_group, with_examples
+from jfr_mp.cli.errors import warn
+from jfr_mp.cli.filters import JobFilterOptions
+from jfr_mp.cli.job_actions import add_actions
+from jfr_mp.cli.job_choice import JobArguments, chosen_job
+from jfr_mp.cli.job_files import add_files
+from jfr_mp.cli.options import JsonOption, PageOptions, ProjectOption, VerbosityOption
+from jfr_mp.cli.printing import doing, print_details, print_json, print_sheet, print_text, suggest
+from jfr_mp.cli.project_access import job_controller
+from jfr_mp.cli.tables import JOB_COLUMNS, details, job_sheet
+from jfr_mp.errors import ConfigError
 from jfr_mp.states import JobState
 
-app = typer.Typer(no_args_is_help=True, help="Look at jobs, and have them stop, wait or run again.")
+if TYPE_CHECKING:
+    from jfr_mp.diagnosis import Explanation
 
-JobIdsOption = Annotated[
-    list[str] | None, typer.Option("--job-id", "-jid", metavar="UUID:INDEX", help="Only these jobs.")
-]
+app = new_group("Inspect and control jobs.")
 
 
-@app.command("list")
+@command(app, "list")
 @with_examples(
     {
         "jfr-mp job list": "the last 100 jobs",
-        "jfr-mp job list -s FAILED -s REMOTE_ERROR -v": "those that went wrong, with more columns",
-        "jfr-mp job list --name 'relax*' --hours 12": "by name, updated in the last 12 hours",
-        "jfr-mp job list --flow-id 17 --json": "those of the flow of job 17, for a program",
+        "jfr-mp job list -s FAILED -s REMOTE_ERROR -v": "jobs that failed",
+        "jfr-mp job list --name 'relax*' --hours 12": "by name and time",
+        "jfr-mp job list --flow-id 17 --json": "the flow of job 17, for a program",
     }
 )
-def list_jobs(  # noqa: PLR0913 (one parameter for each option)
+def list_jobs(
     *,
-    job_ids: JobIdsOption = None,
-    db_ids: DbIdsOption = None,
-    flow_ids: FlowIdsOption = None,
-    states: JobStatesOption = None,
-    workers: WorkersOption = None,
-    name: NameOption = None,
-    locked: LockedOption = False,
-    start_date: StartDateOption = None,
-    days: DaysOption = None,
-    hours: HoursOption = None,
-    max_results: MaxResultsOption = 100,
-    sort: SortOption = SortField.UPDATED_ON,
-    reverse: ReverseOption = False,
+    jobs: JobFilterOptions,
+    page: PageOptions,
     verbosity: VerbosityOption = 0,
     as_json: JsonOption = False,
-    project: ProjectOption = None,
+    project: ProjectOption,
 ) -> None:
-    """List jobs, the last updated ones first."""
-    beginning = since(start_date, days, hours)
-    ids = [job_id(text) for text in job_ids or ()]
-    with job_controller(load_project(project)) as controller:
-        jobs = controller.get_jobs_info(
-            job_ids=ids or None,
-            db_ids=db_ids,
-            flow_ids=flow_ids,
-            states=states,
-            workers=workers,
-            name=name,
-            locked=locked,
-            start_date=beginning,
-            limit=max_results,
-            sort=[(sort.value, 1 if reverse else -1)],
-        )
+    """List jobs, the last updated first."""
+    columns = chosen_columns()
+    with job_controller(project) as controller:
+        found = controller.get_jobs_info(**vars(jobs), limit=page.limit, sort=[page.sort])
     if as_json:
-        print_json([info.model_dump() for info in jobs])
+        print_json([info.model_dump() for info in found])
         return
-    print_sheet(job_sheet(jobs, verbosity))
-    if max_results and len(jobs) == max_results:
-        warn(f"there may be more jobs than these {max_results}; -m 0 shows all")
-    if any(info.state in (JobState.FAILED, JobState.REMOTE_ERROR) for info in jobs):
-        suggest("`jfr-mp job explain ID` tells what went wrong with a job, and what would move it.")
+    print_sheet(job_sheet(found, verbosity, columns))
+    if page.limit and len(found) == page.limit:
+        warn(f"there may be more jobs than these {page.limit}; -m 0 shows all")
+    if any(info.state in (JobState.FAILED, JobState.REMOTE_ERROR) for info in found):
+        suggest("`jfr-mp job explain ID` explains what went wrong with a job, and what would move it.")
 
 
-@app.command()
+def chosen_columns() -> Sequence[str] | None:
+    """Return the columns that the user's settings name, or None.
+
+    Raises
+    ------
+    ConfigError
+        A column does not exist.
+    """
+    from jfr_mp.config import get_settings
+
+    names = get_settings().cli_job_list_columns
+    if unknown := [name for name in names or () if name not in JOB_COLUMNS]:
+        raise ConfigError(
+            f"cli_job_list_columns in the settings names columns that do not exist: {', '.join(unknown)}; choose from "
+            f"{', '.join(JOB_COLUMNS)}"
+        )
+    return names
+
+
+@command(app)
 @with_examples(
     {
         "jfr-mp job info 12": "by db_id",
@@ -107,26 +85,49 @@ def list_jobs(  # noqa: PLR0913 (one parameter for each option)
 )
 def info(
     *,
-    job: JobArgument,
-    index: IndexArgument = None,
-    show_none: Annotated[bool, typer.Option("--show-none", "-n", help="Show the fields without a value, too.")] = False,
+    job: JobArguments,
+    show_none: Annotated[bool, typer.Option("--show-none", "-n", help="Also show the fields without a value.")] = False,
     as_json: JsonOption = False,
-    project: ProjectOption = None,
+    project: ProjectOption,
 ) -> None:
-    """Show everything about one job: where it is, what went wrong, what its worker said."""
-    with chosen_job(project, job, index) as (_, found):
+    """Show everything about one job: its state, its errors, what its worker reported."""
+    with chosen_job(project, job) as (_, found):
         if as_json:
             print_json(found.model_dump())
         else:
             print_details(details(found.model_dump(), show_none=show_none))
 
 
-app.command()(explain)
-app.command()(queue_out)
-app.add_typer(files_app, name="files")
-app.command("retry")(retry)
-app.command("rerun")(rerun)
-app.command("stop")(stop)
-app.command("cancel")(stop)
-app.command("pause")(pause)
-app.command("resume")(resume)
+@command(app)
+@with_examples(
+    {
+        "jfr-mp job explain 12": "by db_id",
+        "jfr-mp job explain 12 --json": "for a program, with all facts",
+    }
+)
+def explain(*, job: JobArguments, as_json: JsonOption = False, project: ProjectOption) -> None:
+    """Explain why a job is in its state, and what would move it.
+
+    For a job that waits for others, the first cause is named: the failed, stopped or paused job at the beginning of the
+    chain.
+    """
+    from jfr_mp.diagnosis import explain_job
+
+    with chosen_job(project, job) as (controller, found), doing("asking"):
+        explanation = explain_job(controller, db_id=found.db_id)
+    if as_json:
+        print_json(explanation.as_dict())
+    else:
+        _print_explanation(explanation)
+
+
+def _print_explanation(explanation: Explanation) -> None:
+    job = explanation.job
+    print_text(f"Job {job.db_id} ({job.name}) on worker {job.worker} is {job.state.name}.")
+    for reason in explanation.reasons:
+        print_text(f"- {reason.why}")
+        print_text(f"  -> {reason.cure}", "cyan")
+
+
+add_files(app)
+add_actions(app)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jfr_mp.cli.complaints import warn
-from jfr_mp.cli.help_text import with_examples
-from jfr_mp.cli.job_choice import IndexArgument, IndexOption, JobArgument, chosen_job, run_dir_of
+from jfr_mp.cli.commands import command, new_group, with_examples
+from jfr_mp.cli.errors import warn
+from jfr_mp.cli.job_choice import JobArguments, JobOfFilesArguments, chosen_job, run_dir_of
 from jfr_mp.cli.options import JsonOption, ProjectOption
-from jfr_mp.cli.output import doing, print_json, print_sheet
-from jfr_mp.cli.rows import Cell, Sheet
+from jfr_mp.cli.printing import doing, print_json, print_sheet, print_text
+from jfr_mp.cli.tables import Cell, Column, Sheet
 from jfr_mp.errors import HostError, JfrMpError
 from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from jfr_mp.model import JobInfo
     from jfr_mp.steps.services import Services
 
-files_app = typer.Typer(no_args_is_help=True, help="The files in the run directory of a job, on whatever machine.")
+
+def add_files(group: typer.Typer) -> None:
+    """Add the commands for files to the group of jobs."""
+    command(group, "queue-out")(queue_out)
+    files = new_group("List and copy the files in the run directory of a job.")
+    command(files, "ls")(list_files)
+    command(files, "get")(get_files)
+    group.add_typer(files, name="files")
 
 
-@with_examples(
-    {
-        "jfr-mp job queue-out 12": "by db_id",
-        "jfr-mp job queue-out 12 --json": "for a program",
-    }
-)
-def queue_out(
-    job: JobArgument, index: IndexArgument = None, as_json: JsonOption = False, project: ProjectOption = None
-) -> None:
-    """Print what the submission script of a job has printed, to its standard output and error.
+@with_examples({"jfr-mp job queue-out 12": "by db_id", "jfr-mp job queue-out 12 --json": "for a program"})
+def queue_out(*, job: JobArguments, as_json: JsonOption = False, project: ProjectOption) -> None:
+    """Print the standard output and error of the submission script of a job.
 
-    It is read from the run directory. Where that is gone or its host is away, the beginning that was kept with a job
-    that failed is printed.
+    They are read from the run directory. If that no longer exists or its host is unreachable, the excerpt that was
+    saved with a failed job is printed.
     """
-    with chosen_job(project, job, index) as (controller, found):
+    with chosen_job(project, job) as (controller, found):
         run_dir = run_dir_of(found)
         with doing("reading"):
             texts = queue_texts(controller.services, found, run_dir)
@@ -47,9 +47,9 @@ def queue_out(
         print_json({name.replace(".", "_"): text for name, text in texts.items()})
         return
     for name, text in texts.items():
-        typer.secho(f"{run_dir}/{name}" if text is not None else f"There is no {run_dir}/{name}", fg="cyan")
+        print_text(f"{run_dir}/{name}" if text is not None else f"{run_dir}/{name} does not exist", "cyan")
         if text:
-            typer.echo(text.rstrip("\n"))
+            print_text(text.rstrip("\n"))
 
 
 def queue_texts(services: Services, job: JobInfo, run_dir: str) -> dict[str, str | None]:
@@ -58,7 +58,7 @@ def queue_texts(services: Services, job: JobInfo, run_dir: str) -> dict[str, str
     Raises
     ------
     HostError
-        They cannot be read, and nothing of them was kept.
+        They cannot be read, and no excerpt was saved.
     """
     kept = {QUEUE_OUT: job.remote.queue_out, QUEUE_ERR: job.remote.queue_err}
     try:
@@ -68,18 +68,15 @@ def queue_texts(services: Services, job: JobInfo, run_dir: str) -> dict[str, str
     except HostError as error:
         if not any(kept.values()):
             raise
-        warn(f"this is what was kept of it, for it cannot be read now: {error}")
+        warn(f"the live files cannot be read; showing the saved excerpt: {error}")
         return kept
     return {name: kept[name] if text is None else text.decode(errors="replace") for name, text in found.items()}
 
 
-@files_app.command("ls")
 @with_examples({"jfr-mp job files ls 12": "by db_id"})
-def list_files(
-    job: JobArgument, index: IndexArgument = None, as_json: JsonOption = False, project: ProjectOption = None
-) -> None:
+def list_files(*, job: JobArguments, as_json: JsonOption = False, project: ProjectOption) -> None:
     """List the files in the run directory of a job and below it."""
-    with chosen_job(project, job, index) as (controller, found):
+    with chosen_job(project, job) as (controller, found):
         run_dir = run_dir_of(found)
         with doing("listing"):
             entries = _entries(controller.services, found, run_dir)
@@ -87,36 +84,36 @@ def list_files(
         print_json([asdict(entry) for entry in entries])
         return
     rows = tuple((Cell(entry.name), Cell(str(entry.size))) for entry in entries)
-    print_sheet(Sheet(columns=("Name", "Bytes"), rows=rows), run_dir)
+    print_sheet(Sheet((Column("Name", breaks=True), Column("Bytes")), rows), run_dir)
 
 
-@files_app.command("get")
 @with_examples(
     {
-        "jfr-mp job files get 12": "all files, into this directory",
-        "jfr-mp job files get 12 OUTCAR queue.err --path results": "two of them, into another one",
+        "jfr-mp job files get 12": "all files, into the current directory",
+        "jfr-mp job files get 12 OUTCAR queue.err --path results": "two of them, into another directory",
     }
 )
 def get_files(
     *,
-    job: JobArgument,
+    job: JobOfFilesArguments,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAMES", help="The files, as `jfr-mp job files ls` names them.")
+        list[str] | None, typer.Argument(metavar="NAMES", help="The files, as `jfr-mp job files ls` lists them.")
     ] = None,
-    index: IndexOption = None,
     path: Annotated[
-        Path, typer.Option("--path", metavar="DIR", file_okay=False, help="Where to put them; made if need be.")
+        Path, typer.Option("--path", metavar="DIR", file_okay=False, help="Where to put them; made if it is missing.")
     ] = Path(),
     as_json: JsonOption = False,
-    project: ProjectOption = None,
+    project: ProjectOption,
 ) -> None:
-    """Copy files of the run directory of a job to this machine, by default all; files of the same name are replaced."""
-    with chosen_job(project, job, index) as (controller, found):
+    """Copy files from the run directory of a job to this machine, by default all. Existing files are replaced."""
+    with chosen_job(project, job) as (controller, found):
         run_dir = run_dir_of(found)
         there = [entry.name for entry in _entries(controller.services, found, run_dir)]
         wanted = list(dict.fromkeys(names or there))
         if missing := [name for name in wanted if name not in there]:
-            raise JfrMpError(f"{run_dir} has no {', '.join(missing)}; `jfr-mp job files ls {job}` shows what it has")
+            raise JfrMpError(
+                f"{run_dir} has no {', '.join(missing)}; list its files with `jfr-mp job files ls {found.db_id}`"
+            )
         host = controller.services.site(found.worker).host
         for name in wanted:
             target = path / name
@@ -127,10 +124,11 @@ def get_files(
         print_json([str(path / name) for name in wanted])
         return
     for name in wanted:
-        typer.echo(str(path / name))
+        print_text(str(path / name))
 
 
 def _entries(services: Services, job: JobInfo, run_dir: str) -> list[Entry]:
     from jfr_mp.jobdata.listing import files_of
 
-    return files_of(services.site(job.worker).host, run_dir, timeout=services.site(job.worker).config.timeout_execute)
+    site = services.site(job.worker)
+    return files_of(site.host, run_dir, timeout=site.config.timeout_execute)

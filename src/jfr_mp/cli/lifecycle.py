@@ -1,4 +1,4 @@
-"""``jfr-mp start``, ``stop``, ``kill``, ``restart`` and ``run``: the life of the processes."""
+"""``jfr-mp start``, ``stop``, ``kill``, ``restart`` and ``run``: starting and stopping the processes."""
 
 from __future__ import annotations
 
@@ -7,135 +7,117 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jfr_mp.cli.commands import with_examples
 from jfr_mp.cli.connect import connect_all
-from jfr_mp.cli.help_text import with_examples
 from jfr_mp.cli.options import (
-    CheckoutOption,
-    CompleteOption,
     LogLevelName,
     LogLevelOption,
     ProjectOption,
-    QueueOption,
-    TransferOption,
-    wanted_roles,
+    RolesOptions,
+    ScaledRolesOptions,
+    number,
 )
-from jfr_mp.cli.output import doing, suggest
-from jfr_mp.cli.session import load_project
-from jfr_mp.step_table import Role
+from jfr_mp.cli.printing import doing, suggest
+from jfr_mp.errors import NotRunning
+from jfr_mp.step_table import ROLES, Role
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
-
-NumTransferOption = Annotated[
-    int | None, typer.Option("--num-transfer", min=1, metavar="N", help="Processes of the transfer role.")
-]
-NumCompleteOption = Annotated[
-    int | None, typer.Option("--num-complete", min=1, metavar="N", help="Processes of the complete role.")
-]
-ForegroundOption = Annotated[
-    bool, typer.Option("--foreground", "-f", help="Stay in this terminal until Ctrl-C, or under a service manager.")
-]
-TicksOption = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after this many rounds of a second.")]
 
 
 @with_examples(
     {
         "jfr-mp start": "all roles, one process each",
-        "jfr-mp start --num-transfer 4": "the same, with four processes for files",
+        "jfr-mp start --num-transfer 4": "with four processes for files",
         "jfr-mp start --transfer --queue": "on the machine that reaches the cluster, and",
-        "jfr-mp start --checkout --complete": "on another one, with the same database",
+        "jfr-mp start --checkout --complete": "on another machine, with the same database",
     }
 )
-def start(  # noqa: PLR0913 (one parameter for each option)
+def start(
     *,
-    checkout: CheckoutOption = False,
-    transfer: TransferOption = False,
-    queue: QueueOption = False,
-    complete: CompleteOption = False,
-    num_transfer: NumTransferOption = None,
-    num_complete: NumCompleteOption = None,
-    foreground: ForegroundOption = False,
+    roles: ScaledRolesOptions,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", "-f", help="Stay in this terminal until Ctrl-C, or under a service manager.")
+    ] = False,
     log_level: LogLevelOption = None,
-    project: ProjectOption = None,
+    project: ProjectOption,
 ) -> None:
-    """Start the processes that move jobs: a master, and one or more for each role.
+    """Start the processes that move jobs: a master, and one process or more for each role.
 
-    Without a role flag all four roles start here. The command returns when every process is ready, or says which one
-    is not and why. On a terminal it logs in first where a person has to, as `jfr-mp connect` does.
+    Without a role flag, all roles start. The command returns when every process is ready; otherwise it says which
+    process is not ready and why. On a terminal it first logs in at the hosts that want a person for it, as
+    `jfr-mp connect` does.
     """
-    roles = wanted_roles(_chosen(checkout, transfer, queue, complete), num_transfer, num_complete)
-    chosen = load_project(project)
-    connect_all(chosen)
-    _start(chosen, roles, log_level, foreground=foreground)
+    connect_all(project)
+    _start(project, roles, log_level, foreground=foreground)
 
 
-def stop(project: ProjectOption = None) -> None:
+def stop(*, project: ProjectOption) -> None:
     """Stop the processes on this machine; each finishes the step in hand first.
 
-    Jobs that run on a worker go on running. The next start takes them up again. Connections that were opened by
-    `jfr-mp connect` stay open.
+    Jobs that run on a worker go on running, and the next start continues with them. Connections that
+    `jfr-mp connect` opened stay open.
     """
     from jfr_mp.supervisor import control
 
-    chosen = load_project(project)
     with doing("stopping"):
-        control.stop(chosen)
-    typer.echo(f"Stopped the processes of project {chosen.name} on this machine.")
+        control.stop(project)
+    typer.echo(f"Stopped the processes of project {project.name} on this machine.")
 
 
-def kill(project: ProjectOption = None) -> None:
-    """Kill the processes on this machine at once, where stop does not help.
+def kill(*, project: ProjectOption) -> None:
+    """Kill the processes on this machine at once, if `jfr-mp stop` does not help.
 
     Steps in hand are cut off; the next start repairs what they left.
     """
     from jfr_mp.supervisor import control
 
-    chosen = load_project(project)
     with doing("killing"):
-        control.kill(chosen)
-    typer.echo(f"Killed the processes of project {chosen.name} on this machine.")
+        control.kill(project)
+    typer.echo(f"Killed the processes of project {project.name} on this machine.")
 
 
-def restart(log_level: LogLevelOption = None, project: ProjectOption = None) -> None:
-    """Stop the processes on this machine and start the same roles again.
+def restart(*, log_level: LogLevelOption = None, project: ProjectOption) -> None:
+    """Stop the processes on this machine and start the same roles again; all roles if none was running.
 
-    They read the project file anew, so this is how a change of it takes effect.
+    They read the project file again, so a change of it takes effect.
     """
     from jfr_mp.supervisor import control
 
-    chosen = load_project(project)
-    with doing("stopping"):
-        stopped = control.stop(chosen)
-    for master in stopped:
-        _start(chosen, master.roles, log_level)
+    try:
+        with doing("stopping"):
+            running = [master.roles for master in control.stop(project)]
+    except NotRunning:
+        typer.echo("No master was running on this machine: starting all roles.")
+        running = [dict.fromkeys(ROLES, 1)]
+    for roles in running:
+        _start(project, roles, log_level)
 
 
 @with_examples(
     {
         "jfr-mp run": "until Ctrl-C",
         "jfr-mp run --ticks 10": "for ten seconds",
-        "jfr-mp run --queue -log debug": "one role, saying all that it does",
+        "jfr-mp run --queue -log debug": "one role, with everything that it does in its log",
     }
 )
-def run(  # noqa: PLR0913 (one parameter for each option)
+def run(
     *,
-    checkout: CheckoutOption = False,
-    transfer: TransferOption = False,
-    queue: QueueOption = False,
-    complete: CompleteOption = False,
-    ticks: TicksOption = None,
+    roles: RolesOptions,
+    ticks: Annotated[int | None, number("--ticks", text="Stop after N rounds of one second.", least=1)] = None,
     log_level: LogLevelOption = None,
-    project: ProjectOption = None,
+    project: ProjectOption,
 ) -> None:
-    """Do the work of all roles in one process, in this terminal, for trying things out."""
+    """Do the work of all roles in one process, in this terminal, to try things out.
+
+    Without a role flag, all roles are played.
+    """
     from jfr_mp.api.runner import Runner
     from jfr_mp.config import LogLevel
     from jfr_mp.embedded import ensure_running
 
-    roles = wanted_roles(_chosen(checkout, transfer, queue, complete))
-    chosen = load_project(project)
-    ensure_running(chosen)
-    runner = Runner(chosen.name, LogLevel(log_level.value) if log_level else None)
+    ensure_running(project)
+    runner = Runner(project.name, LogLevel(log_level.value) if log_level else None)
     try:
         runner.run(ticks=ticks, **{role.value: role in roles for role in Role})
     finally:
@@ -153,11 +135,6 @@ def _start(
         return
     with doing("starting"):
         master = control.start(project, roles, log_level=level)
-    names = ", ".join(f"{number} {role}" for role, number in roles.items())
+    names = ", ".join(f"{count} {role}" for role, count in roles.items())
     typer.echo(f"Started project {project.name} (master pid {master.pid}): {names}.")
-    suggest("`jfr-mp status` shows how they are, `jfr-mp logs -f` what they do, `jfr-mp stop` ends them.")
-
-
-def _chosen(checkout: bool, transfer: bool, queue: bool, complete: bool) -> set[Role]:
-    flags = {Role.CHECKOUT: checkout, Role.TRANSFER: transfer, Role.QUEUE: queue, Role.COMPLETE: complete}
-    return {role for role, wanted in flags.items() if wanted}
+    suggest("Check progress with `jfr-mp status`; follow the logs with `jfr-mp logs -f`; stop with `jfr-mp stop`.")

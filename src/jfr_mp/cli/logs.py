@@ -1,149 +1,135 @@
-"""``jfr-mp logs``: the logs of the role processes, as ``tail`` would show them."""
+"""``jfr-mp logs`` and ``jfr-mp log-level``: what the processes log, and how much."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing, suppress
+import logging
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jfr_mp.cli.help_text import with_examples
-from jfr_mp.cli.options import ProjectOption
-from jfr_mp.cli.session import load_project
+from jfr_mp.cli.commands import with_examples
+from jfr_mp.cli.log_files import Entry, Log, Wanted, follow, last_entries
+from jfr_mp.cli.options import LogLevelName, ProjectOption, number
+from jfr_mp.cli.printing import print_text
 from jfr_mp.errors import JfrMpError
+from jfr_mp.step_table import ROLES
 
-#: Seconds between two looks at the files that are followed.
-_GLANCE = 0.2
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+
+_MASTER = "master"
+_LEVELS = {
+    LogLevelName.ERROR: logging.ERROR,
+    LogLevelName.WARN: logging.WARNING,
+    LogLevelName.INFO: logging.INFO,
+    LogLevelName.DEBUG: logging.DEBUG,
+}
+_STYLES = {logging.ERROR: "red", logging.CRITICAL: "red", logging.WARNING: "yellow", logging.DEBUG: "dim"}
+
+
+def role_name(text: str | None) -> str | None:
+    """Read the name of a role, of one of its processes, or of the master.
+
+    Raises
+    ------
+    typer.BadParameter
+        There is no such role.
+    """
+    names = [_MASTER, *ROLES]
+    role, _, count = (text or _MASTER).partition("-")
+    if role not in names or (count and not count.isdecimal()):
+        raise typer.BadParameter(
+            f"{text!r} is not one of {', '.join(names)}, or a process of a role such as {next(iter(ROLES))}-1"
+        )
+    return text
+
+
+RoleArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ROLE",
+        callback=role_name,
+        help=f"{', '.join(ROLES)}, one process of them such as {next(iter(ROLES))}-1, or {_MASTER}. All by default.",
+    ),
+]
 
 
 @with_examples(
     {
-        "jfr-mp logs": "the last lines of each log",
-        "jfr-mp logs transfer -n 100": "more lines of the transfer processes",
-        "jfr-mp logs -f": "all of them, as they are written",
+        "jfr-mp logs": "the last entries of all logs",
+        "jfr-mp logs transfer -n 100": "more entries of the transfer processes",
+        "jfr-mp logs --level warn --job 12": "what went wrong with a job",
+        "jfr-mp logs -f": "all logs, as they are written",
     }
 )
 def logs(
     *,
-    role: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="ROLE",
-            help="A role (transfer), one of its processes (transfer-2) or master. All of them by default.",
-        ),
+    role: RoleArgument = None,
+    follow_them: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C, and show entries as they are written.")
+    ] = False,
+    entries: Annotated[int, number("--lines", "-n", text="The number of the last entries to show.")] = 20,
+    level: Annotated[
+        LogLevelName, typer.Option("--level", "-l", help="Only entries of this level and above.")
+    ] = LogLevelName.DEBUG,
+    job: Annotated[
+        str | None, typer.Option("--job", "-j", metavar="ID", help="Only entries about the job of this db_id or uuid.")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C, as lines are written.")] = False,
-    lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many of the last lines of each log.")
-    ] = 20,
-    project: ProjectOption = None,
+    project: ProjectOption,
 ) -> None:
-    """Show the end of the logs."""
+    """Show the last entries of the logs on this machine, those of all processes in the order of their time.
+
+    An entry is a line, with the traceback below it if there is one.
+    """
     from jfr_mp.supervisor import control
 
-    chosen = load_project(project)
+    wanted = Wanted(_LEVELS[level], job and _db_id(project, job))
 
     def find() -> list[Path]:
-        return sorted(Path(path) for path in control.log_files(chosen, role))
+        return control.log_files(project, role)
 
     paths = find()
     if not paths:
         whose = f"of {role} " if role else ""
-        raise JfrMpError(f"project {chosen.name} has no log {whose}in {chosen.log_dir} yet; `jfr-mp start` writes them")
-    if follow:
-        _print(follow_lines(find, lines), with_names=True)
-    else:
-        _print(last_lines(paths, lines), with_names=len(paths) > 1)
+        raise JfrMpError(
+            f"project {project.name} has no log {whose}in {project.log_dir} yet; `jfr-mp start` writes logs"
+        )
+    shown = (
+        follow(find, entries, wanted) if follow_them else last_entries([Log(path) for path in paths], entries, wanted)
+    )
+    for entry in shown:
+        _print(entry)
 
 
-def last_lines(paths: Iterable[Path], number: int) -> Iterator[tuple[str, str]]:
-    """Return the last lines of each log as (name of the log, line)."""
-    for path in paths:
-        with path.open(errors="replace") as file:
-            for line in deque(file, number):
-                yield path.stem, line.rstrip("\n")
+@with_examples({"jfr-mp log-level debug": "log everything", "jfr-mp log-level info": "log what matters"})
+def log_level(
+    level: Annotated[LogLevelName, typer.Argument(metavar="LEVEL", help="error, warn, info or debug.")],
+    *,
+    project: ProjectOption,
+) -> None:
+    """Change the log level of the masters on this machine and of their role processes, while they run.
 
-
-def follow_lines(find: Callable[[], Iterable[Path]], number: int) -> Generator[tuple[str, str]]:
-    """Return the last lines of each log, then every new one, for ever.
-
-    Parameters
-    ----------
-    find
-        Lists the logs; called again and again, because processes come and go.
-    number
-        How many lines to begin with.
+    It lasts until they are stopped; `log_level` in the project file is the level with which they start.
     """
-    followed: dict[Path, FollowedLog] = {}
-    with ExitStack() as open_logs:
-        while True:
-            for path in find():
-                if path not in followed:
-                    with suppress(FileNotFoundError):
-                        followed[path] = open_logs.enter_context(closing(FollowedLog(path, number)))
-            lines = [(log.name, line) for log in followed.values() for line in log.new_lines()]
-            yield from lines
-            if not lines:
-                time.sleep(_GLANCE)
+    from jfr_mp.config import LogLevel
+    from jfr_mp.supervisor import control
+
+    masters = control.set_log_level(project, LogLevel(level.value))
+    for master in masters:
+        typer.echo(f"The master with pid {master.pid} logs at level {level.value}.")
 
 
-class FollowedLog:
-    """A log that is read as it grows, through its rotations.
-
-    Parameters
-    ----------
-    path
-        The file, which must exist.
-    number
-        How many of its last lines to begin with.
-    """
-
-    def __init__(self, path: Path, number: int) -> None:
-        self.name = path.stem
-        self._path = path
-        self._file = self._open()
-        self._waiting = deque(self._file, number)
-        self._partial = ""
-
-    def new_lines(self) -> list[str]:
-        """Return the complete lines that have been written since the last call, without their ends."""
-        lines = [*self._waiting, *self._file]
-        self._waiting.clear()
-        # The old file is read to its end before the new one is opened, so that a rotation loses nothing.
-        if self._rotated():
-            lines += list(self._file)
-            self._file.close()
-            self._file = self._open()
-            lines += list(self._file)
-        text = self._partial + "".join(lines)
-        *complete, self._partial = text.split("\n")
-        return complete
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._file.close()
-
-    def _open(self) -> TextIO:
-        return self._path.open(errors="replace")
-
-    def _rotated(self) -> bool:
-        try:
-            now = self._path.stat()
-        except FileNotFoundError:  # between the two renames of a rotation
-            return False
-        mine = os.fstat(self._file.fileno())
-        return (now.st_dev, now.st_ino) != (mine.st_dev, mine.st_ino)
+def _print(entry: Entry) -> None:
+    print_text(entry.text, _STYLES.get(entry.level, ""))
 
 
-def _print(lines: Iterable[tuple[str, str]], *, with_names: bool) -> None:
-    last = None
-    for name, line in lines:
-        if with_names and name != last:
-            typer.secho(f"{'' if last is None else chr(10)}==> {name} <==", fg="cyan")
-            last = name
-        typer.echo(line)
+def _db_id(project: Project, job: str) -> str:
+    """Return the db_id of a job, by which logs name it."""
+    from jfr_mp.cli.job_choice import JobName, chosen_job
+    from jfr_mp.model import is_uuid
+
+    if not is_uuid(job):
+        return job
+    with chosen_job(project, JobName(job)) as (_, found):
+        return found.db_id

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
-from jfr_mp.cli.options import JsonOption, ProjectOption
-from jfr_mp.cli.output import doing, print_json, print_sheet
-from jfr_mp.cli.rows import Cell, Sheet
-from jfr_mp.diagnosis.report import Check, Verdict
+from jfr_mp.cli.commands import command, new_group
+from jfr_mp.cli.options import JsonOption, ProjectNameOption
+from jfr_mp.cli.printing import doing, print_json, print_sheet
+from jfr_mp.cli.tables import Cell, Column, Sheet
 from jfr_mp.errors import ConfigError, ExitCode
 
-app = typer.Typer(no_args_is_help=True, help="Look at the projects and check them.")
+if TYPE_CHECKING:
+    from jfr_mp.diagnosis import Check
+
+app = new_group("List projects and check them.")
+
+#: By the value of a `jfr_mp.diagnosis.Verdict`.
+_STYLES = {"ok": "green", "failed": "bold red", "warning": "yellow", "not checked": "dim"}
 
 
-_STYLES = {Verdict.OK: "green", Verdict.FAILED: "bold red", Verdict.WARNING: "yellow", Verdict.SKIPPED: "dim"}
-
-
-@app.command("list")
-def list_projects(as_json: JsonOption = False, project: ProjectOption = None) -> None:
-    """List the projects, with the file of each, or what is wrong with it; a star marks the one that is chosen."""
+@command(app, "list")
+def list_projects(*, as_json: JsonOption = False, project: ProjectNameOption) -> None:
+    """List the projects, each with its file or the error in it; an asterisk marks the chosen project."""
     from jfr_mp.config import ConfigManager
 
     manager = ConfigManager()
@@ -40,13 +44,13 @@ def list_projects(as_json: JsonOption = False, project: ProjectOption = None) ->
     elif rows:
         print_sheet(project_sheet(rows), f"Projects in {manager.projects_folder}")
     else:
-        typer.echo(f"There is no project in {manager.projects_folder}. `jfr-mp init` makes one.")
+        typer.echo(f"There is no project in {manager.projects_folder}. Make one with `jfr-mp init`.")
 
 
 def project_sheet(rows: list[dict[str, str | bool | None]]) -> Sheet:
     """Return the table of projects."""
     return Sheet(
-        columns=("", "Name", "File"),
+        columns=(Column(""), Column("Name", breaks=True), Column("File", breaks=True)),
         rows=tuple(
             (
                 Cell("*" if row["chosen"] else ""),
@@ -59,33 +63,36 @@ def project_sheet(rows: list[dict[str, str | bool | None]]) -> Sheet:
 
 
 def check_sheet(checks: Iterable[Check]) -> Sheet:
-    """Return the report as a table, one check a row."""
+    """Return the report as a table, one check a row, with what to do below what was found."""
     return Sheet(
-        columns=("Check", "Result", "Found", "What to do"),
+        columns=(Column("Check"), Column("Result"), Column("Found", breaks=True)),
         rows=tuple(
-            (Cell(check.what), Cell(check.verdict, _STYLES[check.verdict]), Cell(check.detail), Cell(check.cure))
+            (
+                Cell(check.what),
+                Cell(check.verdict, _STYLES[check.verdict]),
+                Cell(check.detail + (f"\n-> {check.cure}" if check.cure else "")),
+            )
             for check in checks
         ),
     )
 
 
-@app.command()
-def check(as_json: JsonOption = False, project: ProjectOption = None) -> None:
-    """Test the project file, the database, the JobStores and the workers, by using them.
+@command(app)
+def check(*, as_json: JsonOption = False, project: ProjectNameOption) -> None:
+    """Test the project file, the database, the JobStores and the workers by using them.
 
-    Each worker is connected to, a directory is made and removed in each of its directories, its scheduler is asked, and
-    its command runs a small job that says which Python and which packages it finds. The exit code is 8 when a check
-    failed.
+    On each worker, a directory is made and removed in each of its directories, its scheduler is asked, and its command
+    runs a small job that reports the Python and the packages that it finds. The exit code is 8 if a check failed.
     """
     from jfr_mp.config import ConfigManager
-    from jfr_mp.diagnosis.checks import run_checks
+    from jfr_mp.diagnosis import check_project, has_failed
 
     data = ConfigManager().get_project_data(project)
     with doing("checking"):
-        checks = run_checks(data)
+        checks = check_project(data)
     if as_json:
         print_json([asdict(check) for check in checks])
     else:
         print_sheet(check_sheet(checks), f"Project {data.project.name}")
-    if any(check.verdict is Verdict.FAILED for check in checks):
+    if has_failed(checks):
         raise typer.Exit(ExitCode.CHECK_FAILED)

@@ -1,4 +1,4 @@
-"""``jfr-mp status``: what runs, and how far the jobs are."""
+"""``jfr-mp status``: the processes, and the progress of the jobs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from jfr_mp.cli.complaints import warn
-from jfr_mp.cli.help_text import with_list
+from jfr_mp.cli.commands import with_list
+from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import JsonOption, ProjectOption
-from jfr_mp.cli.output import print_json, print_sheet
-from jfr_mp.cli.rows import counts_text, outage_text, role_sheet, transfer_text
-from jfr_mp.cli.session import job_controller, load_project
+from jfr_mp.cli.printing import print_json, print_sheet, print_text
+from jfr_mp.cli.project_access import job_controller
+from jfr_mp.cli.tables import counts_text, outage_text, role_sheet, transfer_text
 from jfr_mp.errors import DatabaseError, ExitCode
 from jfr_mp.states import JobState
 
@@ -24,56 +24,54 @@ if TYPE_CHECKING:
 
 
 @with_list(
-    "The exit code says it, too",
+    "Exit codes",
     {
-        "0": "a master runs, and none of its processes has given up",
-        "4": "no master runs on this machine, and the database, which knows the others, does not answer",
-        "5": "no master runs anywhere",
-        "7": "a process has given up (FATAL): its last error and `jfr-mp logs` say why",
+        "0": "a master is running, and no role process has given up",
+        "4": "no master is running on this machine, and the database is unavailable",
+        "5": "no master is running on any machine",
+        "7": "a role process has given up (FATAL): see `jfr-mp logs`",
     },
 )
-def status(*, as_json: JsonOption = False, project: ProjectOption = None) -> None:
-    """Show the masters of a project, their role processes and the numbers of jobs by state.
+def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
+    """Show the masters of a project, their role processes and the number of jobs in each state.
 
-    With the database down, the masters of this machine are shown all the same, and "jobs" is null in JSON. Hosts that
-    cannot be worked with are named, with the reason and the time of the next try; their jobs wait. Files that have been
-    on their way for more than a second are shown with what has arrived.
+    If the database is down, the masters on this machine are still shown, and "jobs" is null in JSON. Unavailable hosts
+    are listed with the reason and the time of the next attempt; their jobs wait. Transfers that take longer than a
+    second are shown with their progress.
     """
     from jfr_mp.supervisor import control
 
-    chosen = load_project(project)
     counts: dict[str, int] | None = None
     # Side by side, because each of the two waits for a database that is down.
     with ThreadPoolExecutor(1) as pool:
-        counting = pool.submit(count_jobs, chosen)
-        found = control.masters(chosen)
-        masters = [master.row() for master in found]
-        # Each process of a host finds out for itself; the one that found out first says since when.
-        outages = {
-            outage.host: outage for outage in sorted(_outages(found), key=lambda outage: outage.since, reverse=True)
-        }
-        transfers = [transfer for master in found for transfer in master.transfers]
+        counting = pool.submit(count_jobs, project)
+        found = control.masters(project)
         try:
             counts = counting.result()
         except DatabaseError as error:
-            warn(f"the jobs cannot be counted, and masters of other machines are not seen: {error}")
+            warn(f"jobs cannot be counted, and masters on other machines cannot be listed: {error}")
+    masters, outages = [master.row() for master in found], first_outages(found)
+    transfers = [transfer for master in found for transfer in master.transfers]
     if as_json:
         concerning_hosts = {
-            "hosts_away": [outage.model_dump(mode="json") for outage in outages.values()],
+            "hosts_away": [outage.model_dump(mode="json") for outage in outages],
             "transfers": [transfer.model_dump(mode="json") for transfer in transfers],
         }
-        print_json({"project": chosen.name, "masters": masters, "jobs": counts, **concerning_hosts})
+        print_json({"project": project.name, "masters": masters, "jobs": counts, **concerning_hosts})
     else:
-        _print(chosen.name, masters, counts)
+        _print(project.name, masters, counts)
         for transfer in transfers:
-            typer.echo(f"  {transfer_text(transfer)}")
-        for outage in outages.values():
+            print_text(f"  {transfer_text(transfer)}")
+        for outage in outages:
             warn(outage_text(outage))
     raise typer.Exit(exit_code(masters, database_answers=counts is not None))
 
 
-def _outages(masters: Sequence[MasterStatus]) -> list[Outage]:
-    return [outage for master in masters for outage in master.outages]
+def first_outages(masters: Sequence[MasterStatus]) -> list[Outage]:
+    """Return the outage of each host; each process finds it out for itself, and the first one says since when."""
+    found = [outage for master in masters for outage in master.outages]
+    found.sort(key=lambda outage: outage.since, reverse=True)
+    return list({outage.host: outage for outage in found}.values())
 
 
 def count_jobs(project: Project) -> dict[str, int]:
@@ -84,7 +82,7 @@ def count_jobs(project: Project) -> dict[str, int]:
 
 
 def exit_code(masters: Sequence[Mapping[str, Any]], *, database_answers: bool) -> ExitCode:
-    """Return what the status rows of all masters mean to a script."""
+    """Return the exit code for the status rows of all masters."""
     if any(role["state"] == "FATAL" for master in masters for role in master["roles"]):
         return ExitCode.START_FAILED
     if masters:
@@ -93,10 +91,10 @@ def exit_code(masters: Sequence[Mapping[str, Any]], *, database_answers: bool) -
 
 
 def _print(name: str, masters: Sequence[Mapping[str, Any]], counts: Mapping[str, int] | None) -> None:
-    typer.echo(f"Project {name}")
+    print_text(f"Project {name}")
     for master in masters:
         print_sheet(role_sheet(master["roles"]), f"Master on {master['host']}, pid {master['pid']}: {master['state']}")
     if not masters:
-        typer.echo("Nothing is running. `jfr-mp start` starts it.")
+        typer.echo("No master is running. Start one with `jfr-mp start`.")
     if counts is not None:
         typer.echo(f"Jobs: {counts_text(counts)}")

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jfr_mp.cli.complaints import warn
-from jfr_mp.cli.help_text import with_examples
-from jfr_mp.cli.options import JsonOption, ProjectOption
-from jfr_mp.cli.output import doing, print_json
-from jfr_mp.cli.session import database_errors, load_project
+from jfr_mp.cli.commands import OptionRow, Options, TableBuilder, with_examples
+from jfr_mp.cli.errors import warn
+from jfr_mp.cli.options import MAX_NUMBER, JsonOption, ProjectOption, whole_number
+from jfr_mp.cli.printing import doing, print_json, print_text
+from jfr_mp.cli.project_access import database_errors, job_controller
+from jfr_mp.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+
+#: How the jobs of a flow run: parameters of `jfr_mp.submit_flow`.
+_CHOICES = (
+    OptionRow(
+        "worker",
+        ("--worker", "-wk"),
+        "The worker on which the jobs run; by default the first one.",
+        str | None,
+        settings={"metavar": "NAME"},
+    ),
+    OptionRow(
+        "exec_config",
+        ("--exec-config", "-ec"),
+        "An execution config of the project.",
+        str | None,
+        settings={"metavar": "NAME"},
+    ),
+    OptionRow(
+        "priority",
+        ("--priority",),
+        "Jobs of a higher priority start first.",
+        int,
+        0,
+        {"metavar": "N", "parser": whole_number(-MAX_NUMBER)},
+    ),
+    OptionRow(
+        "jobstore",
+        ("--jobstore",),
+        "An optional JobStore of the project, for the outputs.",
+        str | None,
+        settings={"metavar": "NAME"},
+    ),
+)
+ChoicesOptions = Annotated[dict[str, Any], Options(TableBuilder(_CHOICES, dict))]
 
 
 @with_examples(
@@ -20,36 +60,37 @@ from jfr_mp.cli.session import database_errors, load_project
         "jfr-mp submit my_package.flows:relax --worker cluster": "what relax() in a module returns",
     }
 )
-def submit(  # noqa: PLR0913 (one parameter for each option)
+def submit(
     *,
     target: Annotated[
         str,
         typer.Argument(
             metavar="FILE.py|module:callable",
-            help="A Python file with a variable [bold]flow[/], or a flow, or function that returns one, in a module.",
+            help="A Python file with a variable [bold]flow[/], or a flow in a module, or a function that returns one.",
         ),
     ],
-    worker: Annotated[
-        str | None, typer.Option("--worker", "-wk", metavar="NAME", help="Where the jobs run; else the first worker.")
-    ] = None,
-    exec_config: Annotated[
-        str | None, typer.Option("--exec-config", "-ec", metavar="NAME", help="An execution config of the project.")
-    ] = None,
-    priority: Annotated[int, typer.Option(metavar="N", help="Jobs of a higher priority go first.")] = 0,
-    jobstore: Annotated[
-        str | None, typer.Option(metavar="NAME", help="An optional JobStore of the project for the outputs.")
-    ] = None,
+    choices: ChoicesOptions,
     as_json: JsonOption = False,
-    project: ProjectOption = None,
+    project: ProjectOption,
 ) -> None:
     """Submit a flow and print the db_ids of its jobs.
 
-    The flow may be a jobflow Flow or Job, a list of jobs, or a function without arguments that returns one. Either all
-    of it is inserted, or nothing.
+    The flow may be a jobflow Flow or Job, a list of jobs, or a function without arguments that returns one of these.
+    Either all of it is inserted or nothing.
     """
-    from jfr_mp.cli.loading import functions_out_of_reach, load_flow, parse_target
+    db_ids = _submit(target, project, choices)
+    if as_json:
+        print_json({"project": project.name, "db_ids": db_ids})
+    else:
+        jobs = "1 job" if len(db_ids) == 1 else f"{len(db_ids)} jobs"
+        print_text(f"Submitted {jobs} to {project.name}: {' '.join(db_ids)}")
+    if not _is_running(project):
+        warn("no master is running on any machine, so the jobs wait. Start one with `jfr-mp start`.")
 
-    chosen = load_project(project)
+
+def _submit(target: str, project: Project, choices: Mapping[str, Any]) -> list[str]:
+    from jfr_mp.cli.flow_loading import functions_out_of_reach, load_flow, parse_target
+
     where = parse_target(target)
     with doing("reading the flow"):
         from jfr_mp.api.submission import submit_flow
@@ -57,19 +98,18 @@ def submit(  # noqa: PLR0913 (one parameter for each option)
         flow = load_flow(where)
     if unreachable := functions_out_of_reach(flow):
         warn(
-            f"a worker may be unable to import {', '.join(unreachable)}: put {where.home} on its PYTHONPATH "
-            "(`export PYTHONPATH=...` in the worker's pre_run), or install the module there"
+            f"workers may be unable to import {', '.join(unreachable)}: put {where.home} on the worker's PYTHONPATH "
+            "(`export PYTHONPATH=...` in its pre_run), or install the module there"
         )
-    with doing("submitting"), database_errors(chosen):
-        db_ids = submit_flow(
-            flow,
-            worker=worker,
-            project=chosen.name,
-            exec_config=exec_config,
-            priority=priority,
-            jobstore=jobstore,
-        )
-    if as_json:
-        print_json({"project": chosen.name, "db_ids": db_ids})
-    else:
-        typer.echo(f"Submitted {len(db_ids)} job{'s' if len(db_ids) > 1 else ''} to {chosen.name}: {' '.join(db_ids)}")
+    with doing("submitting"), database_errors(project):
+        return submit_flow(flow, project=project.name, **choices)
+
+
+def _is_running(project: Project) -> bool:
+    """Return whether a master is running on any machine, or jobflow-remote's daemon; True if that cannot be told."""
+    from jfr_mp.diagnosis import running_roles
+
+    # The flow is submitted, whatever becomes of the database now.
+    with suppress(DatabaseError), job_controller(project) as controller:
+        return bool(running_roles(controller.db))
+    return True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pymongo import DESCENDING
+from pymongo import ASCENDING, DESCENDING
 
 from jfr_mp.database.children import satisfying_states
 from jfr_mp.database.filters import FlowFilter, JobFilter
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
 
 Sort = Sequence[tuple[str, int]] | None
+
+#: jobflow's setting that decides whether a job runs although a parent has no output.
+_MISSING_REFERENCES = "job.config.on_missing_references"
 
 
 def job_id_query(
@@ -85,9 +89,45 @@ def job_doc(
     return JobDoc.model_validate(_without_id(found)) if found else None
 
 
-def states_that_satisfy(db: QueueDatabase, job: JobInfo) -> tuple[JobState, ...]:
-    """Return the states in which the parents of a job let it start."""
-    document = db.jobs.find_one({"db_id": job.db_id}, {"job.config.on_missing_references": 1}) or {}
+@dataclass(frozen=True)
+class LatestJob:
+    """The job of the largest index of a uuid, and what it waits for.
+
+    Parameters
+    ----------
+    job
+        The job.
+    enough
+        The states of a parent in which it may start.
+    """
+
+    job: JobInfo
+    enough: tuple[JobState, ...]
+
+    @property
+    def parents(self) -> Sequence[str]:
+        """The uuids of the jobs that it depends on."""
+        return self.job.parents or ()
+
+
+def latest_jobs(db: QueueDatabase, uuids: Collection[str]) -> dict[str, LatestJob]:
+    """Return the job of the largest index of each uuid, by uuid; a uuid without a job is missing."""
+    projection = [*JOB_INFO_PROJECTION, _MISSING_REFERENCES]
+    found = db.jobs.find({"uuid": {"$in": list(uuids)}}, projection, sort=[("index", ASCENDING)])
+    return {document["uuid"]: _latest(document) for document in found}
+
+
+def with_requirement(db: QueueDatabase, job: JobInfo) -> LatestJob:
+    """Return a job, as it is known, with what it waits for."""
+    return LatestJob(job, _enough(db.jobs.find_one({"db_id": job.db_id}, [_MISSING_REFERENCES]) or {}))
+
+
+def _latest(document: Doc) -> LatestJob:
+    enough = _enough(document)
+    return LatestJob(JobInfo.from_query_output(_without_id(document)), enough)
+
+
+def _enough(document: Doc) -> tuple[JobState, ...]:
     return tuple(map(JobState, satisfying_states({"job": {}, **document})))
 
 
@@ -95,7 +135,9 @@ def lock_of_flow(db: QueueDatabase, job: JobInfo) -> tuple[str | None, datetime 
     """Return the id and the time of the lock on the flow of a job; None if it is not locked or there is no flow."""
     uuid = find_flow(db, job.uuid, job.hosts or ())
     flow = db.flows.find_one({"uuid": uuid}, {"lock_id": 1, "lock_time": 1}) or {}
-    return flow.get("lock_id"), flow.get("lock_time")
+    since = flow.get("lock_time")
+    # MongoDB returns UTC without saying so.
+    return flow.get("lock_id"), since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
 
 
 def anything_moves(db: QueueDatabase, resting: Collection[JobState]) -> bool:

@@ -1,1 +1,26 @@
-"""Why a job does not move, and whether a project can work: usable without the command line."""
+"""Why a job does not move, and whether a project can work, for every interface; nothing here prints.
+
+`explain_job` returns the reasons why a job is in its state, `check_project` tests a project by using it, and
+`running_roles` returns which roles are running on any machine.
+"""
+
+from __future__ import annotations
+
+from jfr_mp.diagnosis.checks import check_project, has_failed
+from jfr_mp.diagnosis.explain import Explanation, explain_job
+from jfr_mp.diagnosis.facts import Facts
+from jfr_mp.diagnosis.gathering import running_roles
+from jfr_mp.diagnosis.reasons import Reason
+from jfr_mp.diagnosis.report import Check, Verdict
+
+__all__ = [
+    "Check",
+    "Explanation",
+    "Facts",
+    "Reason",
+    "Verdict",
+    "check_project",
+    "explain_job",
+    "has_failed",
+    "running_roles",
+]

@@ -1,4 +1,4 @@
-"""What `jfr-mp project check` tests: everything that a project needs, in the order in which a job meets it."""
+"""`check_project`: tests of everything that a project needs, in the order in which a job needs it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from jfr_mp.errors import ConfigError
 if TYPE_CHECKING:
     from jfr_mp.config import Project, ProjectData
 
-#: Seconds after which a JobStore that does not answer counts as away; maggma's own patience is half a minute or more.
+#: Seconds after which a JobStore that does not answer counts as down; maggma waits for half a minute or more.
 STORE_TIMEOUT = 10.0
-#: Seconds for the import of jobflow and maggma, on top of the patience with a database.
+#: Further seconds for the import of jobflow and maggma.
 _IMPORTS = 30.0
 
 
-def run_checks(data: ProjectData) -> list[Check]:
-    """Test a project, its stores and its workers side by side: what is away is waited for once."""
+def check_project(data: ProjectData) -> list[Check]:
+    """Test a project by using its database, its JobStores and its workers.
+
+    They are tested at the same time, so that the whole takes as long as the slowest of them.
+
+    Returns
+    -------
+    list of Check
+        In the order in which a job needs what they test.
+    """
     from jfr_mp.hosts import HostPool
 
     project = data.project
@@ -41,14 +49,19 @@ def run_checks(data: ProjectData) -> list[Check]:
         hosts.close()
 
 
+def has_failed(checks: Iterable[Check]) -> bool:
+    """Return whether one of the checks has failed."""
+    return any(check.verdict is Verdict.FAILED for check in checks)
+
+
 def check_file(data: ProjectData) -> Check:
-    """Look at the mode of the project file; that it is valid is known, or there would be no project."""
+    """Check that the project file has a worker, and that other users cannot read it."""
     what = "project file"
     if not data.project.workers:
         return Check(what, Verdict.FAILED, f"{data.filepath} has no worker", "add one under `workers`")
     if data.filepath.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         cure = f"chmod 600 {data.filepath}"
-        return Check(what, Verdict.WARNING, f"{data.filepath} is open to other users and may hold passwords", cure)
+        return Check(what, Verdict.WARNING, f"{data.filepath} can be read by other users and may contain passwords", cure)
     return Check(what, Verdict.OK, str(data.filepath))
 
 
@@ -76,7 +89,7 @@ def check_jobstore(project: Project, name: str | None = None) -> Check:
     def look() -> str:
         store = project.get_jobstore(name)
         if store.docs_store == project.get_queue_store():
-            raise ConfigError("it is the collection of the jobs; outputs need one of their own")
+            raise ConfigError("it is the collection of the jobs; the outputs need another collection")
 
         def read_one() -> None:
             store.connect()

@@ -1,4 +1,4 @@
-"""Waiting for what may never answer."""
+"""Waiting, for a limited time, for what may never answer."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _Result = TypeVar("_Result")
 
 
 def within(seconds: float, body: Callable[[], _Result]) -> _Result:
-    """Run something that may hang, and return what it returns.
+    """Run something that may hang, and return its result.
 
-    The thread of a body that does hang is left behind, and dies with the process.
+    If it hangs, its thread is left behind and ends with the process.
 
     Raises
     ------
     HostError
-        It took longer than that.
+        It took longer.
     """
     done: Future[_Result] = Future()
 

@@ -1,4 +1,4 @@
-"""The report of `jfr-mp project check`: one line for each check, each failure with its cause and its cure."""
+"""The report of `check_project`: one line for each check, each failure with its cause and its cure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Check:
     what
         The thing that was tested.
     verdict
-        How it went.
+        Its result.
     detail
         What was found.
     cure
@@ -42,15 +42,15 @@ class Check:
 
 
 def attempt(what: str, cure: str, body: Callable[[], str], *, seconds: float) -> Check:
-    """Turn what a check returns or raises within some seconds into a line of the report."""
+    """Run a check for some seconds at most, and return its line of the report."""
     try:
         return Check(what, Verdict.OK, within(seconds, body))
     except LoginNeeded as error:
         return Check(what, Verdict.FAILED, str(error), "log in with `jfr-mp connect`")
     except CommandTimeout as error:
-        slow = "see whether its login shell or file system hangs (`ssh` there and wait), or raise timeout_execute"
+        slow = "check whether its login shell or file system hangs (log in by `ssh`), or raise timeout_execute"
         return Check(what, Verdict.FAILED, str(error), slow)
     except JfrMpError as error:
         return Check(what, Verdict.FAILED, str(error), cure)
-    except Exception as error:  # stores and drivers raise anything, and the other checks are to go on
+    except Exception as error:  # stores and drivers raise anything, and the other checks have to go on
         return Check(what, Verdict.FAILED, f"{type(error).__name__}: {error}", cure)

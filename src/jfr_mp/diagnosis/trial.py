@@ -1,4 +1,4 @@
-"""A job that no queue knows: `jfr-mp project check` lets the worker command run it, to see what it runs jobs with."""
+"""A trial job outside the queue, by which `check_project` finds out with what a worker runs jobs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from jfr_mp.hosts import BaseHost
 
-#: The packages that are looked for.
+#: The packages whose versions are reported.
 _PACKAGES = ("jobflow", "jfr-mp", "jobflow-remote")
-#: Text and not a function of ours: the worker may have nothing but jobflow-remote.
+#: Text instead of a function of jfr-mp: the worker may have jobflow-remote only.
 _LOOK = f"""{{
     "python": __import__("platform").python_version(),
     "executable": __import__("sys").executable,
@@ -48,7 +48,7 @@ def read_trial(host: BaseHost, directory: str, into: Path) -> dict[str, Any]:
     Raises
     ------
     HostError
-        The job did not end well; the text is that of a job that fails.
+        The job failed.
     """
     from jfr_mp.jobdata.outputs import read_output
     from jfr_mp.jobdata.transfer_stores import transfer_store_names

@@ -1,4 +1,4 @@
-"""What `jfr-mp project check` tests of a worker: all that a job does there, without a job."""
+"""Tests of a worker: everything that a job does there, without a job."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MARGIN = 15.0
 
 
 def check_worker(project: Project, name: str, hosts: HostPool) -> Iterator[Check]:
-    """Test a worker: that it is reached, its directories, its scheduler, and the command that runs jobs."""
+    """Test a worker: its connection, its directories, its scheduler, and the command that runs jobs."""
     worker = project.worker(name)
     checker = WorkerChecker(name, worker)
     if not worker.is_local:
         connection = checker.connection(hosts)
         yield connection
         if connection.verdict is not Verdict.OK:
-            yield Check(f"worker {name}", Verdict.SKIPPED, "all the rest, because there is no connection")
+            yield Check(f"worker {name}", Verdict.SKIPPED, "nothing else was tested, because there is no connection")
             return
     yield from checker.rest(hosts.connected(name))
 
@@ -39,7 +39,7 @@ class WorkerChecker:
     Parameters
     ----------
     name
-        How the project calls it.
+        Its name in the project.
     worker
         Its configuration.
     """
@@ -53,13 +53,13 @@ class WorkerChecker:
         """Connect and log in."""
         return attempt(
             f"worker {self._name}: connection",
-            "see host, user, port, key_filename and gateway of the worker; `ssh` must get there in the same way",
+            "see host, user, port, key_filename and gateway of the worker; `ssh` must be able to log in with the same",
             lambda: f"{hosts.connected(self._name).name} answers",
             seconds=self._seconds,
         )
 
     def rest(self, host: BaseHost) -> Iterator[Check]:
-        """Test what needs a connection."""
+        """Test everything that needs a connection."""
         worker = self._worker
         work_dir = self._directory(host, "work_dir", worker.work_dir)
         yield work_dir
@@ -68,16 +68,16 @@ class WorkerChecker:
             yield self._directory(host, "batch.work_dir", worker.batch.work_dir)
         yield attempt(
             f"worker {self._name}: scheduler",
-            f"see scheduler_type of the worker; the commands of {self._scheduler} must be on the PATH of a shell there",
+            f"see scheduler_type of the worker; the commands of {self._scheduler} must be on the PATH of its shell",
             lambda: self._ask_scheduler(host),
             seconds=2 * self._seconds,
         )
         if work_dir.verdict is not Verdict.OK:
-            yield Check(f"worker {self._name}: command", Verdict.SKIPPED, "it needs the work_dir")
+            yield Check(f"worker {self._name}: command", Verdict.SKIPPED, "this test needs the work_dir")
             return
         yield attempt(
             f"worker {self._name}: command",
-            "install jfr-mp (or jobflow-remote) where the worker finds it, or set execution_cmd or pre_run",
+            "install jfr-mp or jobflow-remote on the worker, or set execution_cmd or pre_run",
             lambda: self._run_trial(host),
             seconds=2 * self._seconds,
         )
@@ -88,7 +88,7 @@ class WorkerChecker:
         return kind if isinstance(kind, str) else str(kind["@class"])
 
     def _directory(self, host: BaseHost, field: str, directory: Path) -> Check:
-        """Make a directory below another, write there, and remove it."""
+        """Test a directory: make another one in it, write there, and remove it."""
 
         def write() -> str:
             with _probe(host, directory) as probe:
@@ -108,11 +108,11 @@ class WorkerChecker:
         command = manager.dialect.submit_command()[0]
         found = host.run(["/bin/sh", "-c", 'command -v "$1"', "jfr-mp", command], timeout=manager.timeout)
         if found.returncode != 0:
-            raise SchedulerError(f"{self._scheduler} answers, but there is no {command} on the PATH of {host.name}")
+            raise SchedulerError(f"{self._scheduler} answers, but {command} is not on the PATH of {host.name}")
         return f"{self._scheduler} answers; jobs are submitted by {found.stdout.strip()}"
 
     def _run_trial(self, host: BaseHost) -> str:
-        """Run the worker command, behind the worker's own preparations, on a job that tells what it finds there."""
+        """Run the worker command, after the preparations of the worker, on a trial job."""
         from jfr_mp.diagnosis.trial import put_trial, read_trial, trial_text
         from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR
         from jfr_mp.schedulers.script import execution_command
@@ -123,7 +123,7 @@ class WorkerChecker:
             argv = ["/bin/bash", "-c", script]
             result = host.run(argv, cwd=directory, timeout=self._worker.timeout_execute)
             if not host.exists(f"{directory}/{OUT_FILENAME}"):
-                lines = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()
+                lines = (result.stderr.strip() or result.stdout.strip() or "it printed nothing").splitlines()
                 raise HostError(f"the command left no output file (exit code {result.returncode}): {lines[-1]}")
             host.write(f"{directory}/{QUEUE_ERR}", result.stderr.encode())
             return trial_text(read_trial(host, directory, Path(local)))
@@ -131,13 +131,13 @@ class WorkerChecker:
 
 @contextmanager
 def _probe(host: BaseHost, parent: Path) -> Iterator[str]:
-    """Lend a directory of our own, as each job gets one."""
+    """Lend a new directory, as each job gets one."""
     directory = str(PurePosixPath(parent, f".jfr_mp_check_{secrets.token_hex(4)}"))
     host.mkdir(directory)
     try:
         yield directory
     except BaseException:
-        # What was wrong before is what the user has to know.
+        # The user needs the error that was raised first.
         with suppress(HostError):
             host.remove_tree(directory)
         raise

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def load_project(name: str | None) -> Project:
-    """Return the project of that name, or the only one there is.
+    """Return the project of that name, or for None the one of the settings or the only one.
 
     Raises
     ------
     ConfigError
-        There is none, or several and none was chosen, or its file is wrong.
+        There is no such project, or there are several and none was chosen, or its file is wrong.
     """
     from jfr_mp.config import ConfigManager
 
@@ -33,7 +33,7 @@ def job_controller(project: Project) -> Iterator[JobController]:
     Raises
     ------
     DatabaseError
-        The database does not answer, or refuses, before or during the use.
+        The database does not answer or refuses the connection, before or during the use.
     """
     from jfr_mp.api.controller import JobController
     from jfr_mp.database.connection import PERSON_TIMEOUT, QueueDatabase
@@ -48,7 +48,7 @@ def job_controller(project: Project) -> Iterator[JobController]:
 
 @contextmanager
 def database_errors(project: Project) -> Iterator[None]:
-    """Turn what goes wrong with the queue database into an error of ours that says what to do."""
+    """Turn an error of the database driver into one of `jfr_mp.errors` that says what to do."""
     from jfr_mp.database.faults import translate
 
     try:
@@ -57,7 +57,7 @@ def database_errors(project: Project) -> Iterator[None]:
         raise _with_cure(error, project) from error
     except JfrMpError:
         raise
-    except Exception as error:  # what the driver raises is for `translate` to know; the rest goes on
+    except Exception as error:  # only `translate` knows the errors of the driver; all others are raised again
         known = translate(error, queue_address(project))
         if known is None:
             raise
@@ -65,7 +65,7 @@ def database_errors(project: Project) -> Iterator[None]:
 
 
 def queue_address(project: Project) -> str:
-    """Return where the queue database of a project is, fit for a message: never with a password."""
+    """Return the address of the queue database of a project for a message: without a password."""
     from jfr_mp.database.address import address_of, is_native
 
     store = project.queue.store
@@ -73,9 +73,9 @@ def queue_address(project: Project) -> str:
 
 
 def _with_cure(error: JfrMpError, project: Project) -> JfrMpError:
-    """Name the command that starts the database, where it is one of ours."""
+    """Name the command that starts the database, if jfr-mp manages it."""
     if isinstance(error, DatabaseUnavailable) and project.jfr_mp.embedded_db is not None:
         return DatabaseUnavailable(
-            f"{error}\nThe database of this project is a managed one: start it with `jfr-mp db start`."
+            f"{error}\nThe database of this project is managed by jfr-mp: start it with `jfr-mp db start`."
         )
     return error

@@ -1,4 +1,4 @@
-"""Finding the flow that a user wants to submit: in a Python file or in a module."""
+"""Loading the flow that a user submits: from a Python file or from a module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jfr_mp.errors import SubmissionError
 if TYPE_CHECKING:
     from jobflow import Flow, Job
 
-#: The name looked for where the user gives none.
+#: The variable that is read if the user names none.
 DEFAULT_NAME = "flow"
 
 
@@ -29,7 +29,7 @@ class Target(NamedTuple):
     source
         A file that ends in .py, or the name of a module.
     name
-        A variable in it, dotted where it is an attribute of one.
+        A variable in it, or an attribute of one in dotted form.
     """
 
     source: str
@@ -42,7 +42,7 @@ class Target(NamedTuple):
 
     @property
     def home(self) -> Path:
-        """The directory from which its imports are meant to work: the file's, or the current one for a module."""
+        """The directory from which its imports work: that of the file, or for a module the current one."""
         return Path(self.source).resolve().parent if self.is_file else Path.cwd()
 
 
@@ -55,15 +55,15 @@ def parse_target(text: str) -> Target:
 
 
 def load_flow(target: Target) -> Flow | Job | list[Job]:
-    """Import the file or module and return what it calls `name`; a callable is called without arguments.
+    """Import the file or module and return the value of `name`; a callable is called without arguments.
 
-    What the user's code prints goes to stderr: stdout is for the result of the command.
+    What the user's code prints goes to standard error: standard output is for the result of the command.
 
     Raises
     ------
     SubmissionError
-        There is no such file or module, it raises, it has no such name, or that is no flow. An error of the user's own
-        code is shown with the traceback below the file, never with ours.
+        There is no such file or module, it raises, it has no such name, or the value is not a flow. For an error of the
+        user's code, the message has the traceback of that code only.
     """
     from jobflow import Flow, Job
 
@@ -85,10 +85,10 @@ def load_flow(target: Target) -> Flow | Job | list[Job]:
 
 
 def functions_out_of_reach(flow: Flow | Job | list[Job]) -> list[str]:
-    """Return the functions of jobs that a worker most likely cannot import, as ``module.function``.
+    """Return the functions of jobs that a worker can probably not import, as ``module.function``.
 
-    A worker imports the function of a job by the name of its module. A module that is found only because it lies beside
-    the submitted file, or in the current directory, is not found there.
+    A worker imports the function of a job by the name of its module. A module that is found here only because it is
+    beside the submitted file, or in the current directory, is not found on the worker.
     """
     functions = {f"{function.__module__}.{function.__name__}" for function in (job.function for job in _jobs(flow))}
     with _without_script_directory():
@@ -96,15 +96,15 @@ def functions_out_of_reach(flow: Flow | Job | list[Job]) -> list[str]:
 
 
 def _jobs(flow: Any) -> Iterator[Job]:
-    """Return every job of a flow, of its inner flows, and of a list."""
+    """Return the jobs of a flow, with those of its inner flows, or of a list."""
     for item in flow if isinstance(flow, list) else getattr(flow, "jobs", [flow]):
         yield from _jobs(item) if hasattr(item, "jobs") else [item]
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Import a file under the name that it has as a module, because that is how jobs refer to its functions."""
+    """Import a file under its name as a module, by which jobs refer to its functions."""
     if not path.is_file():
-        raise SubmissionError(f"there is no file {path}")
+        raise SubmissionError(f"the file {path} does not exist")
     path = path.resolve()
     known = getattr(sys.modules.get(path.stem), "__file__", str(path))
     if known != str(path) or path.stem in sys.stdlib_module_names:
@@ -126,7 +126,7 @@ def _import_module(name: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
         raise SubmissionError(
-            f"there is no module {name!r}: give a FILE.py, or module:callable with a module that Python can import here"
+            f"there is no module {name!r}: use FILE.py, or module:callable with a module that Python can import here"
         ) from None
 
 
@@ -138,7 +138,7 @@ def _look_up(module: ModuleType, target: Target) -> Any:
         except AttributeError:
             raise SubmissionError(
                 f"{target.source} defines no {target.name!r}: assign the flow to a variable of that name, "
-                f"or name another one, as in {target.source}:NAME"
+                f"or name another variable, as in {target.source}:NAME"
             ) from None
     return value
 
@@ -155,7 +155,7 @@ def _on_path(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def _without_script_directory() -> Iterator[None]:
-    """Take away the first entry of the path: the directory of the program, or the current one."""
+    """Remove the first entry of the path: the directory of the program, or the current one."""
     first = sys.path.pop(0)
     try:
         yield
@@ -164,13 +164,13 @@ def _without_script_directory() -> Iterator[None]:
 
 
 def _is_importable(package: str) -> bool:
-    """Tell whether an import would find a package that is not imported yet, editable installations included."""
+    """Return whether an import would find a package, also in an editable installation."""
     return any(finder.find_spec(package, None) for finder in sys.meta_path if hasattr(finder, "find_spec"))
 
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Turn whatever the user's code raises into an error that shows their part of the traceback."""
+    """Turn an exception of the user's code into an error that shows the traceback of that code."""
     try:
         yield
     except SubmissionError:
@@ -183,7 +183,7 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def _their_traceback(error: BaseException) -> str:
-    """Return kind and text of an error, and its traceback without the frames of this module and of importlib."""
+    """Return the type and the text of an error, and its traceback without the frames of this module and of importlib."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

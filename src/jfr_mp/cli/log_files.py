@@ -1,0 +1,171 @@
+"""The logs of role processes: entries, read in the order of their time and as they are written."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The beginning of an entry, as `jfr_mp.logs` formats it.
+_HEAD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \[([A-Z]+)\] ")
+#: What Python prints of a crash, below whatever was logged before it.
+_CRASH = ("Traceback (most recent call last)", "Fatal Python error")
+#: Seconds between two looks at the logs that are followed.
+_GLANCE = 0.2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What was logged at once: a line, with the lines below it that have no time of their own.
+
+    Parameters
+    ----------
+    moment
+        Its time, as text that sorts by time; empty for lines at the beginning of a log that belong to no entry.
+    level
+        A level of `logging`.
+    text
+        Its lines.
+    """
+
+    moment: str
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The entries that are shown.
+
+    Parameters
+    ----------
+    level
+        Only entries of this level of `logging` and above.
+    db_id
+        Only entries about this job; None for all.
+    """
+
+    level: int = logging.DEBUG
+    db_id: str | None = None
+
+    def __call__(self, entry: Entry) -> bool:
+        """Return whether an entry is shown."""
+        about = rf"\bjob {re.escape(self.db_id)}(?![\w-])" if self.db_id is not None else ""
+        return entry.level >= self.level and bool(re.search(about, entry.text))
+
+
+class Log:
+    """A log that is read as it grows, through its rotations.
+
+    Its master rotates it by copying it to ``NAME.log.1`` and truncating it, see `jfr_mp.supervisor.logfile`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._inode = 0
+        self._read_until = 0
+        self._partial = b""
+        self._last = Entry("", logging.ERROR, "")
+
+    @property
+    def rotated(self) -> Path:
+        """The file to which it was rotated last."""
+        return self.path.with_name(f"{self.path.name}.1")
+
+    def new_entries(self) -> list[Entry]:
+        """Return what has been written since the last call, except for a line that is not complete."""
+        *lines, self._partial = (self._partial + self._new_bytes()).split(b"\n")
+        found = list(parse([line.decode(errors="replace") for line in lines], self._last))
+        self._last = found[-1] if found else self._last
+        return found
+
+    def _new_bytes(self) -> bytes:
+        """Return what has been written since the last call, the end of a file that was rotated first."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return b""
+        data = b""
+        if status.st_size < self._read_until or status.st_ino != self._inode:
+            # A file of the same inode was truncated: what was not read of it yet is in the copy.
+            data = _bytes(self.rotated, self._read_until) if status.st_ino == self._inode else b""
+            self._inode, self._read_until = status.st_ino, 0
+        new = _bytes(self.path, self._read_until)
+        self._read_until += len(new)
+        return data + new
+
+
+def parse(lines: Iterable[str], before: Entry) -> Generator[Entry]:
+    """Return the entries of some lines.
+
+    Parameters
+    ----------
+    lines
+        Lines without their ends.
+    before
+        The entry to which the first lines belong if they have no time.
+    """
+    moment, level, text = before.moment, before.level, list[str]()
+    for line in lines:
+        if head := _HEAD.match(line):
+            if text:
+                yield Entry(moment, level, "\n".join(text))
+            moment, level, text = head[1], logging.getLevelNamesMapping().get(head[2], logging.ERROR), []
+        elif line.startswith(_CRASH) and level > logging.DEBUG:
+            level = logging.ERROR
+        text.append(line)
+    if text:
+        yield Entry(moment, level, "\n".join(text))
+
+
+def last_entries(logs: Sequence[Log], number: int, wanted: Wanted) -> list[Entry]:
+    """Return the last of the wanted entries of all logs together, in the order of their time."""
+    found = [entry for log in logs for entry in _tail(log, number, wanted)]
+    return sorted(found, key=lambda entry: entry.moment)[-number:] if number else []
+
+
+def follow(find: Callable[[], Sequence[Path]], number: int, wanted: Wanted) -> Generator[Entry]:
+    """Return the last of the wanted entries, then every new one, for ever.
+
+    Parameters
+    ----------
+    find
+        Lists the logs; called again and again, because processes come and go.
+    number
+        How many entries to begin with.
+    """
+    logs = {path: Log(path) for path in find()}
+    yield from last_entries(list(logs.values()), number, wanted)
+    while True:
+        logs |= {path: Log(path) for path in find() if path not in logs}
+        new = [entry for log in logs.values() for entry in log.new_entries() if wanted(entry)]
+        yield from sorted(new, key=lambda entry: entry.moment)
+        if not new:
+            time.sleep(_GLANCE)
+
+
+def _tail(log: Log, number: int, wanted: Wanted) -> deque[Entry]:
+    found = deque(filter(wanted, log.new_entries()), number)
+    if len(found) < number:
+        lines = _bytes(log.rotated, 0).decode(errors="replace").splitlines()
+        earlier = deque(filter(wanted, parse(lines, Entry("", logging.ERROR, ""))), number - len(found))
+        found.extendleft(reversed(earlier))
+    return found
+
+
+def _bytes(path: Path, start: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read()
+    except FileNotFoundError:
+        return b""
