@@ -16,7 +16,7 @@ _WHOLE = {"parser": whole_number(), "metavar": "N"}
 #: The limits of an allocation, with jobflow-remote's flags.
 _LIMITS = (
     OptionRow("max_time", ("--max-time", "-mt"), "The age in seconds at which it takes no more jobs.", float | None),
-    OptionRow("max_wait", ("--max-wait", "-mw"), "How many seconds it waits for another job.", float | None, 60),
+    OptionRow("max_wait", ("--max-wait", "-mw"), "How many seconds it waits for another job.", float | None, 60.0),
     OptionRow("max_jobs", ("--max-jobs", "-mj"), "How many jobs it runs at most.", int | None, settings=_WHOLE),
     OptionRow(
         "parallel_jobs", ("--parallel-jobs", "-pj"), "How many jobs run at the same time.", int | None, settings=_WHOLE

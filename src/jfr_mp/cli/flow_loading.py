@@ -183,7 +183,7 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def _their_traceback(error: BaseException) -> str:
-    """Return the type and the text of an error, and its traceback without the frames of this module and of importlib."""
+    """Return type and text of an error, and its traceback without the frames of this module and of importlib."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)

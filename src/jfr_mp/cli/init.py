@@ -34,14 +34,19 @@ def init(
     ] = None,
     work_dir: Annotated[
         Path | None,
-        typer.Option("--work-dir", "-w", metavar="DIR", help="The directory in which jobs run; by default in that of the project."),
+        typer.Option(
+            "--work-dir",
+            "-w",
+            metavar="DIR",
+            help="The directory in which jobs run; by default in that of the project.",
+        ),
     ] = None,
     yes: YesOption = False,
 ) -> None:
     """Make a project with a worker on this machine and a MongoDB server of its own, and start the server.
 
-    Nothing that exists is overwritten. On a terminal the command asks for what was not given; with --yes, or without a
-    terminal, it takes the defaults.
+    Nothing that exists is overwritten. On a terminal the command asks for what was not given; with `--yes`, or without
+    a terminal, it takes the defaults.
     """
     from jfr_mp.config import ConfigManager, Project
     from jfr_mp.embedded import create
@@ -118,7 +123,9 @@ def project_document(
 def say_what_next(name: str, project_file: Path, work_dir: Path) -> None:
     """Print where everything is, and the next commands."""
     typer.echo(f"Made project {name}: {project_file}")
-    typer.echo(f"Jobs run in {work_dir}. The MongoDB server of the project is running; `jfr-mp db` starts and stops it.\n")
+    typer.echo(
+        f"Jobs run in {work_dir}. The MongoDB server of the project is running; `jfr-mp db` starts and stops it.\n"
+    )
     typer.echo("Next steps:")
     for command, what in {
         "jfr-mp project check": "check that everything works",

@@ -71,7 +71,7 @@ def logs(
     ] = False,
     entries: Annotated[int, number("--lines", "-n", text="The number of the last entries to show.")] = 20,
     level: Annotated[
-        LogLevelName, typer.Option("--level", "-l", help="Only entries of this level and above.")
+        LogLevelName, typer.Option("--level", "-l", metavar="LEVEL", help="Only error, or also warn, info or debug.")
     ] = LogLevelName.DEBUG,
     job: Annotated[
         str | None, typer.Option("--job", "-j", metavar="ID", help="Only entries about the job of this db_id or uuid.")

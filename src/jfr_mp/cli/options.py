@@ -37,6 +37,9 @@ class SortField(StrEnum):
     DB_ID = "db_id"
 
 
+_SORT = f"Sort by {', '.join(SortField)}, newest first."
+
+
 class Page(NamedTuple):
     """Which part of a list is shown.
 
@@ -95,13 +98,18 @@ VerbosityOption = Annotated[
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 LogLevelOption = Annotated[
     LogLevelName | None,
-    typer.Option("--log-level", "-log", help="The log level; by default the log_level of the project."),
+    typer.Option(
+        "--log-level",
+        "-log",
+        metavar="LEVEL",
+        help="error, warn, info or debug; by default the log_level of the project.",
+    ),
 ]
 
 
 def page(
     max_results: Annotated[int, number("--max-results", "-m", text="The length of the list; 0 for no limit.")] = 100,
-    sort: Annotated[SortField, typer.Option("--sort", help="Sort by this field, newest first.")] = SortField.UPDATED_ON,
+    sort: Annotated[SortField, typer.Option("--sort", metavar="FIELD", help=_SORT)] = SortField.UPDATED_ON,
     reverse: Annotated[bool, typer.Option("--reverse-sort", "-revs", help="Sort oldest first.")] = False,
 ) -> Page:
     """Return which part of a list is shown."""

@@ -78,7 +78,7 @@ def print_sheet(sheet: Sheet, title: str = "") -> None:
     for row in fitting.rows:
         # Text, never markup: a job may be called "[red]".
         table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
-    Console(width=width).print(table)
+    Console(width=width, color_system="auto" if has_colours(sys.stdout) else None).print(table)
 
 
 def _print_records(sheet: Sheet) -> None:

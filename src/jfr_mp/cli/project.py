@@ -63,14 +63,14 @@ def project_sheet(rows: list[dict[str, str | bool | None]]) -> Sheet:
 
 
 def check_sheet(checks: Iterable[Check]) -> Sheet:
-    """Return the report as a table, one check a row, with what to do below what was found."""
+    """Return the report as a table, one check a row, with what to do after what was found."""
     return Sheet(
         columns=(Column("Check"), Column("Result"), Column("Found", breaks=True)),
         rows=tuple(
             (
                 Cell(check.what),
                 Cell(check.verdict, _STYLES[check.verdict]),
-                Cell(check.detail + (f"\n-> {check.cure}" if check.cure else "")),
+                Cell(check.detail + (f" -> {check.cure}" if check.cure else "")),
             )
             for check in checks
         ),

@@ -61,7 +61,9 @@ def check_file(data: ProjectData) -> Check:
         return Check(what, Verdict.FAILED, f"{data.filepath} has no worker", "add one under `workers`")
     if data.filepath.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         cure = f"chmod 600 {data.filepath}"
-        return Check(what, Verdict.WARNING, f"{data.filepath} can be read by other users and may contain passwords", cure)
+        return Check(
+            what, Verdict.WARNING, f"{data.filepath} can be read by other users and may contain passwords", cure
+        )
     return Check(what, Verdict.OK, str(data.filepath))
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from jfr_mp.cli.complaints import complain
+from jfr_mp.cli.errors import report, show_log
 from jfr_mp.errors import AlreadyRunning, ConfigError, DatabaseUnavailable, ExitCode, NotRunning
 
 
@@ -18,7 +22,7 @@ from jfr_mp.errors import AlreadyRunning, ConfigError, DatabaseUnavailable, Exit
 )
 def test_an_error_of_ours_is_its_own_text(error: Exception, code: ExitCode, capsys: pytest.CaptureFixture[str]) -> None:
     # When it reaches the top
-    assert complain(error, with_traceback=False) == code
+    assert report(error, with_traceback=False) == code
 
     # Then stdout is left alone, and stderr has the text and no traceback
     printed = capsys.readouterr()
@@ -28,7 +32,7 @@ def test_an_error_of_ours_is_its_own_text(error: Exception, code: ExitCode, caps
 
 
 def test_an_unexpected_error_says_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
-    assert complain(KeyError("x"), with_traceback=False) == ExitCode.ERROR
+    assert report(KeyError("x"), with_traceback=False) == ExitCode.ERROR
 
     printed = capsys.readouterr().err
     assert printed.startswith("Error: unexpected KeyError: 'x'\nThis is a bug")
@@ -39,8 +43,52 @@ def test_a_traceback_comes_before_the_message(capsys: pytest.CaptureFixture[str]
     try:
         raise ConfigError("no such worker")
     except ConfigError as error:
-        complain(error, with_traceback=True)
+        report(error, with_traceback=True)
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "Traceback (most recent call last):"
     assert lines[-1] == "Error: no such worker"
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """The logger of jfr-mp; what a test does to it and to the root is undone."""
+    root, ours = logging.getLogger(), logging.getLogger("jfr_mp")
+    handlers, level = root.handlers[:], ours.level
+    yield ours
+    root.handlers[:] = handlers
+    ours.setLevel(level)
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (None, ["Error: no", "Warning: maybe"]),
+        ("error", ["Error: no"]),
+        ("debug", ["Error: no", "Warning: maybe", "Info: well", "Debug: aha"]),
+        ("nonsense", ["Error: no", "Warning: maybe"]),
+    ],
+)
+def test_the_settings_say_how_much_is_logged(
+    level: str | None,
+    expected: list[str],
+    logger: logging.Logger,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Given the setting of a user
+    monkeypatch.setenv("JFREMOTE_CONFIG_FILE", str(tmp_path / "none.yaml"))
+    if level:
+        monkeypatch.setenv("JFREMOTE_CLI_LOG_LEVEL", level)
+
+    # When a command logs, and a library does
+    show_log()
+    logger.getChild("hosts").error("no")
+    logger.warning("maybe")
+    logger.info("well")
+    logger.debug("aha")
+    logging.getLogger("paramiko").error("Traceback")
+
+    # Then the user sees what was asked for, of jfr-mp only
+    assert capsys.readouterr().err.splitlines() == expected

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.cli.loading import Target, functions_out_of_reach, load_flow, parse_target
+from jfr_mp.cli.flow_loading import Target, functions_out_of_reach, load_flow, parse_target
 from jfr_mp.errors import SubmissionError
 
 FILE = """
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_read_is_explained(tmp_path: Path, content: str, c
 @pytest.mark.parametrize(
     ("target", "complaint"),
     [
-        ("nowhere.py", "there is no file nowhere.py"),
+        ("nowhere.py", "the file nowhere.py does not exist"),
         ("not_there.at_all:flow", "there is no module 'not_there.at_all'"),
     ],
 )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import typer
 import typer.main
 
 from jfr_mp.cli.app import app
-from tests.support.processes import ROOT
 
 ROOT_COMMAND: Any = typer.main.get_command(app)
 
@@ -61,9 +62,37 @@ def test_a_command_explains_itself(name: str) -> None:
     assert all(getattr(parameter, "help", None) for parameter in command.params)
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if not name.startswith("execution")])
-def test_a_command_is_in_the_reference(name: str) -> None:
-    assert f"`jfr-mp {name}" in (ROOT / "docs" / "reference" / "cli.md").read_text()
+@pytest.mark.parametrize("name", COMMANDS)
+def test_lists_in_the_help_fit_a_terminal(name: str) -> None:
+    # With a border on either side
+    assert all(len(line) <= 77 for line in (COMMANDS[name].help or "").splitlines() if line.startswith("  "))
+
+
+NUMBERS = [
+    (name, parameter.opts[0])
+    for name, command in COMMANDS.items()
+    for parameter in command.params
+    if parameter.metavar in ("N", "SECONDS", "INDEX") or (type(parameter.default) is int and not parameter.count)
+]
+
+
+def test_there_are_numbers() -> None:
+    assert len(NUMBERS) > 20
+
+
+@pytest.mark.parametrize(("name", "option"), NUMBERS)
+def test_a_number_of_twenty_digits_is_a_wrong_usage(name: str, option: str) -> None:
+    # Given a command and the arguments before its number
+    command, digits = COMMANDS[name], "9" * 20
+    before = itertools.takewhile(lambda each: each.opts[0] != option, command.params)
+    arguments = ["1" for each in before if each.param_type_name == "argument"]
+
+    # When it gets a number that no library can work with
+    words = [*arguments, option, digits] if option.startswith("-") else [*arguments, digits]
+
+    # Then it does not come as far as running
+    with pytest.raises(typer.BadParameter, match=digits):
+        command.make_context(name, words)
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name.endswith(("list", "info", "status", "check"))])

@@ -22,8 +22,8 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ConfigManager:
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("taken", r"exists already \(.*taken\.yaml\)"),
-        ("hidden", "exists already"),
+        ("taken", r"already exists \(.*taken\.yaml\)"),
+        ("hidden", "already exists"),
         ("a/b", "cannot be the name"),
         (".a", "cannot be the name"),
         ("", "cannot be the name"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
-from jfr_mp.cli.session import database_errors
+from jfr_mp.cli.project_access import database_errors
 from jfr_mp.config import Project
 from jfr_mp.errors import DatabaseRefused, DatabaseUnavailable, NotRunning
 

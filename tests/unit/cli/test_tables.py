@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
 
-from jfr_mp.cli.rows import (
+from jfr_mp.cli.tables import (
+    JOB_COLUMNS,
     Cell,
+    Sheet,
+    clock,
     counts_text,
     details,
     duration,
@@ -15,6 +19,7 @@ from jfr_mp.cli.rows import (
     megabytes,
     outage_text,
     role_sheet,
+    time_zone,
     transfer_text,
 )
 from jfr_mp.model import FlowInfo, JobInfo, Outage, RemoteInfo, Transfer
@@ -36,9 +41,13 @@ def job(**fields: Any) -> JobInfo:
     return JobInfo(**(given | fields))
 
 
+def titles(sheet: Sheet) -> list[str]:
+    return [column.title for column in sheet.columns]
+
+
 def row_of(info: JobInfo, verbosity: int = 0) -> dict[str, Cell]:
     sheet = job_sheet([info], verbosity)
-    return dict(zip(sheet.columns, sheet.rows[0], strict=True))
+    return dict(zip(titles(sheet), sheet.rows[0], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -60,9 +69,9 @@ def test_a_job_is_one_row() -> None:
         "DB id": "7",
         "Name": "relax",
         "State": "COMPLETED",
-        "Job id  (Index)": "u  (1)",
+        "Job id (Index)": "u  (1)",
         "Worker": "w",
-        "Last updated": NOW.astimezone().strftime("%Y-%m-%d %H:%M"),
+        f"Last updated [{time_zone()}]": NOW.astimezone().strftime("%Y-%m-%d %H:%M"),
     }
 
 
@@ -92,6 +101,43 @@ def test_more_verbosity_shows_more() -> None:
     assert (row["Run time"].text, row["Locked"].text, row["Lock id"].text) == ("0:01:01", "*", "jfr-mp/x")
 
 
+def test_the_columns_can_be_named() -> None:
+    info = job(metadata={"project": "ä"}, state=JobState.COMPLETED)
+
+    # The order is that of the names
+    sheet = job_sheet([info], names=["state", "metadata", "db_id"])
+    assert titles(sheet) == ["State", "Metadata", "DB id"]
+    assert [cell.text for cell in sheet.rows[0]] == ["COMPLETED", '{"project": "ä"}', "7"]
+
+    # A verbosity overrides them, as in jobflow-remote
+    assert titles(job_sheet([info], 1, ["state"])) == titles(job_sheet([info], 1))
+
+
+def test_the_names_of_columns_are_those_of_jobflow_remote() -> None:
+    assert list(JOB_COLUMNS) == [
+        *("db_id", "name", "state", "job_id", "worker", "last_updated", "queue_id", "run_time", "retry_time"),
+        *("prev_state", "locked", "lock_id", "lock_time", "metadata"),
+    ]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_times_are_in_the_zone_that_the_title_names(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a user somewhere, and a time in January and one in July
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        moments = [datetime(2025, month, 1, 12, tzinfo=UTC) for month in (1, 7)]
+        name = time_zone()
+        shown = [datetime.strptime(clock(moment), "%Y-%m-%d %H:%M") for moment in moments]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    # Then both are shown in the same zone, whatever daylight saving time was then
+    assert name
+    assert len({moment.replace(tzinfo=None) - text for moment, text in zip(moments, shown, strict=True)}) == 1
+
+
 def test_a_flow_goes_by_its_smallest_number() -> None:
     flow = FlowInfo(
         db_ids=["10", "9"],
@@ -107,7 +153,7 @@ def test_a_flow_goes_by_its_smallest_number() -> None:
     )
 
     sheet = flow_sheet([flow], 1)
-    row = dict(zip(sheet.columns, (cell.text for cell in sheet.rows[0]), strict=True))
+    row = dict(zip(titles(sheet), (cell.text for cell in sheet.rows[0]), strict=True))
 
     assert (row["DB id"], row["Name"], row["Num jobs"]) == ("9", "[red]", "2")
     assert (row["Workers"], row["Job states"]) == ("w", "W-C")
@@ -151,7 +197,8 @@ def test_an_outage_says_since_when_why_and_when_it_is_tried_next() -> None:
     moment = datetime(2026, 1, 2, 3, 4, 5).astimezone()
     outage = Outage(host="cluster", since=moment, why="connection refused", next_try=moment + timedelta(minutes=1))
     assert outage_text(outage) == (
-        "the host of cluster is away since 03:04:05, next try at 03:05:05; its jobs wait: connection refused"
+        "the host of cluster has been unreachable since 03:04:05, next attempt at 03:05:05; its jobs wait: "
+        "connection refused"
     )
 
 

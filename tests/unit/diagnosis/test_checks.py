@@ -26,7 +26,7 @@ def test_a_project_file_that_others_can_read_is_pointed_out(tmp_path: Path, mode
 def test_the_report_is_one_line_a_check() -> None:
     sheet = check_sheet([Check("jobstore", Verdict.FAILED, "no answer", "start it")])
 
-    assert [cell.text for cell in sheet.rows[0]] == ["jobstore", "failed", "no answer", "start it"]
+    assert [cell.text for cell in sheet.rows[0]] == ["jobstore", "failed", "no answer -> start it"]
 
 
 @pytest.mark.parametrize(

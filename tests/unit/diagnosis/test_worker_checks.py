@@ -50,7 +50,7 @@ def test_a_batch_worker_that_works(tmp_path: Path) -> None:
     [
         ({"execution_cmd": "no-such-command {}"}, "exit code 127"),
         ({"execution_cmd": "echo broken Python >&2; : {}"}, "broken Python"),
-        ({"execution_cmd": "true {}"}, "it said nothing"),
+        ({"execution_cmd": "true {}"}, "it printed nothing"),
         ({"pre_run": "exit 3"}, "exit code 3"),
         ({"execution_cmd": "echo '{{}}' >jfremote_out.json; echo out of memory >&2; : {}"}, "out of memory"),
     ],
@@ -75,7 +75,7 @@ def test_directories_that_cannot_be_used(tmp_path: Path) -> None:
         assert f"cannot make the directory {below}/" in found[what].detail
         assert what in found[what].cure
     assert found["batch.work_dir"].verdict is Verdict.OK
-    assert (found["command"].verdict, found["command"].detail) == (Verdict.SKIPPED, "it needs the work_dir")
+    assert (found["command"].verdict, found["command"].detail) == (Verdict.SKIPPED, "this test needs the work_dir")
 
 
 def test_a_scheduler_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
