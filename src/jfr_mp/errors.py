@@ -68,6 +68,12 @@ class DatabaseRefused(DatabaseError):
     """The database answers but refuses the credentials or the operation."""
 
 
+class InvalidQuery(JfrMpError, ValueError):
+    """A query of the user is not valid."""
+
+    exit_code = ExitCode.USAGE
+
+
 class NotInitialised(DatabaseError):
     """The database answers but was never prepared for a project."""
 

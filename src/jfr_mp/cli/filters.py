@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _State = TypeVar("_State", bound=Enum)
 
 _HOURS_A_DAY = 24
+#: Of a number of 64 bits.
+_MAX_DIGITS = 18
 #: A century: the beginning of time, as far as jobs are concerned.
 _MAX_DAYS = 36_500
 
@@ -102,7 +104,7 @@ def mapping(text: str) -> dict[str, Any]:
     """Read a JSON object, or ``KEY=VALUE,...`` with JSON values; a value that is not JSON is text."""
     if text.lstrip().startswith("{"):
         try:
-            read: dict[str, Any] = json.loads(text)
+            read: dict[str, Any] = json.loads(text, parse_int=_whole)
         except ValueError as error:
             raise typer.BadParameter(f"{text!r} is not valid JSON: {error}") from None
         return read
@@ -112,9 +114,16 @@ def mapping(text: str) -> dict[str, Any]:
     return {key.strip(): _json_or_text(value.strip()) for key, _, value in pairs}
 
 
+def _whole(digits: str) -> int:
+    """Read a number that MongoDB can store."""
+    if len(digits) > _MAX_DIGITS:
+        raise typer.BadParameter(f"the number {digits} is too large")
+    return int(digits)
+
+
 def _json_or_text(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole)
     except ValueError:
         return text
 

@@ -30,9 +30,11 @@ def list_flows(
     project: ProjectOption,
 ) -> None:
     """List flows, the last updated first."""
+    from jfr_mp.database import queries
+
     with job_controller(project) as controller:
-        found = controller.get_flows_info(
-            **vars(flows), limit=page.limit, sort=[page.sort], with_jobs_info=as_json or verbosity > 0
+        found = queries.flows_info(
+            controller.db, flows, limit=page.limit, sort=[page.sort], with_jobs_info=as_json or verbosity > 0
         )
     if as_json:
         print_json([info.model_dump() for info in found])

@@ -44,9 +44,11 @@ def list_jobs(
     project: ProjectOption,
 ) -> None:
     """List jobs, the last updated first."""
+    from jfr_mp.database import queries
+
     columns = chosen_columns()
     with job_controller(project) as controller:
-        found = controller.get_jobs_info(**vars(jobs), limit=page.limit, sort=[page.sort])
+        found = queries.jobs_info(controller.db, jobs, limit=page.limit, sort=[page.sort])
     if as_json:
         print_json([info.model_dump() for info in found])
         return

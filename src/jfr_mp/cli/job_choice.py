@@ -98,9 +98,11 @@ class JobChoice:
         JfrMpError
             There is no job of that name.
         """
+        from jfr_mp.database import queries
+
         if self.one is not None:
             return [job_named(controller, self.one)]
-        return controller.get_jobs_info(**vars(self.several), sort=_OLDEST_FIRST)
+        return queries.jobs_info(controller.db, self.several, sort=_OLDEST_FIRST)
 
 
 def job_choice(

@@ -11,13 +11,16 @@ from pymongo.errors import (
     OperationFailure,
 )
 
-from jfr_mp.errors import DatabaseRefused, DatabaseUnavailable, JfrMpError
+from jfr_mp.errors import DatabaseRefused, DatabaseUnavailable, InvalidQuery, JfrMpError
 
 #: After one of these, waiting and repeating the whole step is right: nothing is known to be wrong with the job.
 TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, DatabaseUnavailable)
 
 #: AuthenticationFailed, Unauthorized, AtlasError (its answer to wrong credentials).
 _REFUSED = (18, 13, 8000)
+
+#: BadValue, FailedToParse, and the number for a wrong regular expression.
+_NOT_UNDERSTOOD = (2, 9, 51091)
 
 #: BSONObjectTooLarge and the numbers that older code paths of the server use for the same thing.
 _TOO_LARGE = (10334, 17260, 17280, 17419, 17420)
@@ -43,6 +46,8 @@ def translate(error: Exception, address: str) -> JfrMpError | None:
             f"the database at {address} refuses us ({_first_clause(error)}); check username, password and auth_source "
             "in queue.store of the project file"
         )
+    if isinstance(error, OperationFailure) and error.code in _NOT_UNDERSTOOD:
+        return InvalidQuery(f"the database does not understand the query: {_first_clause(error)}")
     if isinstance(error, ConfigurationError):
         return DatabaseRefused(f"the database at {address} cannot be used as configured ({_first_clause(error)})")
     return None

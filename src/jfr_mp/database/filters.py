@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from jfr_mp.errors import InvalidQuery
 from jfr_mp.model import is_uuid
 from jfr_mp.states import FlowState, JobState
 
@@ -92,7 +93,7 @@ class JobFilter:
 
         Raises
         ------
-        ValueError
+        InvalidQuery
             `custom_query` repeats a condition.
         """
         query: Doc = {}
@@ -107,7 +108,7 @@ class JobFilter:
         query |= _workers(self.workers, self.other_workers)
         query |= _common(self) | _named("job.", self.name, self.metadata)
         if repeated := sorted(query.keys() & self.custom_query.keys()):
-            raise ValueError(f"custom_query repeats conditions given by other parameters: {', '.join(repeated)}")
+            raise InvalidQuery(f"custom_query repeats conditions given by other parameters: {', '.join(repeated)}")
         query |= self.custom_query
         return {"$and": [query, dict(self.further)]} if query and self.further else query or dict(self.further)
 

@@ -94,8 +94,11 @@ def check_jobstore(project: Project, name: str | None = None) -> Check:
             raise ConfigError("it is the collection of the jobs; the outputs need another collection")
 
         def read_one() -> None:
-            store.connect()
-            store.query_one({}, properties=["uuid"])
+            try:
+                store.connect()
+                store.query_one({}, properties=["uuid"])
+            finally:
+                store.close()
 
         within(STORE_TIMEOUT, read_one)
         return str(store.name)
