@@ -68,13 +68,15 @@ def test_hosts_that_cannot_be_worked_with(new_user: NewUser, cluster: Sshd, sile
     wait_until(lambda: len(user.json("status")["hosts_away"]) == len(says), 60, "the hosts that are away")
     status = user.types("status").stderr
     for name, words in says.items():
-        assert any(f"the host of {name} is away" in line and words in line for line in one_line_each(status)), status
+        assert any(
+            f"the host of {name} has been unreachable since" in line and words in line for line in one_line_each(status)
+        ), status
         job = flows[name].wait_for_job("CHECKED_OUT")
         assert (job["remote"]["step_attempts"], job["remote"]["error"].count("\n")) == (0, 0)
-        why, cure = reason(user.json("job", "explain", job["db_id"]), "is away")
+        why, cure = reason(user.json("job", "explain", job["db_id"]), "unreachable since")
         assert words in why
         assert "jfr-mp project check" in cure
-        assert "no attempt is spent" in cure
+        assert "costs the job no attempt" in cure
 
     # When the key is accepted, then its job goes on by itself, and nobody calls the host away any more
     cluster.authorize(cluster.key, key)

@@ -45,7 +45,7 @@ def test_a_job_that_runs_begins_again_and_its_old_process_ends(busy: User, gate:
     pid = int(job["remote"]["process_id"])
     (Path(job["run_dir"]) / "trace").touch()
     # When it is run again
-    assert f"Job {flow.db_ids[0]} was RUNNING and is " in busy.ok("job", "rerun", flow.db_ids[0])
+    assert f"Job {flow.db_ids[0]}: RUNNING -> " in busy.ok("job", "rerun", flow.db_ids[0])
     # Then the first process ends, the second one is another, and finds a clean directory
     wait_until(lambda: not is_alive(pid), 20, "the end of the first process")
     again = flow.wait_for_job("RUNNING")
@@ -79,7 +79,7 @@ def test_a_paused_job_waits(busy: User, gate: Path) -> None:
 
 @pytest.mark.parametrize("words", [(), ("12", "--state", "FAILED")], ids=["nothing", "both"])
 def test_one_job_or_many_have_to_be_named(busy: User, words: tuple[str, ...]) -> None:
-    assert "name one job, or choose some" in busy.refused("job", "retry", *words, code=ExitCode.USAGE)
+    assert "name one job, or select several" in busy.refused("job", "retry", *words, code=ExitCode.USAGE)
 
 
 def test_a_job_that_is_not_there(busy: User) -> None:

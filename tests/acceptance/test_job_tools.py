@@ -93,15 +93,15 @@ def test_a_running_job_is_cancelled(busy: User, gate: Path, command: str) -> Non
     # When the first is cancelled
     said = busy.ok("job", command, flow.db_ids[0])
 
-    # Then it is over, and the other waits for ever
-    assert "was RUNNING and is USER_STOPPED" in said
+    # Then it is over, and the other waits until it is resumed
+    assert "RUNNING -> USER_STOPPED" in said
     wait_until(lambda: not is_alive(pid), 10, "the end of its process")
     assert flow.states == ["USER_STOPPED", "WAITING"]
     assert flow.flow["state"] == "STOPPED"
     assert (flow.job()["lock_id"], flow.flow["lock_id"]) == (None, None)
     child = busy.json("job", "explain", flow.db_ids[1])
     assert f"waits for job {flow.db_ids[0]} (waits_for), which is USER_STOPPED" in whys(child)
-    assert "for ever" in cures(child)
+    assert f"`jfr-mp job resume {flow.db_ids[0]}`" in cures(child)
 
     # And once more is a mistake
     assert "is USER_STOPPED; only" in busy.refused("job", command, flow.db_ids[0], code=ExitCode.ERROR)
@@ -145,7 +145,7 @@ def test_a_job_that_is_locked_is_not_cancelled(user: User) -> None:
 def test_jobs_are_explained_while_nothing_runs(user: User) -> None:
     first, second = user.submit("chain(2)").db_ids
 
-    assert "nothing is running" in whys(user.json("job", "explain", first))
+    assert "no master is running on any machine" in whys(user.json("job", "explain", first))
     assert "`jfr-mp start`" in user.ok("job", "explain", first)
     assert f"waits for job {first} (link), which is READY" in whys(user.json("job", "explain", second))
 

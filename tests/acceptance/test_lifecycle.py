@@ -92,6 +92,30 @@ def test_kill_stops_all_at_once_and_restart_replaces_all(user: User) -> None:
     assert user.start("--queue")["state"] == "RUNNING"
 
 
+def test_restart_starts_all_roles_if_nothing_runs(user: User) -> None:
+    # When nothing runs
+    said = user.ok("restart")
+
+    # Then all roles are started, and the user is told why
+    assert "No master was running on this machine: starting all roles." in said
+    (master,) = user.masters()
+    assert [role["name"] for role in master["roles"]] == ["checkout-1", "transfer-1", "queue-1", "complete-1"]
+
+
+def test_submit_says_when_no_master_runs(user: User) -> None:
+    path = str(user.flow_file("add(1, 1)"))
+
+    # The jobs wait, and the user is told so; standard output has the result only
+    done = user.types("submit", path, "--json")
+    assert done.returncode == 0
+    assert "no master is running on any machine" in done.stderr
+    assert json.loads(done.stdout)["db_ids"] == ["1"]
+
+    # With a master for some roles there is nothing to say
+    user.start("--queue")
+    assert user.types("submit", path).stderr == ""
+
+
 def test_split_masters_share_the_work(user: User) -> None:
     # Given one master for some roles and another for the rest
     user.start("--checkout", "--transfer")

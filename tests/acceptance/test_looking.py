@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 from datetime import datetime
+from subprocess import CompletedProcess
 
 import pytest
 
 from jfr_mp.errors import ExitCode
-from tests.support.processes import JFR_MP, Processes, is_alive
+from tests.support.processes import JFR_MP, Processes, is_alive, run_cli
 from tests.support.user import Submitted, User
 from tests.support.waiting import wait_until
 
@@ -89,12 +90,17 @@ def test_flows_are_listed(busy: User, done: Submitted, failed: Submitted) -> Non
         (["job", "info", "4711"], ExitCode.ERROR, "no job 4711"),
         (["job", "list", "-s", "SLEEPING"], ExitCode.USAGE, "'SLEEPING' is not one of"),
         (["job", "list", "--days", "1", "--hours", "1"], ExitCode.USAGE, "only one of"),
-        (["logs", "juggler"], ExitCode.ERROR, "no log of juggler"),
+        (["logs", "juggler"], ExitCode.USAGE, "'juggler' is not one of master, checkout"),
+        (["logs", "transfer-9"], ExitCode.ERROR, "no log of transfer-9"),
+        (["job", "list", "-pid", "1234"], ExitCode.USAGE, "No such option: -pid."),
+        (["job", "list", "--query", '{"state": 1}', "-s", "FAILED"], ExitCode.USAGE, "repeats conditions"),
+        (["job", "list", "--query", '{"$what": 1}'], ExitCode.USAGE, "unknown top level operator: $what"),
+        (["logs", "-n", "9" * 20], ExitCode.USAGE, "is not between 0"),
         (["start", "--queue", "--num-transfer", "2"], ExitCode.USAGE, "--num-transfer needs --transfer"),
-        (["submit", "no_such_file.py"], ExitCode.ERROR, "no file no_such_file.py"),
+        (["submit", "no_such_file.py"], ExitCode.ERROR, "the file no_such_file.py does not exist"),
         (["submit", "no_such_module:flow"], ExitCode.ERROR, "no module 'no_such_module'"),
         (["submit", "os:path"], ExitCode.ERROR, "not a jobflow Flow or Job"),
-        (["db", "start"], ExitCode.CONFIG, "no database of its own"),
+        (["db", "start"], ExitCode.CONFIG, "does not manage the database"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -116,13 +122,79 @@ def test_projects_are_listed_and_checked(busy: User) -> None:
 
 
 def test_logs_show_all_processes_or_one(busy: User, done: Submitted) -> None:
-    everything, one = busy.ok("logs", "-n", "1000"), busy.ok("logs", "queue", "-n", "1000")
+    everything, one = busy.ok("logs", "-n", "100000"), busy.ok("logs", "queue", "-n", "100000")
 
-    assert all(f"==> {name} <==" in everything for name in ("master", "checkout-1", "transfer-1", "complete-1"))
+    assert all(f"] {name} " in everything for name in ("master", "checkout-1", "transfer-1", "complete-1"))
     assert f"submit of job {done.db_ids[0]}: SUBMITTED" in one
+    # They are one story, in the order of their time
+    steps = [
+        line.split("] ")[1].split()[0] for line in everything.splitlines() if f" of job {done.db_ids[0]}: " in line
+    ]
+    assert list(dict.fromkeys(steps)) == ["checkout-1", "transfer-1", "queue-1", "complete-1"]
     # It was started with --log-level debug
     assert "[DEBUG]" in one
     assert len(busy.ok("logs", "queue", "-n", "2").splitlines()) == 2
+
+
+def test_logs_of_a_job_and_of_a_level(busy: User, done: Submitted, failed: Submitted) -> None:
+    # By db_id and by uuid
+    of_failed = busy.ok("logs", "--job", failed.db_ids[0], "-n", "1000")
+    assert of_failed == busy.ok("logs", "--job", failed.job()["uuid"], "-n", "1000")
+    assert f"of job {failed.db_ids[0]}: " in of_failed
+    assert not any(f"of job {db_id}: " in of_failed for db_id in done.db_ids)
+
+    # From a level on
+    errors = busy.ok("logs", "--job", failed.db_ids[0], "--level", "info", "-n", "1000")
+    assert 0 < len(errors.splitlines()) < len(of_failed.splitlines())
+    assert "[DEBUG]" not in errors
+
+
+def test_the_log_level_changes_while_everything_runs(user: User) -> None:
+    # Given a master that logs little
+    assert "no master" in user.refused("log-level", "debug", code=ExitCode.NOT_RUNNING)
+    user.start("--log-level", "error")
+
+    # When it is told to log everything
+    assert "logs at level debug" in user.ok("log-level", "debug")
+
+    # Then its role processes do
+    flow = user.submit("add(1, 1)").wait_for("COMPLETED")
+    line = f"complete of job {flow.db_ids[0]}: COMPLETED"
+    wait_until(lambda: line in user.log("complete-1") and "[DEBUG]" in user.log("complete-1"), 20, line)
+    user.refused("log-level", "loud", code=ExitCode.USAGE)
+
+
+def test_the_columns_of_a_list_are_a_setting(busy: User, done: Submitted) -> None:
+    argv = ["job", "list", "--flow-id", done.db_ids[0], "--sort", "db_id", "--reverse-sort"]
+
+    def listed(columns: str, *words: str) -> CompletedProcess[str]:
+        env = {**busy.project.env, "JFREMOTE_CLI_JOB_LIST_COLUMNS": columns}
+        return run_cli(*argv, *words, env=env, cwd=busy.desk)
+
+    # Then the list has the columns in the order of the setting
+    lines = listed('["state", "db_id", "worker"]').stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["State", "DB", "id", "Worker"],
+        *(["COMPLETED", db_id, "local"] for db_id in done.db_ids),
+    ]
+    # And -v overrides it, and a column that does not exist is an error
+    assert "Last updated" in listed('["state"]', "-v").stdout
+    wrong = listed('["state", "colour"]')
+    assert wrong.returncode == ExitCode.CONFIG
+    assert "colour" in wrong.stderr
+    assert "queue_id" in wrong.stderr
+
+
+def test_the_log_of_a_command_is_a_setting(busy: User, done: Submitted) -> None:
+    env = {**busy.project.env, "JFREMOTE_CLI_LOG_LEVEL": "debug"}
+
+    loud = run_cli("job", "info", done.db_ids[0], env=env, cwd=busy.desk)
+
+    # Then it says what it uses, and by default nothing
+    assert loud.returncode == 0
+    assert f"Debug: project busy of {busy.project.project_file}" in loud.stderr
+    assert "Debug: connected to the database at 127.0.0.1:" in loud.stderr
+    assert busy.types("job", "info", done.db_ids[0]).stderr == ""
 
 
 def test_logs_are_followed_until_ctrl_c(busy: User, processes: Processes) -> None:
@@ -143,6 +215,6 @@ def test_logs_are_followed_until_ctrl_c(busy: User, processes: Processes) -> Non
 
 def test_help_shows_the_commands_without_a_project(busy: User) -> None:
     text = busy.ok("--help")
-    commands = "init start stop kill restart status logs run submit job flow project db"
+    commands = "init start stop kill restart status logs log-level run submit job flow project db"
     assert all(command in text for command in commands.split())
     assert busy.ok("--version").startswith("jfr-mp ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from jfr_mp import Runner, submit_flow
 from tests.interop.documents import is_at_rest
 from tests.interop.flows import FLOWS, add, fails, named, needs_file, waits_for_file
 from tests.support.peer import Peer
-from tests.support.processes import end
+from tests.support.processes import JFR_MP, end, run
 from tests.support.projects import TestProject
 from tests.support.waiting import wait_until
 
@@ -47,6 +49,34 @@ def test_it_shows_what_we_ran(project: TestProject, peer: Peer, started: Callabl
     info = peer.check("job", "info", flow.jobs[0].uuid, "2", "-vvv")
     assert "COMPLETED" in info
     assert "run_dir" in info
+
+
+def test_both_read_the_setting_of_the_columns(project: TestProject, peer: Peer) -> None:
+    # Given two jobs, and a user who has chosen columns
+    db_ids = submit_flow([named("first", add(1, 1)), named("second", add(1, 1))])
+    names = ["worker", "state", "db_id", "name", "queue_id", "prev_state", "locked"]
+    columns = {"JFREMOTE_CLI_JOB_LIST_COLUMNS": json.dumps(names)}
+    argv = ["job", "list", "--sort", "db_id", "--reverse-sort"]
+
+    # When both list the jobs
+    theirs = run(peer.command(*argv), env={**peer.env, **columns}).stdout
+    ours = run([JFR_MP, *argv], env={**project.env, **columns}).stdout
+
+    # Then both show the same: the titles, and the cells that are not empty
+    lines = [re.split("[│┃]", line)[1:-1] for line in theirs.splitlines() if "│" in line or "┃" in line]
+    assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
+        re.split(r"\s{2,}", line.strip()) for line in ours.splitlines()
+    ]
+    assert [line.split()[2] for line in ours.splitlines()[1:]] == db_ids
+
+    # And both refuse a column that does not exist
+    columns = {"JFREMOTE_CLI_JOB_LIST_COLUMNS": '["db_id", "colour"]'}
+    for refused in (
+        run([*peer.command(*argv)], env={**peer.env, **columns}),
+        run([JFR_MP, *argv], env={**project.env, **columns}),
+    ):
+        assert refused.returncode != 0
+        assert "colour" in refused.stdout + refused.stderr
 
 
 @pytest.mark.parametrize("by_flow", [False, True])

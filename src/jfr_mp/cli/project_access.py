@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from jfr_mp.errors import DatabaseUnavailable, JfrMpError
 if TYPE_CHECKING:
     from jfr_mp.api.controller import JobController
     from jfr_mp.config import Project
+
+logger = logging.getLogger(__name__)
 
 
 def load_project(name: str | None) -> Project:
@@ -23,7 +26,9 @@ def load_project(name: str | None) -> Project:
     """
     from jfr_mp.config import ConfigManager
 
-    return ConfigManager().get_project(name)
+    data = ConfigManager().get_project_data(name)
+    logger.debug("project %s of %s", data.project.name, data.filepath)
+    return data.project
 
 
 @contextmanager
@@ -40,6 +45,7 @@ def job_controller(project: Project) -> Iterator[JobController]:
 
     with database_errors(project):
         controller = JobController(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT))
+        logger.debug("connected to the database at %s", controller.db.address)
         try:
             yield controller
         finally:

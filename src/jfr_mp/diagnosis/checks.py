@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from jfr_mp.database.connection import PERSON_TIMEOUT
@@ -94,11 +95,9 @@ def check_jobstore(project: Project, name: str | None = None) -> Check:
             raise ConfigError("it is the collection of the jobs; the outputs need another collection")
 
         def read_one() -> None:
-            try:
+            with closing(store):
                 store.connect()
                 store.query_one({}, properties=["uuid"])
-            finally:
-                store.close()
 
         within(STORE_TIMEOUT, read_one)
         return str(store.name)
