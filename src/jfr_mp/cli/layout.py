@@ -75,16 +75,21 @@ def _least(texts: Sequence[str], breaks: bool) -> int:
 
 
 def _narrowed(sheet: Sheet, width: int) -> list[int] | None:
-    """Return a width for each column, the widest narrowed first, those with long words before the others."""
-    widths = _widths(sheet)
+    """Return a width for each column, or None: first titles are wrapped, then long words, then all cells."""
+    widths, titles = _widths(sheet), [_least([column.title], breaks=False) for column in sheet.columns]
+    cells = _widths(replace(sheet, columns=tuple(Column("") for _ in sheet.columns)))
     least = [_least(texts, column.breaks) for texts, column in zip(_texts(sheet), sheet.columns, strict=True)]
-    if _total(least) > width:
-        return None
-    while _total(widths) > width:
-        wide = [number for number in range(len(widths)) if widths[number] > least[number]]
-        first = [number for number in wide if sheet.columns[number].breaks] or wide
-        widths[max(first, key=lambda number: widths[number])] -= 1
-    return widths
+    whole = [max(title, cell) for title, cell in zip(titles, cells, strict=True)]
+    broken = [
+        narrow if column.breaks else wide for narrow, wide, column in zip(least, whole, sheet.columns, strict=True)
+    ]
+    for floor in (whole, broken, least):
+        while _total(widths) > width:
+            wide = [number for number in range(len(widths)) if widths[number] > floor[number]]
+            if not wide:
+                break
+            widths[max(wide, key=widths.__getitem__)] -= 1
+    return widths if _total(widths) <= width else None
 
 
 def _wrapped(sheet: Sheet, widths: Sequence[int]) -> Sheet:

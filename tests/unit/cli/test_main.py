@@ -26,16 +26,25 @@ def test_the_worker_command_is_recognised(arguments: list[str], expected: str | 
     assert worker_run_dir(arguments) == expected
 
 
+#: What no command needs before it does something.
+HEAVY = {
+    *("pymongo", "zmq", "paramiko", "psutil", "jobflow", "maggma", "pydantic_settings"),
+    *("jfr_mp.config", "jfr_mp.database", "jfr_mp.diagnosis", "jfr_mp.model"),
+}
+
+
 @pytest.mark.parametrize(
     ("arguments", "unwanted"),
     [
         # Then a worker loads nothing of the command line
         (["-fe", "execution", "run", "."], {"typer", "rich", "click", "pymongo", "zmq", "paramiko", "jfr_mp.config"}),
         # Then help loads nothing that only a running command needs
-        (["--help"], {"pymongo", "zmq", "paramiko", "jobflow", "maggma", "jfr_mp.config", "psutil"}),
-        (["job", "list", "--help"], {"pymongo", "zmq", "paramiko", "jobflow", "maggma", "jfr_mp.config", "psutil"}),
+        (["--help"], HEAVY),
+        (["job", "list", "--help"], HEAVY),
+        # Then what prints one line loads nothing that formats text
+        (["--version"], HEAVY | {"rich", "pydantic"}),
     ],
-    ids=["worker", "help", "help of a command"],
+    ids=["worker", "help", "help of a command", "version"],
 )
 def test_a_command_starts_without_what_it_does_not_need(
     arguments: list[str], unwanted: set[str], tmp_path: Path
