@@ -137,7 +137,7 @@ def test_init_in_a_directory_that_cannot_be_made(user: User, work_dir: str) -> N
 
 def test_init_leaves_an_existing_project_alone(user: User) -> None:
     before = user.project.project_file.read_bytes()
-    assert "exists already" in user.refused("init", "main", "--yes", code=ExitCode.CONFIG)
+    assert "already exists" in user.refused("init", "main", "--yes", code=ExitCode.CONFIG)
     assert user.project.project_file.read_bytes() == before
 
 

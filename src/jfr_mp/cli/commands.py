@@ -13,6 +13,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from inspect import Parameter, Signature
 from typing import Any, TypeVar, get_args
 
@@ -212,24 +213,38 @@ def _can_be_split(word: str, known: Mapping[str, Any]) -> bool:
     return option is not None and option.count and set(rest) == {word[1]}
 
 
+@cache
+def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """Return the parameters of a function, the same each time: to evaluate an annotation makes a new option."""
+    return tuple(inspect.signature(function, eval_str=True).parameters.values())
+
+
 def _builder_of(parameter: Parameter) -> Callable[..., Any] | None:
     markers = [marker for marker in get_args(parameter.annotation)[1:] if isinstance(marker, Options)]
     return markers[0].build if markers else None
 
 
 def _options_of(function: Callable[..., Any]) -> list[Parameter]:
-    """Return the options of a function, those of its builders included; one that two of them share comes once."""
+    """Return the options of a function, those of its builders included; one that two of them share comes once.
+
+    Raises
+    ------
+    TypeError
+        Two different options have the same name.
+    """
     found: dict[str, Parameter] = {}
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+    for parameter in _parameters(function):
         builder = _builder_of(parameter)
-        for option in _options_of(builder) if builder else [parameter]:
-            found.setdefault(option.name, option.replace(kind=Parameter.KEYWORD_ONLY))
+        for each in _options_of(builder) if builder else [parameter]:
+            option = each.replace(kind=Parameter.KEYWORD_ONLY)
+            if found.setdefault(option.name, option) != option:
+                raise TypeError(f"{function} has two different options {option.name}")
     return list(found.values())
 
 
 def _call(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
     values = {}
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+    for parameter in _parameters(function):
         builder = _builder_of(parameter)
         values[parameter.name] = _call(builder, given) if builder else given[parameter.name]
     return function(**values)

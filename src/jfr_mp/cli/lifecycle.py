@@ -78,7 +78,7 @@ def kill(*, project: ProjectOption) -> None:
 
 
 def restart(*, log_level: LogLevelOption = None, project: ProjectOption) -> None:
-    """Stop the processes on this machine and start the same roles again; all roles if none was running.
+    """Stop the processes on this machine and start the same roles again; all roles if no master was running.
 
     They read the project file again, so a change of it takes effect.
     """
@@ -88,7 +88,10 @@ def restart(*, log_level: LogLevelOption = None, project: ProjectOption) -> None
         with doing("stopping"):
             running = [master.roles for master in control.stop(project)]
     except NotRunning:
-        typer.echo("No master was running on this machine: starting all roles.")
+        # The error names the machines on which the project does run.
+        if control.masters(project):
+            raise
+        typer.echo("No master was running: starting all roles.")
         running = [dict.fromkeys(ROLES, 1)]
     for roles in running:
         _start(project, roles, log_level)

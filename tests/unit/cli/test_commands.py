@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from jfr_mp.cli.commands import Command, Group, OptionRow, Options, TableBuilder, with_options
 
+WidthOption = Annotated[int, typer.Option()]
 
-def make_size(width: Annotated[int, typer.Option()] = 1, height: Annotated[int, typer.Option()] = 1) -> int:
+
+def make_size(width: WidthOption = 1, height: Annotated[int, typer.Option()] = 1) -> int:
     return width * height
 
 
@@ -36,7 +38,7 @@ TotalOptions = Annotated[
 ]
 
 
-def make_pair(size: SizeOptions, width: Annotated[int, typer.Option()] = 1) -> tuple[int, int]:
+def make_pair(size: SizeOptions, width: WidthOption = 1) -> tuple[int, int]:
     return size, width
 
 
@@ -66,6 +68,14 @@ def test_a_builder_stands_for_its_options() -> None:
     # Then the command gets the values that they make; an option that two builders share is given once
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == [6, [6, 2], 9, 0, "", ""]
+
+
+def test_two_options_of_one_name_are_a_mistake() -> None:
+    def twice(size: SizeOptions, width: Annotated[int, typer.Option()] = 2) -> None: ...
+
+    twice.__annotations__.update(size=SizeOptions, width=Annotated[int, typer.Option()])
+    with pytest.raises(TypeError, match="two different options width"):
+        with_options(twice)
 
 
 def test_the_help_shows_the_options_themselves() -> None:
