@@ -14,6 +14,8 @@ from pathlib import Path
 _HEAD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \[([A-Z]+)\] ")
 #: What Python prints of a crash, below whatever was logged before it.
 _CRASH = ("Traceback (most recent call last)", "Fatal Python error")
+#: Bytes at the end of a log in which its last entries are looked for first.
+_BLOCK = 2**16
 #: Seconds between two looks at the logs that are followed.
 _GLANCE = 0.2
 
@@ -35,6 +37,9 @@ class Entry:
     moment: str
     level: int
     text: str
+
+
+_NONE = Entry("", logging.ERROR, "")
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,22 @@ class Log:
         self._inode = 0
         self._read_until = 0
         self._partial = b""
-        self._last = Entry("", logging.ERROR, "")
+        self._last = _NONE
 
     @property
     def rotated(self) -> Path:
         """The file to which it was rotated last."""
         return self.path.with_name(f"{self.path.name}.1")
+
+    def go_back(self, size: int) -> bool:
+        """Go to so many bytes before the end of the file; return whether that is its beginning."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return True
+        self._inode, self._read_until = status.st_ino, max(0, status.st_size - size)
+        self._partial, self._last = b"", _NONE
+        return self._read_until == 0
 
     def new_entries(self) -> list[Entry]:
         """Return what has been written since the last call, except for a line that is not complete."""
@@ -154,11 +169,19 @@ def follow(find: Callable[[], Sequence[Path]], number: int, wanted: Wanted) -> G
 
 
 def _tail(log: Log, number: int, wanted: Wanted) -> deque[Entry]:
-    found = deque(filter(wanted, log.new_entries()), number)
-    if len(found) < number:
-        lines = _bytes(log.rotated, 0).decode(errors="replace").splitlines()
-        earlier = deque(filter(wanted, parse(lines, Entry("", logging.ERROR, ""))), number - len(found))
-        found.extendleft(reversed(earlier))
+    """Return the last of the wanted entries of a log, whose reader is at its end then."""
+    size, complete = _BLOCK, False
+    while not complete:
+        complete = log.go_back(size)
+        # The first entry may have been cut.
+        entries = log.new_entries()[0 if complete else 1 :]
+        found = deque(filter(wanted, entries), number)
+        if len(found) == number:
+            return found
+        size *= 4
+    lines = _bytes(log.rotated, 0).decode(errors="replace").splitlines()
+    earlier = deque(filter(wanted, parse(lines, _NONE)), number - len(found))
+    found.extendleft(reversed(earlier))
     return found
 
 

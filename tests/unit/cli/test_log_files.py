@@ -135,6 +135,22 @@ def test_a_log_that_was_removed_is_read_from_its_beginning(tmp_path: Path) -> No
     assert texts(log.new_entries()) == ["new"]
 
 
+def test_the_end_of_a_large_log_is_read_and_no_more(tmp_path: Path) -> None:
+    # Given a log that is larger than what is read first, with something rare at its beginning
+    path = write(tmp_path / "queue-1.log", line(0, "rare", "ERROR"), *(line(1, f"{n}") for n in range(5000)))
+    log = Log(path)
+
+    # Then its last entries are found, and those of a kind that is rare as well
+    assert texts(last_entries([log], 2, ALL)) == ["4998", "4999"]
+    assert texts(last_entries([Log(path)], 3000, ALL)) == [str(n) for n in range(2000, 5000)]
+    assert texts(last_entries([Log(path)], 2, Wanted(logging.ERROR))) == ["rare"]
+
+    # And what comes later is read once
+    assert log.new_entries() == []
+    write(path, line(2, "new"))
+    assert texts(log.new_entries()) == ["new"]
+
+
 def test_entries_before_a_rotation_are_found_as_well(tmp_path: Path) -> None:
     file = LogFile(tmp_path / "queue-1.log")
     write(file.path, *(line(number, f"{number}") for number in range(5)))
