@@ -55,7 +55,7 @@ def job_controller(project: Project) -> Iterator[JobController]:
 @contextmanager
 def database_errors(project: Project) -> Iterator[None]:
     """Turn an error of the database driver into one of `jfr_mp.errors` that says what to do."""
-    from jfr_mp.database.faults import translate
+    from jfr_mp.database.faults import explain_bad_query, translate
 
     try:
         yield
@@ -63,8 +63,8 @@ def database_errors(project: Project) -> Iterator[None]:
         raise _with_cure(error, project) from error
     except JfrMpError:
         raise
-    except Exception as error:  # only `translate` knows the errors of the driver; all others are raised again
-        known = translate(error, queue_address(project))
+    except Exception as error:  # only the database package knows the errors of its driver; all others are raised again
+        known = translate(error, queue_address(project)) or explain_bad_query(error)
         if known is None:
             raise
         raise _with_cure(known, project) from error

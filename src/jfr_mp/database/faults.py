@@ -46,10 +46,15 @@ def translate(error: Exception, address: str) -> JfrMpError | None:
             f"the database at {address} refuses us ({_first_clause(error)}); check username, password and auth_source "
             "in queue.store of the project file"
         )
-    if isinstance(error, OperationFailure) and error.code in _NOT_UNDERSTOOD:
-        return InvalidQuery(f"the database does not understand the query: {_first_clause(error)}")
     if isinstance(error, ConfigurationError):
         return DatabaseRefused(f"the database at {address} cannot be used as configured ({_first_clause(error)})")
+    return None
+
+
+def explain_bad_query(error: Exception) -> InvalidQuery | None:
+    """Return an error that says what is wrong with a query of the user; None for any other error."""
+    if isinstance(error, OperationFailure) and error.code in _NOT_UNDERSTOOD:
+        return InvalidQuery(f"the database does not understand the query: {_first_clause(error)}")
     return None
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,16 +49,6 @@ def test_a_traceback_comes_before_the_message(capsys: pytest.CaptureFixture[str]
     assert lines[-1] == "Error: no such worker"
 
 
-@pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    """The logger of jfr-mp; what a test does to it and to the root is undone."""
-    root, ours = logging.getLogger(), logging.getLogger("jfr_mp")
-    handlers, level = root.handlers[:], ours.level
-    yield ours
-    root.handlers[:] = handlers
-    ours.setLevel(level)
-
-
 @pytest.mark.parametrize(
     ("level", "expected"),
     [
@@ -72,7 +61,6 @@ def logger() -> Iterator[logging.Logger]:
 def test_the_settings_say_how_much_is_logged(
     level: str | None,
     expected: list[str],
-    logger: logging.Logger,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -84,6 +72,7 @@ def test_the_settings_say_how_much_is_logged(
 
     # When a command logs, and a library does
     show_log()
+    logger = logging.getLogger("jfr_mp")
     logger.getChild("hosts").error("no")
     logger.warning("maybe")
     logger.info("well")

@@ -13,7 +13,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from jfr_mp.database.faults import TRANSIENT, is_duplicate, is_too_large, translate
+from jfr_mp.database.faults import TRANSIENT, explain_bad_query, is_duplicate, is_too_large, translate
 from jfr_mp.errors import DatabaseRefused, DatabaseUnavailable
 
 AWAY = (
@@ -55,3 +55,16 @@ def test_a_fault_of_the_connection_in_our_words(error: Exception, kind: type[Exc
 def test_a_fault_of_the_document(error: Exception, too_large: bool, duplicate: bool) -> None:
     assert is_too_large(error) is too_large
     assert is_duplicate(error) is duplicate
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OperationFailure("unknown operator: $what, full error: {'ok': 0}", 2), "unknown operator: $what"),
+        (OperationFailure("not authorized", 13), None),
+        (ValueError("other"), None),
+    ],
+)
+def test_a_query_that_is_not_valid(error: Exception, text: str | None) -> None:
+    explained = explain_bad_query(error)
+    assert (explained and str(explained)) == (text and f"the database does not understand the query: {text}")
