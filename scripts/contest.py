@@ -125,7 +125,7 @@ class Arena:
     def collections(self) -> Iterator[Collections]:
         """Open the database of the project."""
         login = self.stores.queue_store
-        with MongoClient(
+        with MongoClient[dict[str, Any]](
             login["host"], login["port"], username=login["username"], password=login["password"]
         ) as client:
             yield client[self.home.name]

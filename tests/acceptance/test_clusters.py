@@ -91,7 +91,7 @@ def site(tmp_path: Path, files: Sshd, slurm: Slurm, grid_engine: GridEngine) -> 
         Gateway(tmp_path / "gateway", namespace),
         Sshd(tmp_path / "inner", prefix=namespace.enter),
     )
-    site.login.offer_jfr_mp(**slurm.env)
+    site.login.offer_jfr_mp(path=None, **slurm.env)
     site.inner.offer_jfr_mp(path=grid_engine.bin)
     with ExitStack() as stack:
         for server in (site.login, site.files, site.gateway, site.inner):

@@ -160,7 +160,7 @@ class Load:
         return signs(str(self.ledger), name, after and after.output)
 
     def _submit(self, jobs: list[Job], worker: str, resources: dict[str, str] | None = None) -> None:
-        flow = Flow(jobs)
+        flow = Flow([*jobs])
         submit_flow(flow, worker=worker, resources=resources)
         self._flows.append(flow.uuid)
 

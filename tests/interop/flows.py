@@ -126,7 +126,7 @@ def named(name: str, made: Job) -> Job:
 
 def chain(length: int = 2) -> Flow:
     """Return a flow of jobs, each the child of the one before."""
-    jobs = [named("link 1", add(0))]
+    jobs: list[Flow | Job] = [named("link 1", add(0))]
     for number in range(2, length + 1):
         jobs.append(named(f"link {number}", add(jobs[-1].output)))
     return Flow(jobs, name="chain")

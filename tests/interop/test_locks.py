@@ -123,7 +123,12 @@ def _bring(project: TestProject, runner: Runner, name: str, state: str) -> None:
         if STATES.index(state) >= STATES.index(target):
             runner.advance_state([source], only)
     if state == "DOWNLOADED":
-        wait_until(lambda: runner.check_run_status(only) or _steps(project)[name][0] == state, 60, "the end of a job")
+
+        def downloaded() -> bool:
+            runner.check_run_status(only)
+            return _steps(project)[name][0] == state
+
+        wait_until(downloaded, 60, "the end of a job")
 
 
 def _steps(project: TestProject) -> dict[str, tuple[str, int, str]]:

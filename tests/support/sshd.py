@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -451,7 +451,10 @@ def silent_server() -> Iterator[int]:
         yield port
 
 
-def running(server: Sshd) -> Iterator[Sshd]:
+Server = TypeVar("Server", bound=Sshd)
+
+
+def running(server: Server) -> Iterator[Server]:
     """Start a server for as long as a fixture lives."""
     assert shutil.which(SSHD), f"{SSHD} is missing: scripts/test installs it (Debian: openssh-server)"
     try:

@@ -11,7 +11,7 @@ S = JobState
 
 
 def test_terminated_is_run_finished() -> None:
-    assert JobState("TERMINATED") is JobState.TERMINATED is JobState.RUN_FINISHED
+    assert {JobState("TERMINATED"), JobState.TERMINATED} == {JobState.RUN_FINISHED}
 
 
 def test_unknown_state_is_refused() -> None:

@@ -62,9 +62,12 @@ def test_jobs_in_allocations_on_another_machine(
     assert worker.states() == {"COMPLETED": JOBS}
     assert worker.signatures() == exactly_once(JOBS)
     assert len(worker.batches()) <= 2
-    wait_until(
-        lambda: runner.update_batch_jobs() or not worker.batches(batch_state={"$ne": "FINISHED"}), 100, "the end"
-    )
+
+    def finished() -> bool:
+        runner.update_batch_jobs()
+        return not worker.batches(batch_state={"$ne": "FINISHED"})
+
+    wait_until(finished, 100, "the end")
     assert not [path for path in worker.pool.rglob("*") if path.is_file()]
     # And a new connection was made once
     assert cluster.sshd.logins == 2

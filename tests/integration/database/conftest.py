@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from jobflow import Flow, Job, JobStore
+from jobflow import Flow, Job, JobStore, Response
 from jobflow.core.flow import get_flow
 from maggma.stores import MemoryStore
 from monty.json import jsanitize
@@ -87,11 +87,12 @@ class Queue:
 
 def completion_of(job: Job, store: JobStore) -> Completion:
     """Run a job here and return how it ends, as its output file would say it."""
-    response = job.run(store=store)
+    response: Response[Any] = job.run(store=store)
+    stored_data: Any = response.stored_data
     added = [(kind, getattr(response, kind.value)) for kind in (Added.REPLACE, Added.ADDITION, Added.DETOUR)]
     return Completion(
         JobState.COMPLETED,
-        stored_data=response.stored_data,
+        stored_data=stored_data,
         added=tuple((kind, _serialized(flow)) for kind, flow in added if flow is not None),
         stop_children=response.stop_children,
         stop_jobflow=response.stop_jobflow,

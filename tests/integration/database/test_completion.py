@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from jobflow import Flow, OnMissing, Response, job
+from jobflow import Flow, JobOrder, OnMissing, Response, job
 
 from jfr_mp.database.claims import claim
 from jfr_mp.database.commits import commit
@@ -111,7 +111,7 @@ def test_a_replacement_takes_the_place_of_the_job(any_queue: Any, run_job: Any) 
     # Given a job that replaces itself, with a parent and a child
     first, middle = add(1), replace_with([1, 2])
     child = add(middle.output)
-    flow = Flow([Flow([first, middle], order="linear"), child])
+    flow = Flow([Flow([first, middle], order=JobOrder.LINEAR), child])
     any_queue.add(flow)
     any_queue.complete(first)
 
@@ -376,7 +376,7 @@ def test_dying_after_any_write_and_repeating_ends_the_same(any_queue: Any, run_j
     # Given a job that returns everything, with a parent, two children, and a bystander
     before, middle, bystander = add(0), returns_everything(), add(9)
     children = [add(middle.output), add(middle.output)]
-    any_queue.add(Flow([Flow([before, middle], order="linear"), *children, bystander]))
+    any_queue.add(Flow([Flow([before, middle], order=JobOrder.LINEAR), *children, bystander]))
     any_queue.complete(before)
     any_queue.put(middle, JobState.DOWNLOADED)
     response = run_job(middle)

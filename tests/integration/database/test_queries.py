@@ -92,7 +92,9 @@ def test_one_job(stocked: Any) -> None:
     info = queries.job_info(stocked.db, job_id=document["uuid"])
     assert info is not None
     assert (info.db_id, info.name, info.hosts) == ("6", "add", document["job"]["hosts"])
-    assert queries.job_info(stocked.db, job_id=document["uuid"], job_index=1).db_id == "4"  # type: ignore[union-attr]
+    first = queries.job_info(stocked.db, job_id=document["uuid"], job_index=1)
+    assert first is not None
+    assert first.db_id == "4"
     assert queries.job_info(stocked.db, db_id="9") is None
     with pytest.raises(ValueError, match="one of"):
         queries.job_info(stocked.db)

@@ -27,7 +27,7 @@ class Family:
         second = add(first.output)
         self.jobs = [first, second, add(second.output)]
         self.queue = queue
-        self.db_ids = queue.add(Flow(self.jobs))
+        self.db_ids = queue.add(Flow([*self.jobs]))
         for job, state in zip(self.jobs, states, strict=True):
             queue.put(job, state)
 

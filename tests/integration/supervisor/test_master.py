@@ -93,6 +93,9 @@ class SmallMaster:
         wait_until(path.exists, 20, word)
         return path
 
+    def prints(self, text: str) -> None:
+        wait_until(lambda: text in self.output(), 10, text)
+
 
 @pytest.fixture
 def master(tmp_path: Path) -> Iterator[SmallMaster]:
@@ -320,7 +323,7 @@ def test_in_the_foreground_the_terminal_shows_the_logs(master: SmallMaster) -> N
     master.wait_all_running("queue-1", "transfer-1")
     # Then
     for name in ("queue-1", "transfer-1"):
-        wait_until(lambda name=name: f"{name} | {name} is here\n" in master.output(), 10, f"the log of {name}")
+        master.prints(f"{name} | {name} is here\n")
         assert f"{name} is here\n" in master.log(name)
 
 

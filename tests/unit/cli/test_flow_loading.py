@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jobflow import Flow
 
 from jfr_mp.cli.flow_loading import Target, functions_out_of_reach, load_flow, parse_target
 from jfr_mp.errors import SubmissionError
@@ -75,6 +76,7 @@ def test_a_file_gives_its_flow(file: Path, capsys: pytest.CaptureFixture[str]) -
     flow = load_flow(parse_target(str(file)))
 
     # Then its own prints are kept out of stdout, and the path is as it was
+    assert isinstance(flow, Flow)
     assert flow.name == "sum"
     assert capsys.readouterr() == ("", "reading\n")
     assert str(file.parent) not in sys.path
@@ -88,7 +90,9 @@ def test_functions_and_lists_of_jobs_will_do(file: Path, name: str) -> None:
 def test_a_module_is_found_in_the_current_directory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(file.parent)
 
-    assert load_flow(parse_target("a_flow:flow")).name == "sum"
+    flow = load_flow(parse_target("a_flow:flow"))
+    assert isinstance(flow, Flow)
+    assert flow.name == "sum"
 
 
 @pytest.mark.parametrize(

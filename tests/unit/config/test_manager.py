@@ -316,6 +316,6 @@ def test_stores(folder: Path) -> None:
     manager.set_queue_db(MongoStore("other", "my_jobs"))
     manager.set_jobstore(JobStore(MemoryStore(), additional_stores={"data": MemoryStore()}))
     project = ConfigManager().get_project()
-    assert project.get_queue_store().collection_name == "my_jobs"
+    assert project.get_queue_store().as_dict()["collection_name"] == "my_jobs"
     assert project.queue.flows_collection == "flows"
     assert set(project.get_jobstore().additional_stores) == {"data"}

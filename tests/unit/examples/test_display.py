@@ -20,9 +20,9 @@ def job(db_id: str, *entered: tuple[JobState, float], name: str = "relax") -> Jo
 
 
 def printed(what: RenderableType) -> str:
-    console = Console(file=io.StringIO(), width=PLAIN_WIDTH)
-    console.print(what)
-    return console.file.getvalue()
+    with io.StringIO() as file:
+        Console(file=file, width=PLAIN_WIDTH).print(what)
+        return file.getvalue()
 
 
 def test_times_have_a_column_for_each_state_that_was_met() -> None:
@@ -57,7 +57,8 @@ def test_results_have_units() -> None:
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_names_the_new_state(terminal: bool) -> None:
     # Given a terminal or a file
-    console = Console(file=io.StringIO(), width=PLAIN_WIDTH, force_terminal=terminal)
+    file = io.StringIO()
+    console = Console(file=file, width=PLAIN_WIDTH, force_terminal=terminal)
     progress = Progress(console)
     running = job("4", (JobState.READY, 0), (JobState.RUNNING, 1.25), name="[b] relax")
 
@@ -66,7 +67,7 @@ def test_progress_names_the_new_state(terminal: bool) -> None:
         progress.update(running, [running])
 
     # Then both say so, the file with the time since the first job
-    text = console.file.getvalue()
+    text = file.getvalue()
     assert "[b] relax" in text
     assert "RUNNING" in text
     assert terminal or "1.250 s" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from jfr_mp.states import JobState
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def inserted(key: str, state: str, at: float) -> dict:
+def inserted(key: str, state: str, at: float) -> dict[str, Any]:
     return {
         "operationType": "insert",
         "documentKey": {"_id": key},
@@ -21,7 +22,7 @@ def inserted(key: str, state: str, at: float) -> dict:
     }
 
 
-def updated(key: str, state: str, at: float) -> dict:
+def updated(key: str, state: str, at: float) -> dict[str, Any]:
     return {
         "operationType": "update",
         "documentKey": {"_id": key},
@@ -30,7 +31,7 @@ def updated(key: str, state: str, at: float) -> dict:
     }
 
 
-def played(*changes: dict) -> list[JobTimeline]:
+def played(*changes: dict[str, Any]) -> list[JobTimeline]:
     timelines = Timelines()
     for change in changes:
         timelines.record(change)
@@ -69,7 +70,7 @@ def test_a_whole_document_that_is_replaced_counts_as_an_update() -> None:
         pytest.param(updated("7", "RUNNING", 1), id="a job of before"),
     ],
 )
-def test_an_event_that_says_nothing_new_is_none(change: dict) -> None:
+def test_an_event_that_says_nothing_new_is_none(change: dict[str, Any]) -> None:
     timelines = Timelines()
     timelines.record(inserted("1", "READY", 0))
 

@@ -110,7 +110,7 @@ def worker(tmp_path: Path) -> Worker:
     return Worker(tmp_path / "it's a run $(dir) é")
 
 
-def own(name: str) -> tuple[Job, dict[str, str]]:
+def own(name: str) -> tuple[Job, dict[str, Any]]:
     """Return a job without arguments, and what makes it run a function of `OWN_JOBS`."""
     job = add(1)
     job.function_args = ()
@@ -190,7 +190,8 @@ def test_a_terminated_job_has_left_its_start(worker: Worker) -> None:
     ],
 )
 def test_a_function_that_is_not_there_is_named(worker: Worker, module: str, name: str, reason: str) -> None:
-    completion = worker.run(add(1), **{"@module": module, "@callable": name})
+    serialized_function: dict[str, Any] = {"@module": module, "@callable": name}
+    completion = worker.run(add(1), **serialized_function)
     assert completion.state is JobState.FAILED
     assert completion.error
     assert f"The function {module}.{name} cannot be imported" in completion.error

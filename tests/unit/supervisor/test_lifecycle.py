@@ -90,10 +90,12 @@ HISTORIES: dict[str, History] = {
         *(
             row
             for n in range(100, 2000, 100)
-            for row in [
-                (n, Died("exit status 4", ExitCode.DATABASE), State.BACKOFF, []),
-                (n + 4, Tick(), State.STARTING, [SPAWN]),
-            ]
+            for row in History(
+                [
+                    (n, Died("exit status 4", ExitCode.DATABASE), State.BACKOFF, []),
+                    (n + 4, Tick(), State.STARTING, [SPAWN]),
+                ]
+            )
         ),
     ],
     "never ready": [
