@@ -233,7 +233,8 @@ def _cut_cycles(graph: Imports, suspects: Collection[tuple[str, str]] = ()) -> l
     cycles: list[list[str]] = []
     while True:
         try:
-            TopologicalSorter(graph).prepare()
+            # In an order of its own, so that each run names the same cycles.
+            TopologicalSorter({module: sorted(graph[module]) for module in sorted(graph)}).prepare()
         except CycleError as error:
             # Each module is imported by the next one.
             cycle = _turned(list(reversed(error.args[1])), suspects)
