@@ -14,6 +14,9 @@ from jobflow import Flow, Job, Response
 from jfr_mp.examples.eos import STRAINS, energy_of_cell, equation_of_state, fit_curve, relax_cell
 from jfr_mp.examples.eos_plot import caption
 
+# Of ASE with NumPy 2.5, which needs Python 3.12.
+pytestmark = pytest.mark.filterwarnings("ignore:Setting the shape on a NumPy array:DeprecationWarning")
+
 #: The EMT parameters of Cu that Jacobsen, Stoltze and Nørskov published (Surf. Sci. 366, 394 (1996), table 1).
 COHESIVE_ENERGY = 3.51  # eV
 WIGNER_SEITZ_RADIUS = 2.67 * Bohr  # Å
