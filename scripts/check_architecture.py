@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Check what import-linter cannot see of the architecture, and print its figures.
 
     python scripts/check_architecture.py [--report-only] [--json] [--base REV]
