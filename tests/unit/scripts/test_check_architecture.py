@@ -122,6 +122,12 @@ def test_a_class_name_that_two_modules_have(tree: Path) -> None:
     assert report(tree)["names"] == {"job": ["cli", "config"]}
 
 
+def test_a_class_may_keep_the_name_of_its_base(tree: Path) -> None:
+    write(tree, "config/job.py", "class Job:\n    pass\n")
+    write(tree, "cli/job.py", "from jfr_mp.config import job\n\nclass Job(job.Job):\n    pass\n")
+    assert report(tree)["findings"] == []
+
+
 def test_a_figure_above_its_limit_fails(tree: Path) -> None:
     write(tree, "cli/job.py", "A = 1\n" * 401)
     done = check(tree)
