@@ -311,9 +311,11 @@ def _functions(source: Source) -> tuple[list[int], list[int]]:
     lengths: list[int] = []
     complexities: list[int] = []
     for tree in source.trees.values():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                lengths.append((node.end_lineno or node.lineno) - node.lineno + 1)
+        lengths += [
+            (node.end_lineno or node.lineno) - node.lineno + 1
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
         visitor = PathGraphingAstVisitor()
         visitor.preorder(tree, visitor)
         complexities += [graph.complexity() for graph in visitor.graphs.values()]

@@ -98,7 +98,7 @@ def run_by(
         try:
             way(Peer(peer_python, project), processes)
             outcome.set_result(flows_of(project))
-        except Exception as error:  # the same for all tests that want these documents
+        except Exception as error:  # noqa: BLE001 - the same for all tests that want these documents
             outcome.set_exception(error)
         finally:
             processes.end_all()

@@ -259,7 +259,7 @@ def test_a_batch_that_was_planned_by_a_process_that_died(make_worker: MakeWorker
     worker.submit(2)
     batch_uid = str(uuid4())
     PlannedBatches(runner.job_controller.db, "local").add(batch_uid)
-    site = runner._services.site("local")
+    site = runner._services.site("local")  # noqa: SLF001 - the site of this runner, and not another one
     assert isinstance(site, BatchSite)
     process_id = submit_batch(site, batch_uid)
 

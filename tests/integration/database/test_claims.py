@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from jobflow import Flow
+from pymongo.errors import DocumentTooLarge, PyMongoError
 
 from jfr_mp.database.claims import claim, release
 from jfr_mp.database.commits import commit, commit_together
@@ -325,7 +326,7 @@ def test_a_job_over_the_limit_is_recognised(any_queue: Any) -> None:
     any_queue.put(job, JobState.DOWNLOADED)
 
     # When it is completed
-    with pytest.raises(Exception) as caught, any_queue.claimed(COMPLETE) as claim:
+    with pytest.raises((DocumentTooLarge, PyMongoError)) as caught, any_queue.claimed(COMPLETE) as claim:
         complete(any_queue.db, claim, Completion(JobState.COMPLETED, stored_data={"x": "x" * 17_000_000}))
 
     # Then the fault says so, and nothing is locked

@@ -68,7 +68,7 @@ def test_what_is_over_at_the_second_look_is_no_finding(any_queue: Any, monkeypat
     any_queue.add(Flow([parent, child]))
     any_queue.put(parent, S.COMPLETED)
     reconciler = Reconciler(any_queue.db, "host:9:ffff")
-    first_look = reconciler._diagnose
+    first_look = reconciler._diagnose  # noqa: SLF001 - between two looks there is no other place to act
 
     def look(flow: dict[str, Any]) -> Any:
         found = first_look(flow)

@@ -196,7 +196,9 @@ def test_a_daemon_of_jobflow_remote_on_this_machine_is_respected_until_it_exits(
     }
     code = "import sys; print('up', flush=True); sys.stdin.read()"
     process = subprocess.Popen([sys.executable, "-c", code, *argv[part]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin and process.stdout and process.stdout.readline() == b"up\n"
+    assert process.stdin
+    assert process.stdout
+    assert process.stdout.readline() == b"up\n"
     try:
         with pytest.raises(AlreadyRunning, match="jf runner stop"):
             peer.admit(queue.db, _record("host:1:aaaa"))

@@ -60,7 +60,7 @@ def test_a_reset_asks_for_care_with_many_flows(queue: Any, limit: int, validatio
         queue.add(add(1))
 
     # When the database is reset
-    today = datetime.now().strftime("%Y-%m-%d") if validation == "today" else validation
+    today = datetime.now().astimezone().strftime("%Y-%m-%d") if validation == "today" else validation
     assert reset(queue.db, max_limit=limit, validation=today) is done
 
     # Then either all is gone or nothing

@@ -32,7 +32,8 @@ def test_the_layout_is_that_of_jobflow_remote(queue: Any) -> None:
     document = queue.job(last)
     del document["_id"]
     job = document.pop("job")
-    assert isinstance(document["created_on"], datetime) and isinstance(document["updated_on"], datetime)
+    assert isinstance(document["created_on"], datetime)
+    assert isinstance(document["updated_on"], datetime)
     assert sorted(document.pop("parents")) == sorted([first.uuid, second.uuid])
     assert document == {
         "uuid": last.uuid,

@@ -101,7 +101,8 @@ def test_a_run_dir_replaces_what_a_dead_master_of_the_same_pid_left(tmp_path: Pa
     (found,) = run_dirs(tmp_path)
     assert [path.name for path in found.path.iterdir()] == ["master.json"]
     assert found.master == master_file(started=found.master.started if found.master else None)
-    assert found.master is not None and found.master.alive
+    assert found.master is not None
+    assert found.master.alive
 
 
 def test_a_run_dir_without_a_readable_file_has_no_master(tmp_path: Path) -> None:

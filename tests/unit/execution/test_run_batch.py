@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -64,8 +63,8 @@ class Batch:
 
 
 @pytest.fixture
-def batch(tmp_path: Path, processes: Processes) -> Iterator[Batch]:
-    yield Batch(tmp_path, processes)
+def batch(tmp_path: Path, processes: Processes) -> Batch:
+    return Batch(tmp_path, processes)
 
 
 def test_every_job_runs_once_and_some_at_the_same_time(batch: Batch) -> None:

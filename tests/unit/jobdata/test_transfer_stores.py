@@ -90,7 +90,7 @@ def test_a_json_file_holds_an_array_of_documents(jobstore: JobStore, tmp_path: P
 
 
 def test_messagepack_keeps_times(jobstore: JobStore, tmp_path: Path) -> None:
-    time = datetime(2024, 1, 2, 3, 4, 5, 678)
+    time = datetime(2024, 1, 2, 3, 4, 5, 678)  # noqa: DTZ001 - as the documents of jobs have them
     store: Any = transfer_store(jobstore, tmp_path, {"store": "msgpack"}).docs_store
     store.connect()
     store.update({"t": time})

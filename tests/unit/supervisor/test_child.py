@@ -75,6 +75,7 @@ def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     with pytest.raises(OSError, match="nothing-of-the-kind"):
         child.spawn(["/nothing-of-the-kind"], reading)
-    assert child.pid is None and child.reap() is None
+    assert child.pid is None
+    assert child.reap() is None
     os.close(reading)
     os.close(writing)
