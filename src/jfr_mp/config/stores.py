@@ -122,7 +122,7 @@ def build_store(spec: Mapping[str, Any]) -> Store:
     try:
         classes = {cls.__name__: cls for cls in _subclasses(Store)}
         store = build(spec)
-    except Exception as error:  # Whatever the class of a store raises, the description is wrong.
+    except Exception as error:  # noqa: BLE001 - whatever the class of a store raises, the description is wrong.
         raise _refused(error) from None
     if not isinstance(store, Store):
         raise ConfigError(f"the class {_kind(spec)} is not a maggma store; check '@module' and '@class'")
@@ -142,7 +142,7 @@ def build_jobstore(spec: Mapping[str, Any]) -> JobStore:
     try:
         make = JobStore.from_dict if spec.get("@class") == "JobStore" else JobStore.from_dict_spec
         jobstore = make(dict(spec))
-    except Exception as error:  # As above.
+    except Exception as error:  # noqa: BLE001 - as above
         raise _refused(error) from None
     if not isinstance(jobstore, JobStore):
         raise ConfigError("'@module' and '@class' are not those of a JobStore")

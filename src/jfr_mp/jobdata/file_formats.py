@@ -227,7 +227,9 @@ def _pack_time(value: Any) -> Any:
 
 
 def _unpack_time(value: dict[str, Any]) -> Any:
-    return datetime.strptime(value["as_str"], _MSGPACK_TIME) if "__datetime__" in value else value
+    if "__datetime__" not in value:
+        return value
+    return datetime.strptime(value["as_str"], _MSGPACK_TIME)  # noqa: DTZ007 - times in a database have no zone
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -109,7 +109,7 @@ class Dialect:
         else:
             try:
                 job_id = str(self.io.parse_submit_output(0, text, "").job_id or "")
-            except Exception:  # plug-ins raise whatever they like at what they do not expect
+            except Exception:  # noqa: BLE001 - plug-ins raise whatever they like at what they do not expect
                 return None
         return job_id if job_id and self.io.is_valid_job_id(job_id) else None
 
@@ -150,7 +150,7 @@ class Dialect:
         try:
             jobs = self.io.parse_jobs_list_output(0, text, "")
             status = _status_of(jobs[0]) if jobs else UNKNOWN
-        except Exception as error:  # qtoolkit raises its own errors at what it expects, and any at what it does not
+        except Exception as error:  # noqa: BLE001 - qtoolkit raises anything at what it does not expect
             status = self.read_state(text)
             if status == UNKNOWN:
                 logger.debug("what is said of job %s is not understood: %r", job_id, error)
