@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,9 +18,12 @@ from tests.support.processes import run_cli
 from tests.support.projects import ProjectFactory, TestProject
 
 
-def shared_project(factory: ProjectFactory, name: str = "main", **fields: Any) -> TestProject:
-    """Make a project with an additional and an optional JobStore, in which the peer is as fast as it can be."""
-    project = factory(name, runner=FAST, **fields)
+def shared_project(factory: ProjectFactory, name: str | None = None, **fields: Any) -> TestProject:
+    """Make a project with an additional and an optional JobStore, in which the peer is as fast as it can be.
+
+    Its name is its own, because the peer's processes are recognised by it and tests run at the same time.
+    """
+    project = factory(name or f"shared_{secrets.token_hex(4)}", runner=FAST, **fields)
     docs_store = project.document["jobstore"]["docs_store"]
     stores = {name: {**docs_store, "collection_name": name} for name in ("data", "other", "other_data")}
     project.rewrite(
@@ -31,9 +36,11 @@ def shared_project(factory: ProjectFactory, name: str = "main", **fields: Any) -
 
 
 @pytest.fixture
-def project(fresh_project: ProjectFactory) -> TestProject:
+def project(fresh_project: ProjectFactory) -> Iterator[TestProject]:
     """A project that both packages work on."""
-    return shared_project(fresh_project)
+    # The directories of pytest are too long for the peer's socket.
+    with tempfile.TemporaryDirectory(prefix="jfr-mp-", ignore_cleanup_errors=True) as daemon_dir:
+        yield shared_project(fresh_project, daemon_dir=daemon_dir)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def daemon(project: TestProject, peer: Peer) -> Iterator[psutil.Process]:
     """The peer's daemon, in one process, on a database that we made."""
     submit_flow(chain(1))
     peer.check("runner", "start", "--single")
-    process = psutil.Process(int((project.base_dir / "daemon" / "supervisord.pid").read_text()))
+    process = psutil.Process(int((project.daemon_dir / "supervisord.pid").read_text()))
     yield process
     end(process.pid)
 
@@ -39,8 +39,8 @@ def test_its_daemon_refuses_while_ours_runs(project: TestProject, peer: Peer, st
     assert refused.returncode != 0
     text = refused.stdout + refused.stderr
     assert "may be already running" in text
-    assert str(project.base_dir / "daemon" / "jfr_mp") in text
-    assert not (project.base_dir / "daemon" / "supervisord.pid").exists()
+    assert str(project.daemon_dir / "jfr_mp") in text
+    assert not (project.daemon_dir / "supervisord.pid").exists()
     info = peer.check("runner", "info")
     for known in (socket.gethostname(), getpass.getuser(), "jfr_mp"):
         assert known in info

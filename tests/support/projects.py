@@ -59,6 +59,11 @@ class TestProject:
         """Where the project keeps logs and the files of its daemon."""
         return self.project_file.with_suffix("")
 
+    @property
+    def daemon_dir(self) -> Path:
+        """Where a daemon keeps its socket and its pid."""
+        return Path(self.document.get("daemon_dir") or self.base_dir / "daemon")
+
     def rewrite(self, **fields: Any) -> None:
         """Change fields of the project file."""
         self.document.update(fields)
