@@ -52,6 +52,7 @@ def working(user: User) -> User:
     return user
 
 
+@pytest.mark.timing(reason="measures that another process starts within 2 s of a kill, while jobs keep all cores busy")
 @pytest.mark.parametrize("role", ["checkout", "transfer", "queue", "complete"])
 def test_a_role_that_is_killed_is_replaced_and_nothing_is_lost(
     working: User, tmp_path: Path, role: str, capsys: pytest.CaptureFixture[str]
