@@ -53,7 +53,9 @@ def test_a_role_process_is_registered_until_it_leaves_and_keeps_no_lock(quick: A
         (record,) = _records(quick)
         assert (record.id, record.kind, record.name, record.roles) == (owner, "role", "transfer-1", ["transfer"])
         assert (record.host, record.pid, record.project) == (this_machine(), os.getpid(), quick.db.project.name)
-        assert record.alive and record.is_local and record.state == "RUNNING"
+        assert record.alive
+        assert record.is_local
+        assert record.state == "RUNNING"
         # And its lease is renewed
         wait_until(lambda: _records(quick)[0].heartbeat > record.heartbeat, 10, "a heartbeat")
         job = _lock_a_job(quick, owner)
@@ -96,7 +98,8 @@ def test_a_master_enters_the_document_of_the_running_runner_and_pings(quick: Any
     with Member.master(connection_of_the_master, owner, (Role.QUEUE,)):
         # Then
         runner = running_runner.read(quick.db)
-        assert runner is not None and runner["jfr_mp"] == {"masters": [owner]}
+        assert runner is not None
+        assert runner["jfr_mp"] == {"masters": [owner]}
         pings = {"runner_pings.runner_id": owner, "runner_pings.run_options.queue": True}
         wait_until(lambda: quick.db.auxiliary.find_one(pings), 10, "a ping")
     # When it has left

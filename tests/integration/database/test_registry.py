@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import secrets
 import socket
 import subprocess
 import sys
@@ -133,7 +134,7 @@ def test_masters_share_the_document_and_the_last_one_empties_it(queue: Any) -> N
 
     # When they leave, then the second empties the document
     peer.withdraw(db, "host:1:aaaa")
-    assert running_runner.read(db)["jfr_mp"] == {"masters": ["host:2:bbbb"]}  # type: ignore[index]
+    assert running_runner.read(db)["jfr_mp"] == {"masters": ["host:2:bbbb"]}
     peer.withdraw(db, "host:2:bbbb")
     assert running_runner.read(db) is None
 
@@ -187,12 +188,13 @@ def test_a_daemon_of_jobflow_remote_that_may_be_alive_is_respected(queue: Any, f
 
 @pytest.mark.parametrize("part", ["supervisord", "process"])
 def test_a_daemon_of_jobflow_remote_on_this_machine_is_respected_until_it_exits(queue: Any, part: str) -> None:
-    # Given a daemon of jobflow-remote on this machine, or what is left of it after its supervisord was killed
-    project = queue.db.project
-    _peer_runs(queue)
+    # Given a daemon of jobflow-remote on this machine, or what is left of it after its supervisord was killed; the
+    # name of its project is in no other command line of this machine
+    project, name = queue.db.project, f"main_{secrets.token_hex(4)}"
+    _peer_runs(queue, project_name=name)
     argv = {
         "supervisord": ["-c", str(Path(project.daemon_dir, "supervisord.conf"))],
-        "process": ["-p", project.name, "runner", "run", "--queue"],
+        "process": ["-p", name, "runner", "run", "--queue"],
     }
     code = "import sys; print('up', flush=True); sys.stdin.read()"
     process = subprocess.Popen([sys.executable, "-c", code, *argv[part]], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -225,14 +227,14 @@ def test_an_error_names_the_holder_of_a_locked_document(queue: Any, monkeypatch:
 def test_a_ping_is_noted_where_jobflow_remote_looks(queue: Any) -> None:
     # Given a master
     peer.admit(queue.db, _record("host:1:aaaa"))
-    before = running_runner.read(queue.db)["last_pinged"]  # type: ignore[index]
+    before = running_runner.read(queue.db)["last_pinged"]
 
     # When it pings more often than pings are kept
     for number in range(52):
         running_runner.ping(queue.db, {"number": number})
 
     # Then the last ones are there
-    assert running_runner.read(queue.db)["last_pinged"] >= before  # type: ignore[index]
+    assert running_runner.read(queue.db)["last_pinged"] >= before
     pings = queue.db.auxiliary.find_one({"runner_pings": {"$exists": True}})["runner_pings"]
     assert [ping["number"] for ping in pings] == list(range(2, 52))
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -51,7 +52,12 @@ class Site:
     def __init__(self, server: Sshd, base_dir: Path) -> None:
         self.server = server
         self.base_dir = base_dir
-        self.fields = {"interactive_login": True, "key_filename": None, "connect_timeout": 5, "timeout_execute": 20}
+        self.fields: dict[str, Any] = {
+            "interactive_login": True,
+            "key_filename": None,
+            "connect_timeout": 5,
+            "timeout_execute": 20,
+        }
         self.asked: list[Question] = []
 
     @property

@@ -35,11 +35,16 @@ def on_disk(fresh_project: ProjectFactory) -> TestProject:
     return fresh_project()
 
 
+def has_master(project: Project) -> bool:
+    """Whether a master of the project runs on this machine, even one that does not answer."""
+    return bool(control._living(project))  # noqa: SLF001 - `control.masters` leaves out those that do not answer
+
+
 @pytest.fixture
 def project(on_disk: TestProject) -> Iterator[Project]:
     project = ConfigManager().get_project(on_disk.name)
     yield project
-    if control._living(project):
+    if has_master(project):
         control.kill(project)
     # Below /tmp, because the temporary directories of pytest are too long for sockets.
     shutil.rmtree(runtime_dir(project))
@@ -65,9 +70,11 @@ def test_start_status_stop(project: Project, on_disk: TestProject) -> None:
     assert [path.stem for path in control.log_files(project, "master")] == ["master"]
     assert {path.stat().st_mode & 0o777 for path in control.log_files(project)} == {0o600}
     runner = on_disk.db.jf_auxiliary.find_one({"running_runner": {"$exists": True}})
-    assert runner is not None and "jfr_mp" in runner["running_runner"]
+    assert runner is not None
+    assert "jfr_mp" in runner["running_runner"]
     registered = on_disk.db.jfr_mp_processes.find_one({"kind": "master"})
-    assert registered is not None and registered["pid"] == info.pid
+    assert registered is not None
+    assert registered["pid"] == info.pid
     running = pids(project)
     # When
     stopped = control.stop(project)
@@ -77,7 +84,8 @@ def test_start_status_stop(project: Project, on_disk: TestProject) -> None:
     assert control.masters(project) == []
     assert on_disk.db.jfr_mp_processes.count_documents({}) == 0
     runner = on_disk.db.jf_auxiliary.find_one({"running_runner": {"$exists": True}})
-    assert runner is not None and runner["running_runner"] is None
+    assert runner is not None
+    assert runner["running_runner"] is None
 
 
 @pytest.mark.parametrize("act", [control.stop, control.kill])
@@ -125,7 +133,7 @@ def test_a_killed_role_process_is_replaced_and_its_locks_are_free(project: Proje
     registered = on_disk.db.jfr_mp_processes.find_one({"pid": before["complete-1"]})
     assert registered is not None
     on_disk.db.flows.insert_one({"uuid": "f", "lock_id": new_lock_id(registered["_id"]), "lock_time": utcnow()})
-    wait_until(lambda: (control.masters(project)[0].roles[1].uptime_s or 0) > 3, 10, "a good run")
+    wait_until(lambda: (control.masters(project)[0].roles[1].uptime_s or 0) > 3, 30, "a good run")
     # When
     os.kill(before["complete-1"], signal.SIGKILL)
     killed = time.monotonic()
@@ -172,6 +180,7 @@ def test_kill_works_on_a_master_that_hangs(project: Project, on_disk: TestProjec
     assert control.masters(project) == []
 
 
+@pytest.mark.timing(reason="measures that three processes end within 5 s")
 def test_kill_is_quick(project: Project) -> None:
     # Given
     control.start(project, TWO)
@@ -187,7 +196,7 @@ def test_kill_is_quick(project: Project) -> None:
 def test_a_start_that_takes_too_long_leaves_nothing(project: Project) -> None:
     with pytest.raises(StartFailed):
         control.start(project, TWO, timeout=0.6)
-    wait_until(lambda: control._living(project) == [], 20, "the exit of the master")
+    wait_until(lambda: not has_master(project), 20, "the exit of the master")
 
 
 @pytest.mark.parametrize("moment", ["the directory of the master", "a role process"])
@@ -204,7 +213,7 @@ def test_an_interrupted_start_leaves_nothing(project: Project, on_disk: TestProj
         if moment == "a role process":
             wait_until(lambda: [row for row in control.masters(project) if row.roles[0].pid], 30, moment)
         else:
-            wait_until(lambda: control._living(project), 30, moment)
+            wait_until(lambda: has_master(project), 30, moment)
         # When
         starting.send_signal(signal.SIGINT)
         starting.communicate(timeout=30)
@@ -213,6 +222,7 @@ def test_an_interrupted_start_leaves_nothing(project: Project, on_disk: TestProj
     assert control.masters(project) == []
 
 
+@pytest.mark.timing(reason="measures that a start gives up after 10 s, with 5 s for two processes to start and end")
 def test_a_database_that_is_down_is_reported_in_time(fresh_project: ProjectFactory) -> None:
     # Given
     port = free_port()
@@ -245,7 +255,8 @@ def test_in_the_foreground(project: Project, on_disk: TestProject, number: signa
         _, output = master.communicate(timeout=30)
     # Then
     assert master.returncode == 0
-    assert "stopping because of" in output and output.rstrip().endswith("stopped")
+    assert "stopping because of" in output
+    assert output.rstrip().endswith("stopped")
     assert control.masters(project) == []
 
 

@@ -120,9 +120,12 @@ def test_each_name_has_a_process_and_a_row_of_the_status(master: SmallMaster) ->
     assert (status.pid, status.state) == (master.process.pid, "RUNNING")
     assert [role.name for role in status.roles] == ["checkout-1", "transfer-1", "transfer-2"]
     for role in status.roles:
-        assert role.restarts == 0 and role.last_error is None
-        assert role.uptime_s is not None and 0 < role.uptime_s < 60
-        assert role.rss_bytes is not None and role.rss_bytes > 2**20
+        assert role.restarts == 0
+        assert role.last_error is None
+        assert role.uptime_s is not None
+        assert 0 < role.uptime_s < 60
+        assert role.rss_bytes is not None
+        assert role.rss_bytes > 2**20
     assert len(master.pids) == 3
     assert (master.directory / "logs" / "transfer-2.log").stat().st_mode & 0o777 == 0o600
 
@@ -146,7 +149,8 @@ def test_a_stop_waits_for_the_step_in_hand(master: SmallMaster, stop: Callable[[
     master.noted("queue-1.stopping")
     master.wait_for("transfer-1", "STOPPED")
     status = master.status()
-    assert status is not None and status.state == "STOPPING"
+    assert status is not None
+    assert status.state == "STOPPING"
     (master.directory / "queue-1.finish").write_text("")
     assert master.wait_for_exit() == ExitCode.OK
     master.noted("queue-1.stopped")
@@ -168,6 +172,7 @@ def test_a_process_that_does_not_stop_is_killed_after_its_deadlines(master: Smal
     assert "killed by SIGKILL" in master.output()
 
 
+@pytest.mark.timing(reason="measures that a stop which is hurried takes less than 1.5 s, twice a signal and an exit")
 @pytest.mark.parametrize(
     "hurry",
     [
@@ -191,6 +196,7 @@ def test_a_stop_can_be_hurried(master: SmallMaster, hurry: Callable[[SmallMaster
     wait_gone(master.pids)
 
 
+@pytest.mark.timing(reason="measures that another process is ready within 2 s, of which Python needs one to start")
 def test_a_killed_process_is_replaced_and_evicted_at_once(master: SmallMaster) -> None:
     # Given
     master.start(transfer=1, queue=1)
@@ -206,7 +212,9 @@ def test_a_killed_process_is_replaced_and_evicted_at_once(master: SmallMaster) -
     assert time.monotonic() - killed < 2
     assert (second.restarts, second.last_error) == (1, "killed by SIGKILL")
     wait_until(lambda: ["evicted", f"here:{first.pid}:aa"] in master.notes(), 5, "its eviction")
-    assert other is not None and (now := master.role("queue-1")) is not None and now.pid == other.pid
+    assert other is not None
+    assert (now := master.role("queue-1")) is not None
+    assert now.pid == other.pid
 
 
 @pytest.mark.parametrize(
@@ -241,7 +249,8 @@ def test_a_process_that_recovers_is_not_given_up(master: SmallMaster) -> None:
     found = wait_until(
         lambda: (role := master.role("queue-1")) and role.state in ("RUNNING", "FATAL") and role, 20, "an end"
     )
-    assert isinstance(found, RoleStatus) and found.state == "RUNNING"
+    assert isinstance(found, RoleStatus)
+    assert found.state == "RUNNING"
 
 
 def test_the_error_that_a_process_reports_is_in_the_status(master: SmallMaster) -> None:
@@ -259,7 +268,8 @@ def test_the_transfers_of_a_process_are_in_the_status_until_it_dies(master: Smal
     # When the process dies, and its successor has nothing to report
     (master.directory / "transfer-1").write_text("work")
     role = master.role("transfer-1")
-    assert role and role.pid
+    assert role
+    assert role.pid
     os.kill(role.pid, signal.SIGKILL)
     master.wait_for("transfer-1", "RUNNING", lambda role: role.restarts == 1)
     # Then neither has the status
@@ -300,7 +310,8 @@ def test_a_process_inherits_nothing_of_its_master_but_the_lifeline(master: Small
     log = str(master.directory / "logs" / "queue-1.log")
     assert (files["0"], files["1"], files["2"]) == ("/dev/null", log, log)
     others = [target for number, target in files.items() if int(number) > 2 and not target.startswith("/proc/")]
-    assert len(others) == 1 and others[0].startswith("pipe:")
+    assert len(others) == 1
+    assert others[0].startswith("pipe:")
     # And it is in a session of its own, which Ctrl-C on the terminal of the master does not reach
     (pid,) = master.pids
     assert os.getsid(pid) == pid != os.getsid(master.process.pid)
@@ -340,7 +351,8 @@ def test_a_closed_terminal_stops_a_foreground_master_only(master: SmallMaster, m
     else:
         master.ask(lambda client: client.set_log_level(LogLevel.DEBUG))
         status = master.status()
-        assert status is not None and status.state == "RUNNING"
+        assert status is not None
+        assert status.state == "RUNNING"
 
 
 def test_the_master_is_small(master: SmallMaster) -> None:

@@ -117,4 +117,6 @@ def test_a_file_without_a_host_is_of_this_machine(tmp_path: Path) -> None:
     # When
     found = RunDir(tmp_path).master
     # Then
-    assert found is not None and found.is_local and found.alive
+    assert found is not None
+    assert found.is_local
+    assert found.alive
