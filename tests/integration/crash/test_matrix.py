@@ -13,6 +13,8 @@ from tests.support.mongod import Mongod
 from tests.support.waiting import wait_until
 
 ACTIONS = ("kill", "stop", "error")
+#: The tests of a group run one after the other in one deployment; the groups run at the same time.
+GROUPS = [pytest.param(action, marks=pytest.mark.xdist_group(f"crash: {action}")) for action in ACTIONS]
 REACHED = [point.name for point in POINTS.values() if not point.remote]
 #: Where the end of a job is several writes, there is no transaction on a standalone server to undo them.
 WITHIN_THE_END = [name for name in REACHED if name.startswith("complete.after_")]
@@ -35,14 +37,13 @@ def _two_machines(deployment: Deployment) -> Deployment:
     return deployment
 
 
-@pytest.mark.xdist_group("crash with transactions")
 @pytest.mark.parametrize("point", REACHED)
-@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("action", GROUPS)
 def test_with_transactions(replica: Deployment, point: str, action: str) -> None:
     _strike(replica, point, action)
 
 
-@pytest.mark.xdist_group("crash without transactions")
+@pytest.mark.xdist_group("crash: without transactions")
 @pytest.mark.parametrize("point", WITHIN_THE_END)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_without_transactions(standalone: Deployment, point: str, action: str) -> None:

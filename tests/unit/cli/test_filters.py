@@ -71,7 +71,7 @@ def test_no_age_at_all_is_an_age() -> None:
 
 
 def test_a_date_without_a_zone_is_local() -> None:
-    local = datetime(2025, 6, 1, 12)
+    local = datetime(2025, 6, 1, 12)  # noqa: DTZ001 - as typer reads it from a command line
 
     assert job_filter(given(JOB_FILTERS, start_date=local)).start_date == local.astimezone()
 
