@@ -109,7 +109,7 @@ def _print(rows: list[dict[str, str | None]], jobs: JobChoice, *, as_json: bool)
         typer.echo(f"{sum(row['error'] is None for row in rows)} of {len(rows)} jobs.")
 
 
-class Action(NamedTuple):
+class JobAction(NamedTuple):
     """An action without options of its own.
 
     Parameters
@@ -128,7 +128,7 @@ class Action(NamedTuple):
 
 
 ACTIONS = (
-    Action(
+    JobAction(
         ("stop", "cancel"),
         lambda controller, db_id, wait: controller.stop_job(db_id=db_id, wait=wait),
         """Stop jobs that are READY or on their way, and cancel them at their scheduler. They become USER_STOPPED.
@@ -137,17 +137,17 @@ ACTIONS = (
         says so.
         """,
     ),
-    Action(
+    JobAction(
         ("pause",),
         lambda controller, db_id, wait: controller.pause_job(db_id=db_id, wait=wait),
         """Keep jobs that are READY or WAITING from starting until they are resumed.""",
     ),
-    Action(
+    JobAction(
         ("resume",),
         lambda controller, db_id, wait: controller.resume_job(db_id=db_id, wait=wait),
         """Resume jobs that were paused or stopped: they start, or wait for the jobs that they depend on.""",
     ),
-    Action(
+    JobAction(
         ("retry",),
         lambda controller, db_id, wait: controller.retry_job(db_id=db_id, wait=wait),
         """Retry at once the step that failed, of jobs in REMOTE_ERROR or waiting for their next attempt.
@@ -170,7 +170,7 @@ def add_actions(group: typer.Typer) -> None:
     command(group)(rerun)
 
 
-def _as_command(action: Action) -> Callable[..., None]:
+def _as_command(action: JobAction) -> Callable[..., None]:
     def act(*, jobs: JobChoiceOptions, how: MannerOptions, project: ProjectOption) -> None:
         act_on(project, jobs, action.names[0], action.act, how)
 

@@ -21,7 +21,7 @@ _GLANCE = 0.2
 
 
 @dataclass(frozen=True)
-class Entry:
+class LogEntry:
     """What was logged at once: a line, with the lines below it that have no time of their own.
 
     Parameters
@@ -39,7 +39,7 @@ class Entry:
     text: str
 
 
-_NONE = Entry("", logging.ERROR, "")
+_NONE = LogEntry("", logging.ERROR, "")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Wanted:
     level: int = logging.DEBUG
     db_id: str | None = None
 
-    def __call__(self, entry: Entry) -> bool:
+    def __call__(self, entry: LogEntry) -> bool:
         """Return whether an entry is shown."""
         about = rf"\bjob {re.escape(self.db_id)}(?![\w-])" if self.db_id is not None else ""
         return entry.level >= self.level and bool(re.search(about, entry.text))
@@ -96,7 +96,7 @@ class Log:
         self._partial, self._last = b"", _NONE
         return self._read_until == 0
 
-    def new_entries(self) -> list[Entry]:
+    def new_entries(self) -> list[LogEntry]:
         """Return what has been written since the last call, except for a line that is not complete."""
         *lines, self._partial = (self._partial + self._new_bytes()).split(b"\n")
         found = list(parse([line.decode(errors="replace") for line in lines], self._last))
@@ -119,7 +119,7 @@ class Log:
         return data + new
 
 
-def parse(lines: Iterable[str], before: Entry) -> Generator[Entry]:
+def parse(lines: Iterable[str], before: LogEntry) -> Generator[LogEntry]:
     """Return the entries of some lines.
 
     Parameters
@@ -133,22 +133,22 @@ def parse(lines: Iterable[str], before: Entry) -> Generator[Entry]:
     for line in lines:
         if head := _HEAD.match(line):
             if text:
-                yield Entry(moment, level, "\n".join(text))
+                yield LogEntry(moment, level, "\n".join(text))
             moment, level, text = head[1], logging.getLevelNamesMapping().get(head[2], logging.ERROR), []
         elif line.startswith(_CRASH) and level > logging.DEBUG:
             level = logging.ERROR
         text.append(line)
     if text:
-        yield Entry(moment, level, "\n".join(text))
+        yield LogEntry(moment, level, "\n".join(text))
 
 
-def last_entries(logs: Sequence[Log], number: int, wanted: Wanted) -> list[Entry]:
+def last_entries(logs: Sequence[Log], number: int, wanted: Wanted) -> list[LogEntry]:
     """Return the last of the wanted entries of all logs together, in the order of their time."""
     found = [entry for log in logs for entry in _tail(log, number, wanted)]
     return sorted(found, key=lambda entry: entry.moment)[-number:] if number else []
 
 
-def follow(find: Callable[[], Sequence[Path]], number: int, wanted: Wanted) -> Generator[Entry]:
+def follow(find: Callable[[], Sequence[Path]], number: int, wanted: Wanted) -> Generator[LogEntry]:
     """Return the last of the wanted entries, then every new one, for ever.
 
     Parameters
@@ -168,7 +168,7 @@ def follow(find: Callable[[], Sequence[Path]], number: int, wanted: Wanted) -> G
             time.sleep(_GLANCE)
 
 
-def _tail(log: Log, number: int, wanted: Wanted) -> deque[Entry]:
+def _tail(log: Log, number: int, wanted: Wanted) -> deque[LogEntry]:
     """Return the last of the wanted entries of a log, whose reader is at its end then."""
     size, complete = _BLOCK, False
     while not complete:

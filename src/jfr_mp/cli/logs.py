@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jfr_mp.cli.commands import with_examples
-from jfr_mp.cli.log_files import Entry, Log, Wanted, follow, last_entries
+from jfr_mp.cli.log_files import Log, LogEntry, Wanted, follow, last_entries
 from jfr_mp.cli.options import LogLevelName, ProjectOption, number
 from jfr_mp.cli.printing import print_text
 from jfr_mp.errors import JfrMpError
@@ -120,7 +120,7 @@ def log_level(
         typer.echo(f"The master with pid {master.pid} logs at level {level.value}.")
 
 
-def _print(entry: Entry) -> None:
+def _print(entry: LogEntry) -> None:
     print_text(entry.text, _STYLES.get(entry.level, ""))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.cli.log_files import Entry, Log, Wanted, follow, last_entries, parse
+from jfr_mp.cli.log_files import Log, LogEntry, Wanted, follow, last_entries, parse
 from jfr_mp.supervisor.logfile import LogFile
 
 ALL = Wanted()
@@ -25,7 +25,7 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def texts(entries: list[Entry]) -> list[str]:
+def texts(entries: list[LogEntry]) -> list[str]:
     return [entry.text.rpartition(": ")[2] for entry in entries]
 
 
@@ -66,7 +66,7 @@ def test_entries_below_a_level_are_left_out(wanted: Wanted, expected: list[str])
         "Fatal Python error: Segmentation fault",
     ]
 
-    found = filter(wanted, parse(lines, Entry("", logging.ERROR, "")))
+    found = filter(wanted, parse(lines, LogEntry("", logging.ERROR, "")))
 
     assert [text for entry in found for text in expected if f": {text}" in entry.text] == expected
 
@@ -84,7 +84,7 @@ def test_entries_below_a_level_are_left_out(wanted: Wanted, expected: list[str])
     ],
 )
 def test_only_entries_about_a_job(text: str, shown: bool) -> None:
-    assert Wanted(db_id="12")(Entry("", logging.INFO, line(1, text))) is shown
+    assert Wanted(db_id="12")(LogEntry("", logging.INFO, line(1, text))) is shown
 
 
 def test_a_log_is_followed_line_by_line(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Over its Unix socket, a client asks for one thing and the broker answers, ``Wait
     client                              broker
     Presence                            Granted, and the end of the socket when the connection ends
     OpenCommands                        Granted
-      Run, Content ..., End               Running ..., Content ..., Ended or TookTooLong
+      Run, Content ..., End               Running ..., Content ..., CommandEnded or TimedOut
     OpenFiles                           Granted
       WriteFile, Content ..., End         Done or FileError
       ReadFile                            Content ..., Done or FileError
@@ -203,14 +203,14 @@ class Running(BaseMessage):
     kind: Literal["running"] = "running"
 
 
-class Ended(BaseMessage):
+class CommandEnded(BaseMessage):
     """The command has ended."""
 
     kind: Literal["ended"] = "ended"
     returncode: int
 
 
-class TookTooLong(BaseMessage):
+class TimedOut(BaseMessage):
     """The command has exceeded its limit; what it had printed was sent before."""
 
     kind: Literal["took_too_long"] = "took_too_long"
@@ -261,8 +261,8 @@ BrokerMessage = Annotated[
     | Granted
     | Refused
     | Running
-    | Ended
-    | TookTooLong
+    | CommandEnded
+    | TimedOut
     | Done
     | FileError,
     Field(discriminator="kind"),

@@ -73,12 +73,12 @@ class Lender:
                 output = session.run(command, self._running)
             except TookTooLong as late:
                 self._wire.send_content("stdout", late.printed)
-                self._wire.send(messages.TookTooLong())
+                self._wire.send(messages.TimedOut())
                 return
         # The client may be slow to take the output: the session is free for others by now.
         self._wire.send_content("stdout", output.stdout)
         self._wire.send_content("stderr", output.stderr)
-        self._wire.send(messages.Ended(returncode=output.returncode))
+        self._wire.send(messages.CommandEnded(returncode=output.returncode))
 
     def _transfer(self) -> None:
         """Do what the client wants with files, until it goes."""

@@ -151,9 +151,9 @@ class LentCommandSession:
                     printed[stream] += content
                 case messages.Running(), _:
                     alive()
-                case messages.Ended(returncode=returncode), _:
+                case messages.CommandEnded(returncode=returncode), _:
                     return Output(bytes(printed["stdout"]), bytes(printed["stderr"]), returncode)
-                case messages.TookTooLong(), _:
+                case messages.TimedOut(), _:
                     raise TookTooLong(bytes(printed["stdout"]))
                 case message, _:
                     raise unexpected(message)
