@@ -1,0 +1,195 @@
+"""The child of a warm server: a process that becomes what the cold worker command would be, and runs one job."""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
+
+from jfr_mp.execution.warm.kinds import limits
+from jfr_mp.execution.warm.wire import unpack
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client wants: a command, and the process that is to execute it.
+
+    Parameters
+    ----------
+    kind
+        See `jfr_mp.execution.warm.kinds`.
+    directory
+        The working directory.
+    command
+        The arguments of the worker command.
+    environment
+        All environment variables.
+    values
+        Further attributes of the process, as `jfr_mp.execution.warm.client.request` names them.
+    life
+        The pipe that tells the client of the end of the child.
+    begins
+        The pipe from which one byte comes when the child shall begin; none comes if the client has given up.
+    files
+        The files that the client would let a command inherit, by their numbers there.
+    """
+
+    kind: bytes
+    directory: str
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    values: Mapping[str, Any]
+    life: int
+    begins: int
+    files: Mapping[int, int]
+
+    @classmethod
+    def read(cls, fields: Sequence[bytes], files: Sequence[int]) -> Self:
+        """Read a request.
+
+        Raises
+        ------
+        ValueError
+            It is not one.
+        """
+        if len(fields) != 5 or len(files) < 2:
+            raise ValueError("this is no request")
+        kind, directory, values, command, environment = fields
+        known = ast.literal_eval(values.decode())
+        variables = (os.fsdecode(variable).partition("=") for variable in unpack(environment))
+        life, begins, *rest = files
+        return cls(
+            kind=kind,
+            directory=os.fsdecode(directory),
+            command=[os.fsdecode(word) for word in unpack(command)],
+            environment={name: value for name, _, value in variables},
+            values=known,
+            life=life,
+            begins=begins,
+            files=dict(zip(known["files"], rest, strict=True)),
+        )
+
+    @property
+    def reap(self) -> bool:
+        """Whether what the job leaves behind is ended with it."""
+        return bool(self.values["reap"])
+
+
+def begin(order: Order) -> NoReturn:
+    """Become the process that the client describes, run its job, and exit."""
+    code = 1
+    try:
+        life, begins = _take_files(order)
+        os.setsid()
+        if os.read(begins, 1) == b"!":
+            os.close(begins)
+            _become(order)
+            code = _run(order)
+            os.write(life, bytes([code & 255]))
+    except BaseException:  # the top of a process: what it is goes to the job's own standard error
+        traceback.print_exc()
+    finally:
+        os._exit(code & 255)
+
+
+def _take_files(order: Order) -> tuple[int, int]:
+    """Give the files of the client their numbers and close all others; return where the pipes are now."""
+    free = max([2, *order.files]) + 1
+    # Out of the way first: a file may have the number that another one is to get.
+    moved = {number: _above(descriptor, free) for number, descriptor in order.files.items()}
+    life, begins = _above(order.life, free), _above(order.begins, free)
+    for number in (0, 1, 2):
+        if number not in moved:
+            moved[number] = os.open(os.devnull, os.O_RDWR)
+    for number, descriptor in moved.items():
+        os.dup2(descriptor, number, inheritable=True)
+    keep = sorted({*moved, life, begins})
+    for number, following in zip(keep, [*keep[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        # Of an empty range, `closerange` closes everything.
+        if number + 1 < following:
+            os.closerange(number + 1, following)
+    return life, begins
+
+
+def _above(descriptor: int, number: int) -> int:
+    """Return a copy of a file whose number is not below another."""
+    import fcntl
+
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, number)
+
+
+def _become(order: Order) -> None:
+    values = order.values
+    for number, soft in zip(limits(), values["soft_limits"], strict=True):
+        resource.setrlimit(number, (soft, resource.getrlimit(number)[1]))
+    os.umask(values["umask"])
+    os.sched_setaffinity(0, values["affinity"])
+    os.chdir(order.directory)
+    os.environ.clear()
+    os.environ.update(order.environment)
+    time.tzset()
+    for number in values["ignored"]:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, values["blocked"])
+    sys.argv = ["-m", *order.command]
+    _seed_anew()
+
+
+def _seed_anew() -> None:
+    """Give each child random numbers of its own: the generators were seeded when they were imported."""
+    random.seed()
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+    if torch := sys.modules.get("torch"):
+        torch.seed()
+
+
+def _run(order: Order) -> int:
+    """Run the worker command to its end, with all that an interpreter does at its end."""
+    from jfr_mp.execution.__main__ import main
+
+    try:
+        code = _exit_code(main(list(order.command)))
+    except SystemExit as error:
+        code = _exit_code(error.code)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        _finish()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        code = 130
+    except BaseException:  # as the interpreter does
+        traceback.print_exc()
+        code = 1
+    _finish()
+    return code
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _finish() -> None:
+    """Wait for the threads of the job, call its exit functions and write out what is buffered."""
+    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter calls at its end
+    atexit._run_exitfuncs()  # noqa: SLF001
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue

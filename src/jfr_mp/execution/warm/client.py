@@ -1,0 +1,291 @@
+"""The client of a warm server, which the script of a job starts instead of the worker command; see `start.py`.
+
+It must start within milliseconds. Hence it imports built-in modules and two of its own alone.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import fcntl
+import os
+import resource
+import select
+import time
+
+from jfr_mp.execution.warm.kinds import interpreter, kind_of, limits, socket_path
+from jfr_mp.execution.warm.wire import MOST_FILES, pack, receive, send
+
+#: Seconds that a client waits for a server that is being started, and for the answer of one that runs.
+START_TIMEOUT, ANSWER_TIMEOUT = 60.0, 20.0
+#: Seconds between two looks for a server that is being started, and until jobs are served again that had to start cold.
+GLANCE, COLD_FOR = 0.01, 300.0
+#: The signals that the client passes on to the job.
+FORWARDED = tuple(
+    getattr(_signal, f"SIG{name}")
+    for name in ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT", "TSTP", "WINCH")
+    if hasattr(_signal, f"SIG{name}")
+)
+#: The exit code of a job if its end is not known, as a shell reports SIGKILL.
+UNKNOWN_END = 137
+
+
+class NoServer(Exception):
+    """The job has to start cold."""
+
+
+def main(argv: list[str]) -> int:
+    """Run a job warm, or become the worker command."""
+    directory, fallback, *command = argv
+    python = interpreter(os.environ.get("PATH", ""), fallback)
+    try:
+        return run(directory, python, command)
+    except (NoServer, OSError) as reason:
+        if os.environ.get("JFR_MP_WARM_DEBUG"):
+            os.write(2, f"jfr-mp: cold start: {reason}\n".encode())
+    os.execv(python, [python, "-P", "-m", "jfr_mp.execution", *command])
+
+
+# The server
+
+
+def connect(directory: str, python: str, kind: bytes) -> _socket.socket:
+    """Connect to the server of a kind, and start it if there is none.
+
+    Raises
+    ------
+    NoServer
+        There is none and none could be started.
+    """
+    _check_private(directory)
+    path = socket_path(directory, kind)
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if is_cold(path):
+            raise NoServer(f"jobs of this kind start cold: see {path}.log")
+        if connection := _connected(path):
+            return connection
+        start(path, python)
+        time.sleep(GLANCE)
+    raise NoServer("the server did not start in time")
+
+
+def _check_private(directory: str) -> None:
+    os.makedirs(directory, 0o700, exist_ok=True)
+    status = os.lstat(directory)
+    if status.st_uid != os.getuid() or status.st_mode & 0o170077 != 0o040000:
+        raise NoServer(f"{directory} is no private directory of this user")
+
+
+def is_cold(path: str) -> bool:
+    """Return whether the server of a path has found out that it cannot serve."""
+    try:
+        return time.time() - os.stat(f"{path}.cold").st_mtime < COLD_FOR
+    except OSError:
+        return False
+
+
+def _connected(path: str) -> _socket.socket | None:
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    return connection
+
+
+def start(path: str, python: str) -> None:
+    """Start the server of a path, unless another client is about to."""
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return
+    # It may have begun to listen since this client looked.
+    connection = _connected(path)
+    if connection is not None:
+        connection.close()
+    elif (pid := os.fork()) == 0:
+        _become_server(path, python, lock)
+    else:
+        os.waitpid(pid, 0)
+    os.close(lock)
+
+
+def _become_server(path: str, python: str, lock: int) -> None:
+    """Execute the server in a session of its own, without the files of the job; it keeps the lock until it listens."""
+    try:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        log = os.open(f"{path}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        lock = os.dup(lock)
+        for number, descriptor in ((0, nothing), (1, log), (2, log), (3, lock)):
+            os.dup2(descriptor, number)
+        os.closerange(4, 1024)
+        for number in FORWARDED:
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        os.umask(0o077)
+        os.chdir("/")
+        os.execv(python, [python, "-P", "-m", "jfr_mp.execution.warm.server", path, python])
+    finally:
+        os._exit(127)
+
+
+# The job
+
+
+def run(directory: str, python: str, command: list[str]) -> int:
+    """Let a server run a job and return its exit code, or die of the signal that it died of.
+
+    Raises
+    ------
+    NoServer, OSError
+        The job was not started.
+    """
+    kind = kind_of(python, os.environ)
+    connection = connect(directory, python, kind)
+    wakes, heard = _hear()
+    life, held = os.pipe()
+    begins, begin = os.pipe()
+    numbers = inherited()
+    if len(numbers) + 2 > MOST_FILES:
+        raise NoServer("too many open files")
+    send(connection, request(kind, command, numbers), [held, begins, *numbers])
+    os.close(held)
+    os.close(begins)
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    answer, value = _fields(connection) if poll.poll(ANSWER_TIMEOUT * 1000) else (b"", b"the server did not answer")
+    if answer != b"pid":
+        # A child that is there after all does not begin: the pipe ends without a byte when this process goes on.
+        raise NoServer(os.fsdecode(value or b"the server closed the connection"))
+    os.write(begin, b"!")
+    return _wait(connection, life, int(value), wakes, heard)
+
+
+def request(kind: bytes, command: list[str], numbers: list[int]) -> list[bytes]:
+    """Return the fields that describe this process: what the child takes over."""
+    mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+    ignored = [number for number in range(1, _signal.NSIG) if _disposition(number) == _signal.SIG_IGN]
+    umask = os.umask(0)
+    os.umask(umask)
+    values = {
+        "umask": umask,
+        "reap": bool(os.environ.get("JFR_MP_REAP")),
+        "affinity": sorted(os.sched_getaffinity(0)),
+        "soft_limits": [resource.getrlimit(limit)[0] for limit in limits()],
+        "blocked": sorted(int(number) for number in mask if number not in FORWARDED),
+        "ignored": [number for number in ignored if number not in (_signal.SIGPIPE, _signal.SIGXFSZ)],
+        "files": numbers,
+    }
+    texts = [os.getcwd(), repr(values), pack(map(os.fsencode, command))]
+    environment = pack(os.fsencode(f"{name}={value}") for name, value in os.environ.items())
+    return [kind, *(text if isinstance(text, bytes) else os.fsencode(text) for text in texts), environment]
+
+
+def _disposition(number: int) -> object:
+    try:
+        return _ORIGINAL.get(number, _signal.getsignal(number))
+    except ValueError:
+        return None
+
+
+def inherited() -> list[int]:
+    """Return the files that a command started by this process would inherit."""
+    numbers = sorted(int(name) for name in os.listdir("/proc/self/fd"))
+    return [number for number in numbers if _is_inheritable(number)]
+
+
+def _is_inheritable(number: int) -> bool:
+    try:
+        return os.get_inheritable(number)
+    except OSError:
+        # The one by which the directory was listed.
+        return False
+
+
+#: What the signals did before `_hear`.
+_ORIGINAL: dict[int, object] = {}
+
+
+def _hear() -> tuple[int, list[int]]:
+    """Note the signals that come from now on instead of dying of them; return a file that becomes readable."""
+    wakes, writing = os.pipe()
+    os.set_blocking(writing, False)
+    os.set_blocking(wakes, False)
+    _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    heard: list[int] = []
+    for number in FORWARDED:
+        _ORIGINAL[number] = _signal.getsignal(number)
+        if _ORIGINAL[number] != _signal.SIG_IGN:
+            _signal.signal(number, lambda number, _frame: heard.append(number))
+    return wakes, heard
+
+
+def _wait(connection: _socket.socket, life: int, pid: int, wakes: int, heard: list[int]) -> int:
+    """Wait for the end of the child, and pass on what signals this process gets."""
+    poll = select.poll()
+    for descriptor in (connection.fileno(), life, wakes):
+        poll.register(descriptor, select.POLLIN)
+    code: int | None = None
+    while True:
+        while heard:
+            _kill_group(pid, heard.pop(0))
+        ready = [descriptor for descriptor, _ in poll.poll()]
+        if wakes in ready:
+            os.read(wakes, 4096)
+        if life in ready:
+            if written := os.read(life, 1):
+                code = written[0]
+            else:
+                poll.unregister(life)
+        if connection.fileno() in ready:
+            how, value = _fields(connection)
+            if how == b"":
+                # The server is gone. The child is not its business alone: it runs to its end.
+                return _outlive(life, code, wakes, heard, pid)
+            _end(how, int(value))
+
+
+def _fields(connection: _socket.socket) -> tuple[bytes, bytes]:
+    """Return the two fields of the next message of the server; both are empty if the connection was closed."""
+    fields, _ = receive(connection)
+    return (fields[0], fields[1]) if len(fields) == 2 else (b"", b"")
+
+
+def _outlive(life: int, code: int | None, wakes: int, heard: list[int], pid: int) -> int:
+    poll = select.poll()
+    for descriptor in (life, wakes):
+        poll.register(descriptor, select.POLLIN)
+    while True:
+        while heard:
+            _kill_group(pid, heard.pop(0))
+        ready = [descriptor for descriptor, _ in poll.poll()]
+        if wakes in ready:
+            os.read(wakes, 4096)
+        if life in ready:
+            written = os.read(life, 1)
+            if not written:
+                return UNKNOWN_END if code is None else code
+            code = written[0]
+
+
+def _end(how: bytes, value: int) -> None:
+    """End as the child did."""
+    if how == b"signal":
+        _signal.signal(value, _signal.SIG_DFL) if value not in (_signal.SIGKILL, _signal.SIGSTOP) else None
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+        os.kill(os.getpid(), value)
+    os._exit(value if how == b"exit" else UNKNOWN_END)
+
+
+def _kill_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return
