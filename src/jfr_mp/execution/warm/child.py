@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import atexit
+import contextlib
+import fcntl
 import os
 import random
 import resource
 import signal
+import socket
 import sys
 import threading
 import time
@@ -16,8 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
+from jfr_mp.execution.warm.imports import new_modules
 from jfr_mp.execution.warm.kinds import limits
 from jfr_mp.execution.warm.wire import unpack
+
+#: Linux's number for the command that chooses the signal of `O_ASYNC`.
+_F_SETSIG = 10
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,13 @@ class Order:
         ValueError
             It is not one.
         """
-        if len(fields) != 5 or len(files) < 2:
-            raise ValueError("this is no request")
-        kind, directory, values, command, environment = fields
+        try:
+            kind, directory, values, command, environment = fields
+            life, begins, *rest = files
+        except ValueError as error:
+            raise ValueError("this is no request") from error
         known = ast.literal_eval(values.decode())
         variables = (os.fsdecode(variable).partition("=") for variable in unpack(environment))
-        life, begins, *rest = files
         return cls(
             kind=kind,
             directory=os.fsdecode(directory),
@@ -85,16 +93,24 @@ class Order:
         return bool(self.values["reap"])
 
 
-def begin(order: Order) -> NoReturn:
-    """Become the process that the client describes, run its job, and exit."""
-    code = 1
+def begin(order: Order, news: int) -> NoReturn:
+    """Become the process that the client describes, run its job, and exit.
+
+    Parameters
+    ----------
+    news
+        The socket to which the child writes what it had to import.
+    """
+    code, known = 1, tuple(sys.modules)
     try:
-        life, begins = _take_files(order)
+        life, begins, news = _take_files(order, news)
         os.setsid()
         if os.read(begins, 1) == b"!":
-            os.close(begins)
+            _die_with_client(begins)
             _become(order)
             code = _run(order)
+            if code == 0:
+                _tell(news, new_modules(known))
             os.write(life, bytes([code & 255]))
     except BaseException:  # the top of a process: what it is goes to the job's own standard error
         traceback.print_exc()
@@ -102,29 +118,44 @@ def begin(order: Order) -> NoReturn:
         os._exit(code & 255)
 
 
-def _take_files(order: Order) -> tuple[int, int]:
+def _die_with_client(begins: int) -> None:
+    """Let the kernel kill this process group when the client is killed: it then passes on no signal any more.
+
+    The client holds the other end of the pipe, and the kernel sends the chosen signal when that end is closed.
+    """
+    fcntl.fcntl(begins, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(begins, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(begins, fcntl.F_SETFL, fcntl.fcntl(begins, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _tell(news: int, modules: list[str]) -> None:
+    """Tell the server what this job had to import; nothing depends on it."""
+    if modules:
+        with contextlib.suppress(OSError):
+            socket.socket(fileno=os.dup(news)).send("\n".join(modules).encode(), socket.MSG_DONTWAIT)
+
+
+def _take_files(order: Order, news: int) -> tuple[int, int, int]:
     """Give the files of the client their numbers and close all others; return where the pipes are now."""
     free = max([2, *order.files]) + 1
     # Out of the way first: a file may have the number that another one is to get.
     moved = {number: _above(descriptor, free) for number, descriptor in order.files.items()}
-    life, begins = _above(order.life, free), _above(order.begins, free)
+    life, begins, news = (_above(descriptor, free) for descriptor in (order.life, order.begins, news))
     for number in (0, 1, 2):
         if number not in moved:
             moved[number] = os.open(os.devnull, os.O_RDWR)
     for number, descriptor in moved.items():
         os.dup2(descriptor, number, inheritable=True)
-    keep = sorted({*moved, life, begins})
+    keep = sorted({*moved, life, begins, news})
     for number, following in zip(keep, [*keep[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
         # Of an empty range, `closerange` closes everything.
         if number + 1 < following:
             os.closerange(number + 1, following)
-    return life, begins
+    return life, begins, news
 
 
 def _above(descriptor: int, number: int) -> int:
     """Return a copy of a file whose number is not below another."""
-    import fcntl
-
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, number)
 
 
@@ -186,8 +217,8 @@ def _exit_code(code: object) -> int:
 
 def _finish() -> None:
     """Wait for the threads of the job, call its exit functions and write out what is buffered."""
-    threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - what the interpreter calls at its end
-    atexit._run_exitfuncs()  # noqa: SLF001
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -5,21 +5,28 @@ It must start within milliseconds. Hence it imports built-in modules and two of 
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports `enum`
 import _socket
 import fcntl
 import os
 import resource
 import select
+import sys
 import time
 
 from jfr_mp.execution.warm.kinds import interpreter, kind_of, limits, socket_path
 from jfr_mp.execution.warm.wire import MOST_FILES, pack, receive, send
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
 #: Seconds that a client waits for a server that is being started, and for the answer of one that runs.
 START_TIMEOUT, ANSWER_TIMEOUT = 60.0, 20.0
 #: Seconds between two looks for a server that is being started, and until jobs are served again that had to start cold.
 GLANCE, COLD_FOR = 0.01, 300.0
+#: The bits of a mode that matter: the type, and what other users may; and what they must be.
+_PRIVACY, _PRIVATE_DIRECTORY = 0o170077, 0o040000
 #: The signals that the client passes on to the job.
 FORWARDED = tuple(
     getattr(_signal, f"SIG{name}")
@@ -34,12 +41,12 @@ class NoServer(Exception):
     """The job has to start cold."""
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> NoReturn:
     """Run a job warm, or become the worker command."""
     directory, fallback, *command = argv
     python = interpreter(os.environ.get("PATH", ""), fallback)
     try:
-        return run(directory, python, command)
+        sys.exit(run(directory, python, command))
     except (NoServer, OSError) as reason:
         if os.environ.get("JFR_MP_WARM_DEBUG"):
             os.write(2, f"jfr-mp: cold start: {reason}\n".encode())
@@ -73,7 +80,7 @@ def connect(directory: str, python: str, kind: bytes) -> _socket.socket:
 def _check_private(directory: str) -> None:
     os.makedirs(directory, 0o700, exist_ok=True)
     status = os.lstat(directory)
-    if status.st_uid != os.getuid() or status.st_mode & 0o170077 != 0o040000:
+    if status.st_uid != os.getuid() or status.st_mode & _PRIVACY != _PRIVATE_DIRECTORY:
         raise NoServer(f"{directory} is no private directory of this user")
 
 
@@ -183,9 +190,9 @@ def request(kind: bytes, command: list[str], numbers: list[int]) -> list[bytes]:
         "ignored": [number for number in ignored if number not in (_signal.SIGPIPE, _signal.SIGXFSZ)],
         "files": numbers,
     }
-    texts = [os.getcwd(), repr(values), pack(map(os.fsencode, command))]
-    environment = pack(os.fsencode(f"{name}={value}") for name, value in os.environ.items())
-    return [kind, *(text if isinstance(text, bytes) else os.fsencode(text) for text in texts), environment]
+    environment = (f"{name}={value}" for name, value in os.environ.items())
+    lists = [pack(map(os.fsencode, texts)) for texts in (command, environment)]
+    return [kind, os.fsencode(os.getcwd()), repr(values).encode(), *lists]
 
 
 def _disposition(number: int) -> object:
@@ -255,7 +262,8 @@ def _wait(connection: _socket.socket, life: int, pid: int, wakes: int, heard: li
 def _fields(connection: _socket.socket) -> tuple[bytes, bytes]:
     """Return the two fields of the next message of the server; both are empty if the connection was closed."""
     fields, _ = receive(connection)
-    return (fields[0], fields[1]) if len(fields) == 2 else (b"", b"")
+    what, value, *_ = [*fields, b"", b""]
+    return what, value
 
 
 def _outlive(life: int, code: int | None, wakes: int, heard: list[int], pid: int) -> int:

@@ -1,4 +1,4 @@
-"""What a warm server has imported: what it imports for all jobs, what it learns from them, and whether that is current."""
+"""What a warm server has imported: for all jobs, and learned from them; and whether that is still current."""
 
 from __future__ import annotations
 

@@ -25,10 +25,12 @@ VOLATILE = frozenset(
         *("INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "JFR_MP_FAULTS"),
     }
 )
-#: What a server must share with its clients, because a fork cannot change it.
+#: What a server must share with its clients, because a fork cannot change it: namespaces, and hard limits.
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
-LIMITS = ("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "MSGQUEUE", "NICE", "NOFILE", "NPROC", "RSS", "RTPRIO")
-LIMITS += ("RTTIME", "SIGPENDING", "STACK")
+LIMITS = (
+    *("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "MSGQUEUE", "NICE", "NOFILE", "NPROC", "RSS", "RTPRIO"),
+    *("RTTIME", "SIGPENDING", "STACK"),
+)
 
 
 def interpreter(path: str, fallback: str) -> str:

@@ -4,6 +4,9 @@ It has one thread and imports nothing that starts another: a fork copies the cal
 another one holds would stay locked for ever. The kernel tells how many threads there are, and if there is a second one,
 the server marks its kind as cold and goes.
 
+A server learns from its jobs: what a job has imported, a fork of the server imports, too, and takes its place, unless
+an import leaves something that no two jobs may share. The jobs after it then find these modules imported.
+
 A server stops when its jobs have ended and it was idle for `IDLE` seconds, has served `MOST_JOBS` jobs or is `OLDEST`
 seconds old, when files have changed that it has imported, or when its socket was removed or belongs to another one.
 """
@@ -23,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jfr_mp.execution.warm.child import Order, begin
-from jfr_mp.execution.warm.imports import Imported, preload
+from jfr_mp.execution.warm.imports import Imported, Unsafe, count_threads, learn, preload
 from jfr_mp.execution.warm.kinds import kind_of, socket_path
-from jfr_mp.execution.warm.wire import receive, send
+from jfr_mp.execution.warm.wire import RETIRE, receive, send
 
 #: Seconds and jobs after which a server is replaced.
 IDLE, OLDEST, MOST_JOBS = 60.0, 3600.0, 1000
@@ -33,12 +36,10 @@ IDLE, OLDEST, MOST_JOBS = 60.0, 3600.0, 1000
 CHECK_EVERY, LOOK_EVERY = 2.0, 5.0
 #: Seconds that a client may take to send its request, and to close the connection after the end of its job.
 REQUEST_TIMEOUT = 10.0
+#: Seconds between two lessons, and the most of them: each is a new process.
+LEARN_EVERY, MOST_LESSONS = 5.0, 20
 #: The descriptor of the lock that the client took which started this server.
 LOCK = 3
-
-
-class Cold(Exception):
-    """Jobs of this kind cannot be forked."""
 
 
 @dataclass
@@ -65,8 +66,11 @@ class Server:
         self._path = path
         self._kind = kind
         self._imported = Imported()
-        self._selector = selectors.DefaultSelector()
         self._jobs: dict[int, Job] = {}
+        self._learner: int | None = None
+        self._refused: set[str] = set()
+        self._lessons = 0
+        self._learn_due = 0.0
         self._served = 0
         self._retired = False
         self._began = self._busy = time.monotonic()
@@ -80,12 +84,8 @@ class Server:
         on_listening
             Called when clients can connect.
         """
-        wakes, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._hear)
-        self._selector.register(wakes, selectors.EVENT_READ, lambda: os.read(wakes, 4096))
         self._listen()
+        self._watch()
         on_listening()
         while not (self._retired and not self._jobs):
             for key, _ in self._selector.select(LOOK_EVERY):
@@ -93,6 +93,19 @@ class Server:
             self._reap()
             if not self._retired and not self._is_wanted():
                 self._retire()
+
+    def _watch(self) -> None:
+        """Let the loop hear clients, jobs and signals."""
+        self._selector = selectors.DefaultSelector()
+        self._news, self._tell = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._news.setblocking(False)
+        wakes, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._hear)
+        self._selector.register(wakes, selectors.EVENT_READ, lambda: os.read(wakes, 4096))
+        self._selector.register(self._news, selectors.EVENT_READ, self._hear_news)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _listen(self) -> None:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -102,7 +115,6 @@ class Server:
         self._inode = own.stat().st_ino
         own.rename(self._path)
         self._listener.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def _hear(self, number: int, _frame: object) -> None:
         if number != signal.SIGCHLD:
@@ -142,12 +154,14 @@ class Server:
             try:
                 _check_peer(connection)
                 fields, files = receive(connection)
+                if fields == [RETIRE]:
+                    self._retire()
                 self._serve(connection, Order.read(fields, files))
-            except (Cold, OSError, ValueError, EOFError) as error:
+            except (Unsafe, OSError, ValueError) as error:
                 with suppress(OSError):
                     send(connection, [b"refused", str(error).encode()])
                 connection.close()
-                if isinstance(error, Cold):
+                if isinstance(error, Unsafe):
                     self._mark_cold(str(error))
             finally:
                 for descriptor in files:
@@ -157,8 +171,8 @@ class Server:
         if order.kind != self._kind:
             raise ValueError("this server serves jobs of another kind")
         self._check_imports()
-        if (threads := len(os.listdir("/proc/self/task"))) != 1:  # noqa: PTH208 - in the hot path
-            raise Cold(f"{threads} threads run in a process that has imported jobflow: it cannot be forked safely")
+        if (threads := count_threads()) != 1:
+            raise Unsafe(f"{threads} threads run in a process that has imported jobflow")
         pid = os.fork()
         if pid == 0:
             self._become_child(order)
@@ -172,7 +186,7 @@ class Server:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        begin(order)
+        begin(order, self._tell.fileno())
 
     def _client_gone(self, pid: int) -> None:
         """End the job of a client that was killed: it cannot pass on any signal."""
@@ -199,6 +213,67 @@ class Server:
             job.connection.close()
             del self._jobs[job.pid]
             self._busy = time.monotonic()
+
+    # Lessons
+
+    def _hear_news(self) -> None:
+        """Let a fork of this process learn what a job had to import, and take its place."""
+        modules = [name for name in self._news.recv(2**20).decode().split() if name not in self._refused]
+        fresh = [name for name in modules if name not in sys.modules]
+        now = time.monotonic()
+        if not fresh or self._learner or self._retired or now < self._learn_due or self._lessons >= MOST_LESSONS:
+            return
+        self._learn_due = now + LEARN_EVERY
+        self._lessons += 1
+        ready, is_ready = os.pipe()
+        gc.unfreeze()
+        if (pid := os.fork()) == 0:
+            os.close(ready)
+            self._take_over(fresh, is_ready)
+            return
+        gc.freeze()
+        os.close(is_ready)
+        self._learner = pid
+        self._selector.register(ready, selectors.EVENT_READ, lambda: self._learned(ready, fresh))
+
+    def _take_over(self, modules: list[str], is_ready: int) -> None:
+        """Become the next server: in a fork, which has the socket already, but none of the jobs."""
+        try:
+            signal.set_wakeup_fd(-1)
+            for job in self._jobs.values():
+                job.connection.close()
+            self._jobs.clear()
+            self._selector.close()
+            self._news.close()
+            self._tell.close()
+            learn(modules)
+        except BaseException as error:  # whatever an import raises: the server that is there goes on
+            _say(f"not learned: {error}")
+            os._exit(1)
+        self._imported = Imported()
+        self._learner = None
+        self._served = 0
+        self._began = self._busy = time.monotonic()
+        self._watch()
+        gc.collect()
+        gc.freeze()
+        _say(f"learned {len(modules)} modules")
+        os.write(is_ready, b"!")
+        os.close(is_ready)
+
+    def _learned(self, ready: int, modules: list[str]) -> None:
+        """Leave the socket to the successor, or remember what cannot be learned."""
+        self._selector.unregister(ready)
+        taken_over = os.read(ready, 1) == b"!"
+        os.close(ready)
+        if not taken_over:
+            os.waitpid(self._learner or 0, 0)
+            self._learner = None
+            self._refused.update(modules)
+            return
+        self._retired = True
+        self._selector.unregister(self._listener)
+        self._listener.close()
 
     def _check_imports(self) -> None:
         now = time.monotonic()

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+#: The one field of a message by which a server is told to take no more jobs.
+RETIRE = b"retire"
 #: The most files that one message can carry.
 MOST_FILES = 250
 #: The most bytes of a request: arguments and environment of a process are limited to less.
