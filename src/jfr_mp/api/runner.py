@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from jfr_mp import logs
 from jfr_mp.api.controller import JobController
 from jfr_mp.api.runner_steps import RunnerEngine
+from jfr_mp.bus.paths import warm_path
 from jfr_mp.config import ConfigManager, LogLevel, Project, RunnerOptions
 from jfr_mp.config.workers import WorkerBase
 from jfr_mp.database.filters import JobFilter, is_empty
@@ -24,6 +25,7 @@ from jfr_mp.engine.limits import WorkerLimits
 from jfr_mp.engine.loop import Loop
 from jfr_mp.engine.tasks import LaneTasks
 from jfr_mp.engine.wakeups import LocalWakeups
+from jfr_mp.execution.warm.control import retire
 from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.login.terminal import log_in, logins
 from jfr_mp.identity import new_owner
@@ -297,6 +299,7 @@ class Runner:
         self._ask(BATCH, JobFilter())
 
     def cleanup(self) -> None:
-        """Close every connection."""
+        """Close every connection, and let the warm servers of this machine exit when their jobs have ended."""
+        retire(warm_path(self.project))
         self._services.close()
         self.job_controller.close()

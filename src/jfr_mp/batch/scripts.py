@@ -56,6 +56,9 @@ def batch_command(site: BatchSite, batch_uid: str) -> str:
     for field, option in _OPTIONS.items():
         if value := getattr(site.options, field):
             words += [option, f"{value:g}"]
+    # jobflow-remote's program does not know the option, and starts each job cold anyway.
+    if not site.project.jfr_mp.warm and "jfr" in program:
+        words.append("--cold")
     return program + _literal(quote(words))
 
 

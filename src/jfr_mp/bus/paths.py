@@ -52,6 +52,11 @@ def runtime_path(daemon_dir: Path) -> Path:
     return _SHORT_PARENT / f"jfr-mp-{os.getuid()}-{digest}"
 
 
+def warm_path(project: Project) -> Path:
+    """Return the directory with the sockets of the warm servers of this host, which need not exist."""
+    return runtime_path(Path(project.daemon_dir)) / "w"
+
+
 def _private(path: Path) -> Path:
     """Make a directory of mode 0700, or make sure that the existing one is this user's: anyone can write to /tmp."""
     try:

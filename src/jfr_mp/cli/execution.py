@@ -46,10 +46,11 @@ def run(
 def run_batch(
     base_run_dir: Annotated[str, typer.Argument(help="The work_dir of the worker, with the directories of the jobs.")],
     files_dir: Annotated[str, typer.Argument(help="The jobs_handle_dir of the worker, with the pool of jobs.")],
-    batch_uid: Annotated[str, typer.Argument(help="The identity of this allocation.")],
+    batch_uid: Annotated[str, typer.Argument(help="The identity of this batch.")],
     limits: Annotated[Any, Options(TableBuilder(_LIMITS, _limits))],
+    cold: Annotated[bool, typer.Option("--cold", help="Start a new interpreter for each job.")] = False,
 ) -> None:
     """Run the jobs of a batch worker, several in this one allocation, until there are no more."""
     from jfr_mp.execution.run_batch import run_batch as run_jobs
 
-    run_jobs(base_run_dir, files_dir, batch_uid, limits)
+    run_jobs(base_run_dir, files_dir, batch_uid, limits, warm=not cold)

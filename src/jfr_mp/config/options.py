@@ -34,6 +34,8 @@ class JfrMpOptions(ConfigModel):
 
     #: The managed database; None when the project uses one that somebody else runs.
     embedded_db: EmbeddedDb | None = None
+    #: Whether jobs of local workers and in batches are forked from a process that has imported jobflow already.
+    warm: bool = True
     #: The longest time before a role looks for work that nobody told it about.
     probe_interval: Seconds = 1.0
     #: How often the queue role looks into the journal in which jobs report their start and end.

@@ -14,8 +14,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import Any
 from jfr_mp.batch.markers import ALIVE_FILENAME, BATCH_INFO_FILENAME, HEARTBEAT, Marker
 from jfr_mp.execution.batch_limits import BatchLimits
 from jfr_mp.execution.pool_directory import PoolDirectory
+from jfr_mp.execution.warm.control import warm_environment
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.jobdata.files import SUBMIT_SCRIPT, job_path, write_atomically
 from jfr_mp.jobdata.outputs import is_complete
@@ -74,12 +75,15 @@ class BatchProcess:
         The options.
     info_file
         Where it tells about itself.
+    environment
+        Variables for the scripts of the jobs, beside those of this process.
     """
 
     base_run_dir: Path
     pool: PoolDirectory
     limits: BatchLimits
     info_file: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
     _start_time: datetime = field(default_factory=lambda: datetime.now(UTC))
     _began: float = field(default_factory=time.monotonic)
     _runs: list[_Run] = field(default_factory=list)
@@ -164,7 +168,7 @@ class BatchProcess:
                 self.pool.finish(marker)
             else:
                 logger.info("job %s starts", name)
-                self._runs.append(_Run(marker, run_dir, _start_script(run_dir, alive_fd)))
+                self._runs.append(_Run(marker, run_dir, _start_script(run_dir, alive_fd, self.environment)))
         finally:
             # From here on the script alone holds the lock.
             os.close(alive_fd)
@@ -221,7 +225,7 @@ class BatchProcess:
             logger.error("%s cannot be written: %s", self.info_file, error)
 
 
-def run_batch(base_run_dir: str, files_dir: str, batch_uid: str, limits: BatchLimits) -> None:
+def run_batch(base_run_dir: str, files_dir: str, batch_uid: str, limits: BatchLimits, *, warm: bool = True) -> None:
     """Run the jobs of a pool in this allocation, whose own directory is the working directory.
 
     Parameters
@@ -234,10 +238,14 @@ def run_batch(base_run_dir: str, files_dir: str, batch_uid: str, limits: BatchLi
         The identity of this allocation.
     limits
         When it takes jobs and when it ends.
+    warm
+        Whether jobs are forked from a process that has imported jobflow already.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     pool = PoolDirectory(Path(files_dir), batch_uid)
-    BatchProcess(Path(base_run_dir), pool, limits, Path.cwd() / BATCH_INFO_FILENAME).run()
+    with ExitStack() as stack:
+        environment = stack.enter_context(warm_environment()) if warm else {}
+        BatchProcess(Path(base_run_dir), pool, limits, Path.cwd() / BATCH_INFO_FILENAME, environment).run()
 
 
 @contextmanager
@@ -255,11 +263,12 @@ def _hear_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
 
-def _start_script(run_dir: Path, alive_fd: int) -> subprocess.Popen[bytes]:
+def _start_script(run_dir: Path, alive_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start the script of a job; it and all that it starts hold the lock of the file."""
     return subprocess.Popen(
         ["bash", SUBMIT_SCRIPT],
         cwd=run_dir,
+        env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
         # What the job leaves behind is found by its group. The session stays ours: some schedulers end a session.
         process_group=0,

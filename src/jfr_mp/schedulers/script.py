@@ -11,9 +11,10 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import jfr_mp
 from jfr_mp.errors import ConfigError
 from jfr_mp.hosts.quoting import export_line, quote
 from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
@@ -32,15 +33,32 @@ if TYPE_CHECKING:
 _PLAIN_PATH = re.compile(r"[\w./+@=-]+", re.ASCII)
 
 
-def default_command(worker: WorkerBase) -> list[str]:
-    """Return the command that runs a job in ``{}`` where the worker sets no ``execution_cmd``.
+#: Finds the interpreter that runs a job and becomes it, or lets a warm server of it run the job.
+_START = Path(jfr_mp.__file__).parent / "execution" / "warm" / "start.py"
 
-    A local worker uses this very Python environment, whether or not it is on PATH; elsewhere ``jfr-mp`` must be.
+
+def default_command(worker: WorkerBase, warm_dir: Path | None = None) -> list[str]:
+    """Return the command that runs a job in ``{}`` if the worker sets no ``execution_cmd``.
+
+    It is the ``jfr-mp`` on the PATH of the script, after ``pre_run`` and the exec_config. On this machine the Python
+    environment of the runner is the fall-back.
+
+    Parameters
+    ----------
+    worker
+        The worker.
+    warm_dir
+        The directory with the sockets of warm servers; None starts each job cold.
     """
     if worker.is_local:
-        # -P as for an installed command: the working directory must not hide the packages of a job.
-        return [sys.executable, "-P", "-m", "jfr_mp.execution", "run", "{}"]
+        return [sys.executable, "-I", "-S", str(_START), str(warm_dir or "-"), sys.executable, "run", "{}"]
     return ["jfr-mp", "execution", "run", "{}"]
+
+
+def warm_template(worker: WorkerBase, warm_dir: Path) -> str:
+    """Return the `default_command` of a worker as an ``execution_cmd``."""
+    words = default_command(worker, warm_dir)
+    return " ".join(word if word == "{}" else quote([word]).replace("{", "{{").replace("}", "}}") for word in words)
 
 
 def execution_command(worker: WorkerBase, run_dir: str) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jfr_mp.bus.paths import warm_path
 from jfr_mp.errors import JfrMpError
 from jfr_mp.hosts import BaseHost, HostPool
 from jfr_mp.jobdata.files import job_path
 from jfr_mp.schedulers import QueueManager
 from jfr_mp.schedulers.journal import JournalReader
+from jfr_mp.schedulers.script import warm_template
 from jfr_mp.sites.circuit_breaker import CircuitBreaker
 from jfr_mp.states import JobState
 
@@ -121,6 +124,19 @@ class WorkerSite:
                 pause = 0.0 if self.is_local else self.project.jfr_mp.remote_journal_interval
                 self._journal = JournalReader(host, self.config.work_dir, pause=pause)
             return self._journal
+
+    @cached_property
+    def warm_dir(self) -> Path | None:
+        """The directory with the sockets of the warm servers of this machine; None if jobs here start cold."""
+        forks = self.is_local and self.config.scheduler_type == "shell" and self.project.jfr_mp.warm
+        return warm_path(self.project) if forks else None
+
+    @cached_property
+    def script_config(self) -> WorkerBase:
+        """The configuration for the scripts of jobs, with the command that runs a job."""
+        if self.config.execution_cmd or self.warm_dir is None:
+            return self.config
+        return self.config.model_copy(update={"execution_cmd": warm_template(self.config, self.warm_dir)})
 
     @property
     def state_after_run(self) -> JobState:

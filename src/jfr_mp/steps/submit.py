@@ -23,7 +23,7 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     if isinstance(site, BatchSite):
         return _put_into_pool(job, job.run_dir, token, site, services)
     scheduler = site.scheduler
-    script = job_script(job, site.config, services.exec_config(job), scheduler.scheduler_io, job.run_dir, token)
+    script = job_script(job, site.script_config, services.exec_config(job), scheduler.scheduler_io, job.run_dir, token)
     # Opened before the job can write to it: what it says from now on is news.
     _ = site.journal
     process_id = scheduler.submit(script, job.run_dir, token)
@@ -33,7 +33,7 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
 
 def _put_into_pool(job: JobDoc, run_dir: str, token: str, site: BatchSite, services: Services) -> Outcome:
     """Let the job wait for a batch that takes it."""
-    script = pooled_script(job, site.config, services.exec_config(job), token)
+    script = pooled_script(job, site.script_config, services.exec_config(job), token)
     _ = site.journal
     site.pool.add(job.uuid, job.index, run_dir, script)
     reach("submit.after_submit")

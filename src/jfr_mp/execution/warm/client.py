@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds that a client waits for a server that is being started, and for the answer of one that runs.
 START_TIMEOUT, ANSWER_TIMEOUT = 60.0, 20.0
+#: Times that one client starts a server which ends before it listens.
+MOST_STARTS = 2
 #: Seconds between two looks for a server that is being started, and until jobs are served again that had to start cold.
 GLANCE, COLD_FOR = 0.01, 300.0
 #: The bits of a mode that matter: the type, and what other users may; and what they must be.
@@ -44,6 +46,10 @@ class NoServer(Exception):
 def main(argv: list[str]) -> NoReturn:
     """Run a job warm, or become the worker command."""
     directory, fallback, *command = argv
+    directory = os.environ.get("JFR_MP_WARM_DIR", directory)
+    if command[0] == "execution":
+        # As in ``jfr-mp execution run``, for which a batch puts this program on the PATH.
+        del command[0]
     python = interpreter(os.environ.get("PATH", ""), fallback)
     try:
         sys.exit(run(directory, python, command))
@@ -64,15 +70,22 @@ def connect(directory: str, python: str, kind: bytes) -> _socket.socket:
     NoServer
         There is none and none could be started.
     """
+    if directory == "-":
+        raise NoServer("warm execution is switched off")
     _check_private(directory)
     path = socket_path(directory, kind)
-    deadline = time.monotonic() + START_TIMEOUT
+    started, deadline = 0, time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if is_cold(path):
             raise NoServer(f"jobs of this kind start cold: see {path}.log")
         if connection := _connected(path):
             return connection
-        start(path, python)
+        if start(path, python):
+            started += 1
+            if started > MOST_STARTS:
+                # The others need not find out for themselves.
+                os.close(os.open(f"{path}.cold", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+                raise NoServer(f"the server does not start: see {path}.log")
         time.sleep(GLANCE)
     raise NoServer("the server did not start in time")
 
@@ -102,14 +115,14 @@ def _connected(path: str) -> _socket.socket | None:
     return connection
 
 
-def start(path: str, python: str) -> None:
-    """Start the server of a path, unless another client is about to."""
+def start(path: str, python: str) -> bool:
+    """Start the server of a path, unless another client is about to; return whether this one did."""
     lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        return
+        return False
     # It may have begun to listen since this client looked.
     connection = _connected(path)
     if connection is not None:
@@ -119,6 +132,7 @@ def start(path: str, python: str) -> None:
     else:
         os.waitpid(pid, 0)
     os.close(lock)
+    return connection is None
 
 
 def _become_server(path: str, python: str, lock: int) -> None:

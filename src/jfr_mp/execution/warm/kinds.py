@@ -91,4 +91,4 @@ def socket_path(directory: str, kind: bytes) -> str:
     """Return where the server of a kind listens; beside it are its lock, its log and the mark that it starts cold."""
     from _blake2 import blake2b
 
-    return f"{directory}/{blake2b(kind, digest_size=12).hexdigest()}"
+    return f"{directory}/{blake2b(kind, digest_size=6).hexdigest()}"
