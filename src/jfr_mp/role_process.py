@@ -11,12 +11,14 @@ from pathlib import Path
 from jfr_mp import logs
 from jfr_mp.bus.client import RoleBus
 from jfr_mp.bus.lifeline import Lifeline
+from jfr_mp.bus.paths import warm_path
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.queries import store_name_of
 from jfr_mp.engine.lane_plan import Engine, open_lanes
 from jfr_mp.engine.lanes import Lanes
 from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
+from jfr_mp.execution.warm.control import retire
 from jfr_mp.identity import new_owner
 from jfr_mp.membership.member import Member
 from jfr_mp.model import Condition
@@ -68,6 +70,9 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
         logger.info("ready")
         lanes.run()
         logger.info("stopping")
+        if role is Role.QUEUE:
+            # The warm servers that its jobs have started have nothing to wait for any more.
+            retire(warm_path(project))
         services.close()
     db.close()
 
