@@ -33,7 +33,7 @@ def run_dir_of(master: Doc) -> Path:
 
 def run_dirs(beside: Path) -> list[Path]:
     """Return the directories of all masters of the project; `beside` is one of them."""
-    return [path for path in beside.parent.iterdir() if path.is_dir()]
+    return [path for path in beside.parent.iterdir() if path.name.isdigit()]
 
 
 def test_the_next_start_continues_what_was_stopped(user: User, tmp_path: Path) -> None:
