@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,11 +15,10 @@ from typing import Any
 import pytest
 
 from jfr_mp import faultpoints, submit_flow
-from jfr_mp.hosts.quoting import quote
 from tests.support.jobs import ledger_lines
 from tests.support.ledger_jobs import SIGNATURES, dynamic_flow
 from tests.support.mongod import Mongod
-from tests.support.processes import ROOT, Processes, is_alive, run, wait_gone
+from tests.support.processes import is_alive, run, wait_gone
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.user import summary
 from tests.support.waiting import wait_until
@@ -31,8 +28,6 @@ LEASE_TTL = 2.0
 
 _OPTIONS = {"lease_ttl": LEASE_TTL, "heartbeat_interval": 0.4, "probe_interval": 0.2}
 _RUNNER = {"delay_check_run_status": 1, "delta_retry": [0, 0, 0]}
-#: The worker command; see there.
-_ZYGOTE = [sys.executable, str(ROOT / "tests" / "support" / "zygote.py")]
 
 Doc = dict[str, Any]
 
@@ -140,15 +135,9 @@ def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
             (directory / "faults").mkdir()
             monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
             monkeypatch.setenv(faultpoints.VARIABLE, str(directory / "faults"))
-            socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jfr-mp-")), "zygote")
             factory = ProjectFactory(directory, monkeypatch, server)
             stack.callback(factory.remove)
-            worker = {"execution_cmd": quote([*_ZYGOTE, "run", str(socket), "{}"])}
-            project = factory("crash", metadata={"jfr_mp": _OPTIONS}, runner=_RUNNER, worker=worker)
-            jobs = Processes(directory)
-            stack.callback(jobs.end_all)
-            jobs.start([*_ZYGOTE, "serve", str(socket)], env=project.env)
-            wait_until(socket.exists, 30, "the process that runs the jobs")
+            project = factory("crash", metadata={"jfr_mp": _OPTIONS}, runner=_RUNNER)
             deployment = Deployment(project, directory)
             stack.callback(deployment.kill)
             return deployment
