@@ -61,11 +61,14 @@ class Execution:
         (run_dir / "jfremote_in.json").write_bytes(input_document(document, store, doc))
         return run_dir
 
+    def words(self, run_dir: Path) -> list[str]:
+        """Return the worker command for a run directory."""
+        return [str(run_dir) if word == "{}" else word for word in default_command(WORKER, self.warm_dir)]
+
     def start(self, job: Job, before: str = "", **options: Any) -> tuple[Path, subprocess.Popen[str]]:
         """Start a job from a script with some lines before the command."""
         run_dir = self.upload(job)
-        words = [str(run_dir) if word == "{}" else word for word in default_command(WORKER, self.warm_dir)]
-        script = f"cd {shlex.quote(str(run_dir))}\n{before}\n{shlex.join(words)}\nexit $?"
+        script = f"cd {shlex.quote(str(run_dir))}\n{before}\n{shlex.join(self.words(run_dir))}\nexit $?"
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
         process = subprocess.Popen(
             ["bash", "-c", script], env=self.environment, text=True, start_new_session=True, **streams
