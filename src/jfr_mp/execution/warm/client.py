@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 #: Seconds that a client waits for a server that is being started, and for the answer of one that runs.
-START_TIMEOUT, ANSWER_TIMEOUT = 60.0, 20.0
+START_TIMEOUT, ANSWER_TIMEOUT = 60.0, 10.0
 #: Times that one client starts a server which ends before it listens.
 MOST_STARTS = 2
 #: Seconds between two looks for a server that is being started, and until jobs are served again that had to start cold.
