@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from jfr_mp.config.workers import ExecutionConfig, LocalWorker, RemoteWorker
 from jfr_mp.errors import ConfigError
 from jfr_mp.model import JobDoc
 from jfr_mp.schedulers.journal import journal_path
-from jfr_mp.schedulers.script import default_command, execution_command, job_script
+from jfr_mp.schedulers.script import execution_command, job_script, warm_template
 
 UUID = "abcdef01-2345-6789-abcd-ef0123456789"
 
@@ -160,8 +161,13 @@ def test_other_braces_are_refused(template: str) -> None:
         execution_command(local_worker(execution_cmd=template), "/w/r")
 
 
-def test_without_a_command_a_local_worker_uses_this_python() -> None:
-    assert default_command(local_worker())[0] == sys.executable
-    assert execution_command(local_worker(), "/w/a b").endswith("execution run '/w/a b'")
-    remote = RemoteWorker(scheduler_type="slurm", work_dir="/w", host="h")
+def test_without_a_command_a_local_worker_falls_back_on_this_python() -> None:
+    command = shlex.split(execution_command(local_worker(), "/w/a b"))
+    assert (command[0], command[-4:]) == (sys.executable, ["-", sys.executable, "run", "/w/a b"])
+    remote = RemoteWorker(scheduler_type="slurm", host="h", work_dir=Path("/w"))
     assert execution_command(remote, "/w/{}") == "jfr-mp execution run '/w/{}'"
+
+
+def test_a_warm_worker_has_its_servers_in_a_directory() -> None:
+    warm = local_worker(execution_cmd=warm_template(local_worker(), Path("/run/{x} y")))
+    assert shlex.split(execution_command(warm, "/w/a b"))[-4:] == ["/run/{x} y", sys.executable, "run", "/w/a b"]
