@@ -1,7 +1,7 @@
-"""jfr-mp: runs jobflow workflows on clusters, with one supervised process per concern.
+"""jfr-mp: run jobflow workflows on clusters, with one supervised process per concern.
 
-The public interface is what this module offers; names are imported when they are first used, so that the command line
-starts without jobflow.
+This module is the public interface. Names are imported on first use, so that the command line starts without importing
+jobflow.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m jfr_mp`` is `jfr-mp`."""
+"""Entry point of ``python -m jfr_mp``, which is the same as `jfr-mp`."""
 
 import sys
 

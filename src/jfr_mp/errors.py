@@ -1,8 +1,8 @@
-"""Every error that jfr-mp raises on purpose.
+"""The errors that jfr-mp raises deliberately.
 
-One tree, so that the command line catches `JfrMpError` in one place, prints its text and leaves with its exit code. A
-message names the thing that is wrong (file, field, job, host), says what is wrong with it and what to do about it.
-Anything outside this tree that reaches the user is a bug.
+They form one tree, so that the command line catches `JfrMpError` in one place, prints its message and exits with its
+exit code. A message names the thing that is wrong (file, field, job, host), says what is wrong with it, and what to do.
+Any other exception that reaches the user is a bug.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the exit status of `jfr-mp` means."""
+    """The exit codes of `jfr-mp`."""
 
     OK = 0
-    #: Something went wrong that has no code of its own.
+    #: Any error without a code of its own.
     ERROR = 1
     #: The command line itself is wrong; typer and click use 2 as well.
     USAGE = 2
     #: A settings or project file is missing, unreadable or invalid.
     CONFIG = 3
-    #: The database does not answer or refuses us.
+    #: The database does not answer or refused the connection.
     DATABASE = 4
-    #: Nothing is running that could be asked or stopped.
+    #: The process to be queried or stopped is not running.
     NOT_RUNNING = 5
-    #: Something is running that must not run twice.
+    #: A process that must run only once is already running.
     ALREADY_RUNNING = 6
-    #: A process did not become ready, or stopped for good.
+    #: A process did not become ready, or is not restarted after repeated failures.
     START_FAILED = 7
     #: At least one check of `project check` failed.
     CHECK_FAILED = 8
@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
 
 
 class JfrMpError(Exception):
-    """The root of all our errors."""
+    """The base class of all errors of jfr-mp."""
 
     exit_code = ExitCode.ERROR
 
@@ -47,11 +47,11 @@ class ConfigError(JfrMpError):
 
 
 class ProjectUndefinedError(ConfigError):
-    """There is no project, or several and none was chosen."""
+    """There is no project, or there are several and none was chosen."""
 
 
 class ProjectParsingError(ConfigError):
-    """The chosen project does not exist or its file is not valid."""
+    """The chosen project does not exist, or its file is not valid."""
 
 
 class DatabaseError(JfrMpError):
@@ -75,35 +75,35 @@ class InvalidQuery(JfrMpError, ValueError):
 
 
 class NotInitialised(DatabaseError):
-    """The database answers but was never prepared for a project."""
+    """The database answers but has not been initialised for a project."""
 
 
 class FlowMissing(DatabaseError):
-    """A job is in no flow, so that it cannot go on."""
+    """The job belongs to no flow and therefore cannot continue."""
 
 
 class SubmissionError(JfrMpError):
-    """A flow was refused; nothing of it was inserted."""
+    """A flow was refused; nothing was inserted."""
 
 
 class LockedError(JfrMpError):
-    """A document is locked by somebody else."""
+    """The document is locked by another process."""
 
 
 class JobLockedError(LockedError):
-    """The job is locked by somebody else."""
+    """The job is locked by another process."""
 
 
 class FlowLockedError(LockedError):
-    """The flow is locked by somebody else."""
+    """The flow is locked by another process."""
 
 
 class RunnerLockedError(LockedError):
-    """The document of the running runner is locked by somebody else."""
+    """The document of the running runner is locked by another process."""
 
 
 class LeaseLost(JfrMpError):
-    """The lock was taken away while its holder worked; nothing was written."""
+    """The lock was lost while its holder worked; nothing was written."""
 
 
 class HostError(JfrMpError):
@@ -112,7 +112,7 @@ class HostError(JfrMpError):
     Parameters
     ----------
     permanent
-        True where repeating cannot help, such as a directory that may not be written.
+        Whether repeating is pointless, for example because a directory is not writable.
     """
 
     def __init__(self, message: str, *, permanent: bool = False) -> None:
@@ -121,26 +121,26 @@ class HostError(JfrMpError):
 
 
 class HostUnreachable(HostError):
-    """The host itself cannot be worked with now: not found, not answering, connection lost, login refused.
+    """The host cannot be used now: name not found, no answer, connection lost, login refused.
 
-    No job is to blame: its jobs wait without spending attempts until the host answers again.
+    The jobs of the host wait until it answers again, without spending attempts.
     """
 
 
 class LoginNeeded(HostUnreachable):
-    """The host wants a person to log in first (`jfr-mp connect`)."""
+    """The host requires the user to log in first (`jfr-mp connect`)."""
 
 
 class SiteLimit(HostError):
-    """The site accepts no more jobs of this user now; waiting helps, and no attempt is spent."""
+    """The site currently accepts no more jobs from this user; the job waits without spending attempts."""
 
 
 class CommandTimeout(HostError):
-    """A command on a host did not end in time."""
+    """A command on a host did not finish in time."""
 
 
 class SchedulerError(HostError):
-    """A scheduler command failed or printed what nobody understands."""
+    """A scheduler command failed or printed output that cannot be parsed."""
 
 
 class BusError(JfrMpError):
@@ -148,13 +148,13 @@ class BusError(JfrMpError):
 
 
 class NotRunning(JfrMpError):
-    """Nothing is running that could be asked or stopped."""
+    """The process to be queried or stopped is not running."""
 
     exit_code = ExitCode.NOT_RUNNING
 
 
 class AlreadyRunning(JfrMpError):
-    """Something is running that must not run twice."""
+    """A process that must run only once is already running."""
 
     exit_code = ExitCode.ALREADY_RUNNING
 

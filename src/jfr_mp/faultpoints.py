@@ -1,9 +1,10 @@
-"""Named places in the code where a test can make a process die, stop or see an error.
+"""Fault points: named places in the code at which a test can kill or stop a process, or raise an error.
 
-In production `reach` is a function that does nothing. Where `VARIABLE` names a directory when this module is imported,
-a process that reaches a point looks there for a file of that name, ``complete.after_append``. The file says what is to
-happen: ``kill`` (SIGKILL), ``stop`` (SIGSTOP) or ``error`` (`InjectedFault`). Renaming the file takes it, so that it
-happens once, in one process; the new name, ``complete.after_append.4711``, tells in which.
+In production `reach` does nothing. If `VARIABLE` names a directory when this module is imported, a process that reaches
+a fault point looks in the directory for a file with the name of the point, such as ``complete.after_append``. The
+content of the file selects the fault: ``kill`` (SIGKILL), ``stop`` (SIGSTOP) or ``error`` (`InjectedFault`). The
+process renames the file, so that the fault happens once, in one process; the new name, such as
+``complete.after_append.4711``, contains its pid.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ VARIABLE = "JFR_MP_FAULTS"
 
 
 class InjectedFault(Exception):
-    """The error that a test asked for."""
+    """An error requested by a test."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class FaultPoint:
     Parameters
     ----------
     name
-        The step and what it has just done.
+        The step, and what it has just done.
     summary
-        What is done there, and what is not.
+        What has been done at this point, and what has not.
     remote
-        Only jobs of workers on other hosts, or of batch workers, come by.
+        Whether only jobs of remote workers or batch workers reach this point.
     """
 
     name: str
@@ -45,34 +46,34 @@ class FaultPoint:
 
 def _points_of(step: Step) -> Iterator[FaultPoint]:
     remote = step.remote_only
-    yield FaultPoint(f"{step.name}.after_claim", "the job is locked, nothing is done", remote)
+    yield FaultPoint(f"{step.name}.after_claim", "the job is locked, the step has not begun", remote)
     yield from (FaultPoint(f"{step.name}.{place}", summary, remote) for place, summary in step.fault_points)
-    yield FaultPoint(f"{step.name}.before_commit", "the step is done, nothing is written in the database", remote)
-    yield FaultPoint(f"{step.name}.after_commit", "the outcome is written, no process knows of it", remote)
+    yield FaultPoint(f"{step.name}.before_commit", "the step is done, the database has not been updated", remote)
+    yield FaultPoint(f"{step.name}.after_commit", "the outcome is written, no event has been published", remote)
 
 
 POINTS: Mapping[str, FaultPoint] = {point.name: point for step in STEPS for point in _points_of(step)}
 
 
 class Faults:
-    """Does what the files of a directory say.
+    """Inject the faults that the files of a directory request.
 
     Parameters
     ----------
     directory
-        Where they are.
+        The directory with the files.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def reach(self, name: str) -> None:
-        """Do what the test wants at this point, if it wants something.
+        """Inject the fault that a test requests at this point, if any.
 
         Raises
         ------
         InjectedFault
-            For ``error``.
+            The test requests ``error``.
         """
         point = POINTS[name]
         taken = self._directory / f"{point.name}.{os.getpid()}"
@@ -86,13 +87,13 @@ class Faults:
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
             case _:
-                raise InjectedFault(f"a test wants an error where {point.summary}")
+                raise InjectedFault(f"error requested by a test at {name}: {point.summary}")
 
 
 def _nothing(name: str) -> None:
-    """Go on: this is no test."""
+    """Do nothing: no faults are requested."""
 
 
 _directory = os.environ.get(VARIABLE)
-#: Tell that this process has come to a point of the table.
+#: Report that this process has reached the fault point of that name.
 reach: Callable[[str], None] = Faults(Path(_directory)).reach if _directory else _nothing

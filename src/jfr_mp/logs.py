@@ -1,4 +1,4 @@
-"""How the processes of a runner log: one line an event, with time, level, role and pid."""
+"""Logging of the runner's processes: one line per event, with time, level, role and pid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def configure(level: int, role: str) -> None:
     level
         A level of `logging`.
     role
-        What this process is, such as ``transfer-1``.
+        The name of this process, such as ``transfer-1``.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -31,5 +31,5 @@ def configure(level: int, role: str) -> None:
 
 
 def set_level(level: int) -> None:
-    """Change how much of our own is logged; libraries log their warnings only."""
+    """Set the log level of jfr-mp itself; libraries log warnings only."""
     logging.getLogger("jfr_mp").setLevel(level)

@@ -17,7 +17,7 @@ from jfr_mp.states import FlowState, JobState
 
 
 def is_uuid(text: str) -> bool:
-    """Tell whether a text can be the uuid of a job, a flow or an allocation."""
+    """Return whether a text is a valid uuid of a job, a flow or a batch."""
     try:
         UUID(text)
     except ValueError:
@@ -26,20 +26,20 @@ def is_uuid(text: str) -> bool:
 
 
 def utcnow() -> datetime:
-    """Return the current time in UTC, in the milliseconds that MongoDB keeps."""
+    """Return the current time in UTC, truncated to milliseconds, the precision of MongoDB."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 class Document(BaseModel):
-    """The base of all documents: fields of other writers are kept, times are aware and in UTC."""
+    """The base of all documents: unknown fields are kept, times are timezone-aware and in UTC."""
 
     model_config = ConfigDict(extra="allow")
 
     @field_validator("*", mode="after")
     @classmethod
     def _aware(cls, value: Any) -> Any:
-        """Give a naive time its time zone: MongoDB stores UTC and returns it without saying so."""
+        """Add the time zone to a naive time: MongoDB stores UTC and returns it without a zone."""
         if isinstance(value, datetime) and value.tzinfo is None:
             return value.replace(tzinfo=UTC)
         return value
@@ -59,16 +59,16 @@ class RemoteInfo(Document):
 
     @property
     def submission(self) -> str | None:
-        """The token of the last submission, by which a journal line is told from one of an earlier run.
+        """The token of the last submission; it distinguishes the journal lines of one run from those of earlier runs.
 
-        A field of ours: documents that jobflow-remote wrote don't have it.
+        This field is specific to jfr-mp: documents written by jobflow-remote do not have it.
         """
         token = (self.model_extra or {}).get("submission")
         return None if token is None else str(token)
 
 
 class JobRecord(Document):
-    """What the documents and the listings of jobs have in common."""
+    """The fields that job documents and job listings share."""
 
     uuid: str
     index: int
@@ -91,19 +91,19 @@ class JobRecord(Document):
 
     @property
     def is_locked(self) -> bool:
-        """Whether somebody works on this job now."""
+        """Whether a process is working on this job now."""
         return self.lock_id is not None
 
     @property
     def run_time(self) -> float | None:
-        """Seconds that the job's function ran, or None while it has not ended."""
+        """The run time of the job's function in seconds, or None if it has not ended."""
         if self.start_time and self.end_time:
             return (self.end_time - self.start_time).total_seconds()
         return None
 
     @property
     def estimated_run_time(self) -> float | None:
-        """Seconds since the job started, or None before."""
+        """Seconds since the job started, or None if it has not started."""
         if self.start_time:
             return (datetime.now(UTC) - self.start_time).total_seconds()
         return None
@@ -112,8 +112,8 @@ class JobRecord(Document):
 class JobDoc(JobRecord):
     """A document of the jobs collection.
 
-    `exec_config` is the name of one in the project or the serialized configuration itself; `resources` a dictionary for
-    the template of the scheduler or a serialized QResources.
+    `exec_config` is the name of a configuration in the project, or the serialized configuration itself. `resources` is
+    a dictionary for the scheduler's template, or a serialized QResources.
     """
 
     job: dict[str, Any]
@@ -127,12 +127,12 @@ class JobDoc(JobRecord):
 
     @property
     def hosts(self) -> list[str]:
-        """The uuids of the flows around it, from the innermost; see `jfr_mp.database.flow_lookup`."""
+        """The uuids of the enclosing flows, innermost first; see `jfr_mp.database.flow_lookup`."""
         return [str(uuid) for uuid in self.job.get("hosts") or ()]
 
 
 class JobInfo(JobRecord):
-    """A job as lists and tables show it, without its inputs."""
+    """A job as shown in lists and tables, without its inputs."""
 
     name: str
     metadata: dict[str, Any] | None = None
@@ -140,7 +140,7 @@ class JobInfo(JobRecord):
 
     @classmethod
     def from_query_output(cls, document: dict[str, Any]) -> Self:
-        """Read a document that was fetched with `JOB_INFO_PROJECTION`."""
+        """Build a `JobInfo` from a document fetched with `JOB_INFO_PROJECTION`."""
         job = document.pop("job", {})
         return cls.model_validate({**document, **{key: job.get(key) for key in ("name", "metadata", "hosts")}})
 
@@ -155,18 +155,18 @@ JOB_INFO_PROJECTION = [
 
 
 class Outage(BaseModel):
-    """A host that cannot be worked with now.
+    """A host that is currently unreachable.
 
     Parameters
     ----------
     host
-        Its workers, separated by commas.
+        The workers on the host, separated by commas.
     since
-        When it was first found away.
+        The time of the first failed attempt.
     why
-        What was found last.
+        The reason of the last failed attempt.
     next_try
-        When it is tried again.
+        The time of the next attempt.
     """
 
     host: str
@@ -176,18 +176,18 @@ class Outage(BaseModel):
 
 
 class Transfer(BaseModel):
-    """A file on its way.
+    """A file transfer in progress.
 
     Parameters
     ----------
     db_id, worker
-        Whose it is, and where it comes from or goes to.
+        The job that the file belongs to, and the worker at the other end.
     direction
         ``upload`` or ``download``.
     since
-        When the transfer of the job's files began.
+        The time at which the transfer of the job's files began.
     done_bytes, total_bytes
-        How much of the file has arrived, and its size.
+        The number of bytes transferred so far, and the size of the file.
     """
 
     db_id: str
@@ -199,18 +199,18 @@ class Transfer(BaseModel):
 
 
 class Condition(BaseModel):
-    """How a process is, in its own words; None is no news.
+    """The condition that a process reports about itself; None means no change.
 
     Parameters
     ----------
     state
-        ``RUNNING`` once it is ready for work; ``STARTING`` asks for patience, as where the database is away.
+        ``RUNNING`` once the process is ready for work; ``STARTING`` while it waits, for example for the database.
     last_error
-        What went wrong.
+        The last error.
     outages
-        The hosts that are away.
+        The hosts that are unreachable.
     transfers
-        The files that have been on their way for a while.
+        The transfers that have been in progress for a while.
     """
 
     state: str = "RUNNING"
@@ -219,15 +219,15 @@ class Condition(BaseModel):
     transfers: list[Transfer] | None = None
 
     def updated(self, news: Condition) -> Self:
-        """Return the condition that is known after news."""
+        """Return this condition updated with a newer report."""
         return self.model_copy(update={field: value for field, value in news if value is not None})
 
 
 class FlowDoc(Document):
     """A document of the flows collection.
 
-    `parents` maps a job's uuid to its indexes (as text, MongoDB wants text keys) to the uuids of its parents; `ids`
-    holds (db_id, uuid, index) of each job.
+    `parents` maps the uuid of a job to a mapping from its index to the uuids of its parents; the index is text because
+    MongoDB requires text keys. `ids` holds (db_id, uuid, index) of each job.
     """
 
     uuid: str
@@ -245,7 +245,7 @@ class FlowDoc(Document):
 
 
 class FlowInfo(Document):
-    """A flow as lists and tables show it; the lists run in parallel, one entry a job."""
+    """A flow as shown in lists and tables; the lists are parallel, with one entry per job."""
 
     db_ids: list[str]
     job_ids: list[str]

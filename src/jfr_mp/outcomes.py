@@ -1,6 +1,6 @@
-"""What a step can say about a job: a value, never an exception used as control flow.
+"""The possible outcomes of a step, as values: no step uses exceptions for control flow.
 
-A step returns one of these; the loop hands it to the queue database, which writes it under the lock of the job.
+A step returns one of these. The engine passes it to the queue database, which writes it under the lock of the job.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Advance:
     fields
         Other fields of the job document to set, by dotted path, such as ``{"remote.process_id": "42"}``.
     next_step_delay
-        Seconds before the next step may begin, for a file system that shows new files late.
+        Seconds before the next step may begin, for file systems that show new files with a delay.
     """
 
     state: JobState
@@ -34,29 +34,29 @@ class Advance:
 
 
 class Blame(StrEnum):
-    """Whose fault a failure is."""
+    """The cause of a failure."""
 
     JOB = "job"
-    #: Its host cannot be worked with: no job of it can go on.
+    #: The host is unreachable: none of its jobs can continue.
     HOST = "host"
-    #: Its host wants a person to log in.
+    #: The host requires the user to log in.
     LOGIN = "login"
-    #: Something that passes: a locked flow, a limit of the site, a store that is away.
+    #: A temporary condition: a locked flow, a limit of the site, an unavailable store.
     CIRCUMSTANCES = "circumstances"
 
 
 @dataclass(frozen=True)
 class Retry:
-    """The step failed for a reason that may pass.
+    """The step failed for a reason that may be temporary.
 
     Parameters
     ----------
     why
         One line for the user, stored on the job.
     delay
-        Seconds to wait; None takes the project's ``delta_retry``.
+        Seconds to wait; None uses the project's ``delta_retry``.
     blame
-        Whose fault it is. Only a job that is to blame itself comes nearer to REMOTE_ERROR.
+        The cause. Only failures caused by the job itself count towards REMOTE_ERROR.
     detail
         More text for the user, such as a traceback.
     """
@@ -68,20 +68,20 @@ class Retry:
 
     @property
     def spend_attempt(self) -> bool:
-        """Whether this counts as one of the job's attempts."""
+        """Whether this failure counts as one of the job's attempts."""
         return self.blame is Blame.JOB
 
 
 @dataclass(frozen=True)
 class Fail:
-    """The step cannot succeed by being repeated: the job goes to REMOTE_ERROR with `why`."""
+    """Repeating the step cannot help: the job goes to REMOTE_ERROR with `why`."""
 
     why: str
     detail: str = ""
 
 
 class Added(StrEnum):
-    """How new jobs relate to the job that returned them (jobflow's Response)."""
+    """The relation of new jobs to the job that returned them (jobflow's Response)."""
 
     REPLACE = "replace"
     ADDITION = "addition"
@@ -97,15 +97,15 @@ class Completion:
     state
         COMPLETED or FAILED.
     error
-        The traceback or the reason of a failure.
+        The traceback, or the reason of the failure.
     start_time, end_time
-        When the job's function ran on the worker, in UTC.
+        The start and the end of the job's function on the worker, in UTC.
     stored_data
-        What the job asked to keep on its document.
+        The data that the job asked to store on its document.
     added
-        Serialized flows that the job returned, in the order in which they are added.
+        The serialized flows that the job returned, in the order in which they are added.
     stop_children, stop_jobflow
-        What the job asked to stop.
+        Whether the job asked to stop its children, or its flow.
     queue_out, queue_err
         The beginning of the scheduler's output files; kept for failures.
     """

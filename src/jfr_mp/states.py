@@ -1,6 +1,6 @@
-"""The states of jobs, flows and batches; their names and meaning are jobflow-remote's.
+"""The states of jobs, flows and batches; their names and meanings are those of jobflow-remote.
 
-Which step takes a job from one state to the next is the table in `jfr_mp.step_table`.
+The steps that move a job from one state to the next are listed in `jfr_mp.step_table`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from enum import Enum
 
 
 class JobState(Enum):
-    """Where a job is in its life."""
+    """The state of a job."""
 
     WAITING = "WAITING"
     READY = "READY"
@@ -28,7 +28,7 @@ class JobState(Enum):
     USER_STOPPED = "USER_STOPPED"
     BATCH_SUBMITTED = "BATCH_SUBMITTED"
     BATCH_RUNNING = "BATCH_RUNNING"
-    #: The old name of RUN_FINISHED, still used by the reference of the Runner.
+    #: The old name of RUN_FINISHED, still used in the reference of the Runner.
     TERMINATED = "RUN_FINISHED"
 
     @classmethod
@@ -37,7 +37,7 @@ class JobState(Enum):
 
     @property
     def short_value(self) -> str:
-        """The abbreviation that tables and command lines use, such as ``RU`` for RUNNING."""
+        """The abbreviation used in tables and on the command line, such as ``RU`` for RUNNING."""
         return _SHORT[self]
 
 
@@ -60,7 +60,7 @@ _SHORT = {
     JobState.BATCH_RUNNING: "BR",
 }
 
-#: A job in one of these is in the hands of a runner.
+#: The states in which a runner is processing the job.
 RUNNING_STATES = (
     JobState.CHECKED_OUT,
     JobState.UPLOADED,
@@ -72,18 +72,18 @@ RUNNING_STATES = (
     JobState.BATCH_RUNNING,
 )
 
-#: A job in one of these does not move any more unless a person moves it.
+#: A job in one of these states does not change state unless the user makes it.
 FINAL_STATES = (JobState.COMPLETED, JobState.FAILED, JobState.STOPPED, JobState.USER_STOPPED)
 
-#: A job in one of these may still become COMPLETED or FAILED.
+#: A job in one of these states may still become COMPLETED or FAILED.
 UNFINISHED_STATES = tuple(state for state in JobState if state not in FINAL_STATES)
 
-#: A job in one of these can be stopped by its flow.
+#: A job in one of these states can be stopped by its flow.
 STOPPABLE_STATES = (JobState.WAITING, JobState.READY)
 
 
 class FlowState(Enum):
-    """Where a flow is, derived from the states of its jobs."""
+    """The state of a flow, derived from the states of its jobs."""
 
     WAITING = "WAITING"
     READY = "READY"
@@ -102,13 +102,13 @@ class FlowState(Enum):
         jobs_states
             The states of all jobs of the flow.
         leaf_states
-            The states of the jobs that no other job depends on. A flow is COMPLETED when they are, even when a job in
-            the middle failed and its children accept missing references.
+            The states of the jobs that no other job depends on. A flow is COMPLETED when all of them are, even if
+            another job failed whose children accept missing references.
 
         Returns
         -------
         FlowState
-            REMOTE_ERROR does not fail a flow: a person may still repair the job.
+            The state. A job in REMOTE_ERROR does not fail its flow, because the user may still repair the job.
         """
         states = set(jobs_states)
         leaves = set(leaf_states)
@@ -124,7 +124,7 @@ class FlowState(Enum):
 
 
 class BatchState(Enum):
-    """Where a batch process (one allocation that runs many jobs) is."""
+    """The state of a batch, one scheduler job that runs many jobs."""
 
     SUBMITTED = "SUBMITTED"
     RUNNING = "RUNNING"

@@ -1,8 +1,8 @@
-"""The steps that move a job and the roles that do them: one row each.
+"""The steps that move a job, and the roles that perform them: one row each.
 
-Claim and commit filters, the tasks of a role process, its wake-ups and intervals, the fault points of the crash tests,
-the flags and help of the command line and the diagram in the documentation all derive from these rows. A new step is a
-row here and the module that its `function` names.
+Everything else derives from these rows: claim and commit filters, the tasks of a role process, its wake-ups and
+intervals, the fault points of the crash tests, the flags and help of the command line, and the diagram in the
+documentation. To add a step, add a row here and the module that its `function` names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from jfr_mp.states import JobState as S
 
 
 class Role(StrEnum):
-    """One concern of the runner; each has processes of its own."""
+    """One concern of the runner; each role has its own processes."""
 
     CHECKOUT = "checkout"
     TRANSFER = "transfer"
@@ -27,22 +27,22 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class RoleRow:
-    """What distinguishes a role from the others.
+    """The properties of a role.
 
     Parameters
     ----------
     summary
-        What it does, for help texts: "Run the role that ...".
+        What the role does, for help texts: "Run the role that ...".
     flag
         The short option that selects it, as in jobflow-remote's ``runner run``.
     scalable
-        Whether several processes of one machine share its work (``--num-ROLE N``).
+        Whether several processes on one machine can share its work (``--num-ROLE N``).
     per_host
-        Whether its steps work with hosts: each host then has a lane of its own.
+        Whether its steps access hosts: each host then has its own lane.
     exclusive
-        Whether one process in the whole deployment does the work of a host at a time.
+        Whether only one process in the whole deployment does the work of a host at a time.
     uses_jobstores
-        Whether its steps read or write JobStores, which are opened before the first job needs them.
+        Whether its steps read or write JobStores, which are then opened before the first job needs them.
     """
 
     summary: str
@@ -60,7 +60,7 @@ ROLES: dict[Role, RoleRow] = {
     ),
     Role.QUEUE: RoleRow("submits jobs to the schedulers and watches them", "-q", per_host=True, exclusive=True),
     Role.COMPLETE: RoleRow(
-        "stores outputs, adds the jobs that they ask for and frees children", "-com", scalable=True, uses_jobstores=True
+        "stores outputs, adds returned jobs and releases children", "-com", scalable=True, uses_jobstores=True
     ),
 }
 
@@ -68,9 +68,9 @@ ROLES: dict[Role, RoleRow] = {
 class Kind(Enum):
     """How a step finds its jobs."""
 
-    #: It claims the next jobs and runs its function on each.
+    #: The step claims the next jobs and runs its function on each of them.
     CLAIM = auto()
-    #: It looks at all jobs in its states at once and claims those that moved.
+    #: The step examines all jobs in its states together and claims the jobs that have moved.
     SURVEY = auto()
 
 
@@ -81,32 +81,32 @@ class Step:
     Parameters
     ----------
     name
-        As in logs, in `job explain` and in the names of fault points.
+        The name used in logs, in `job explain` and in fault points.
     role
-        The role that does it.
+        The role that performs it.
     sources, targets
         The states between which it moves a job.
     summary
         What it does, for help texts: "The next step is to ...".
     function
-        ``module:name`` of what does it: a function ``run(job, site, services) -> Outcome``, or for a survey a class
-        with the methods of `jfr_mp.engine.surveys.Survey`. It is imported by the processes that do the step.
+        The implementation, as ``module:name``: a function ``run(job, site, services) -> Outcome`` or, for a survey, a
+        class with the methods of `jfr_mp.engine.surveys.Survey`. Only processes that perform the step import it.
     interval
-        The option of the project's `runner` section with the longest time between two looks for work, in seconds.
+        The option in the project's `runner` section that sets the longest time between two searches, in seconds.
     kind
         How it finds its jobs.
     claims
         The number of jobs that one turn claims and commits together.
     wakes
-        The states whose arrival makes it look at once; by default `sources`.
+        The states that trigger a search for work as soon as a job enters them; `sources` by default.
     inputs
         Whether it needs the inputs of a job, which may be megabytes.
     respects_max_jobs
-        Whether it leaves the jobs of workers alone that have `max_jobs` of them in their queue.
+        Whether it skips the jobs of workers that already have `max_jobs` jobs in their queue.
     fault_points
-        The places inside its function where a test can interrupt it: name, and what is done there and what is not.
+        The places inside its function at which a test can interrupt it: the name, and what has and has not been done.
     remote_only
-        Whether jobs of local workers that are no batch workers never come by.
+        Whether only jobs of remote workers and batch workers pass through it.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Step:
     remote_only: bool = False
 
     def load(self) -> Any:
-        """Import what does the step."""
+        """Import and return the implementation of the step."""
         module, _, name = self.function.partition(":")
         return getattr(import_module(module), name)
 
@@ -150,7 +150,7 @@ UPLOAD = Step(
     interval="delay_advance_status",
     inputs=True,
     fault_points=(
-        ("before_put", "the input is made, nothing of it is on the worker"),
+        ("before_put", "the input is built, nothing is on the worker"),
         ("after_put", "the input is on the worker"),
     ),
 )
@@ -159,7 +159,7 @@ SUBMIT = Step(
     role=Role.QUEUE,
     sources=(S.UPLOADED,),
     targets=(S.SUBMITTED, S.BATCH_SUBMITTED),
-    summary="hand the job to the scheduler, or to the pool of a batch worker",
+    summary="submit the job to the scheduler, or put it into the pool of a batch worker",
     function="jfr_mp.steps.submit:run",
     interval="delay_advance_status",
     respects_max_jobs=True,
@@ -181,7 +181,7 @@ BATCH = Step(
     role=Role.QUEUE,
     sources=(S.BATCH_SUBMITTED, S.BATCH_RUNNING),
     targets=(S.BATCH_SUBMITTED, S.BATCH_RUNNING, S.RUN_FINISHED, S.DOWNLOADED),
-    summary="look after the pool of a batch worker; a job whose batch ended too early waits again",
+    summary="track the jobs in the pool of a batch worker; a job whose batch ended too early returns to the pool",
     function="jfr_mp.batch.rounds:BatchRounds",
     interval="delay_update_batch",
     kind=Kind.SURVEY,
@@ -193,7 +193,7 @@ DOWNLOAD = Step(
     role=Role.TRANSFER,
     sources=(S.RUN_FINISHED,),
     targets=(S.DOWNLOADED,),
-    summary="get the output from the worker",
+    summary="copy the output from the worker",
     function="jfr_mp.steps.download:run",
     interval="delay_advance_status",
     fault_points=(("after_get", "the output is on this machine"),),
@@ -204,15 +204,15 @@ COMPLETE = Step(
     role=Role.COMPLETE,
     sources=(S.DOWNLOADED,),
     targets=(S.COMPLETED, S.FAILED),
-    summary="store the output, add the jobs that it asks for and free the children",
+    summary="store the output, add the jobs that it returned and release its children",
     function="jfr_mp.steps.complete:run",
     interval="delay_advance_status",
     fault_points=(
-        ("after_copy", "the output is in the JobStore, the job has not ended"),
-        ("after_append", "the returned jobs are in the flow, the children know nothing"),
-        ("after_children", "the children are READY, the state of the flow is the old one"),
+        ("after_copy", "the output is in the JobStore, the state of the job is unchanged"),
+        ("after_append", "the returned jobs are in the flow, the children are unchanged"),
+        ("after_children", "the children are READY, the state of the flow is unchanged"),
         ("after_flow", "the flow has its new state, the job has not"),
-        ("after_job", "the job has ended, the flow is still locked"),
+        ("after_job", "the job has its final state, the flow is still locked"),
     ),
 )
 
@@ -230,5 +230,5 @@ def step_from(state: S) -> Step | None:
 
 
 def wake_states(roles: Iterable[Role]) -> frozenset[S]:
-    """Return the states whose arrival is news for any of these roles."""
+    """Return the states that give any of these roles work when a job enters them."""
     return frozenset(state for role in roles for step in steps_of(role) for state in step.wakes or step.sources)

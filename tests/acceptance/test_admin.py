@@ -17,7 +17,7 @@ def _half_done(user: User) -> Submitted:
 
 
 def test_reconcile_says_and_does_what_is_due(user: User) -> None:
-    # Given a flow that is half done, and somebody who knows that nothing of jobflow-remote runs
+    # Given an incomplete flow, and a user who knows that no process of jobflow-remote is running
     flow = _half_done(user)
 
     # When it is only looked at
@@ -34,12 +34,12 @@ def test_reconcile_says_and_does_what_is_due(user: User) -> None:
     # And when it is repaired, then it is done
     said = user.ok("admin", "reconcile", "--break-locks")
     assert "lock of the peer" in said
-    assert f"its jobs {flow.db_ids[1]} wait for parents that are done" in said
+    assert f"its jobs {flow.db_ids[1]} are WAITING although their parents are done" in said
     assert (flow.states, flow.flow["state"], flow.flow["lock_id"]) == (["COMPLETED", "READY"], "RUNNING", None)
     assert user.ok("admin", "reconcile") == "Nothing to repair.\n"
 
 
 def test_locks_of_jobflow_remote_are_respected(user: User) -> None:
     flow = _half_done(user)
-    assert "it looks half done; to do: wait for the lock of the peer on it" in user.ok("admin", "reconcile")
+    assert "it looks incomplete; to do: wait until lock of the peer is released" in user.ok("admin", "reconcile")
     assert flow.states == ["COMPLETED", "WAITING"]

@@ -1,6 +1,7 @@
-"""The queue database: everything that jfr-mp knows about MongoDB is in here.
+"""The queue database: everything in jfr-mp that depends on MongoDB.
 
-`QueueDatabase.connect(project)` opens it; the other modules are functions on it, one noun each.
+`QueueDatabase.connect(project)` opens the database; the other modules contain the functions that work on it, one module
+per subject.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a queue store is: the project's maggma dictionary as arguments for pymongo, without importing maggma."""
+"""The address of a queue store: the project's maggma dictionary as arguments for pymongo, without importing maggma."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pymongo.uri_parser import parse_uri
 
 from jfr_mp.errors import ConfigError
 
-#: The maggma stores whose connection is made here; any other goes through maggma itself.
+#: The maggma stores that are opened directly; any other store is opened by maggma.
 NATIVE_STORES = ("MongoStore", "MongoURIStore")
 
 DEFAULT_PORT = 27017
@@ -24,9 +24,9 @@ class Address:
     Parameters
     ----------
     hosts
-        "host:port" of each server, joined by commas; fit for any message, it never holds credentials.
+        "host:port" of each server, joined by commas; safe to show, because it never contains credentials.
     client_args
-        Keyword arguments of `pymongo.MongoClient`; they hold the password, hence no place in a repr.
+        Keyword arguments of `pymongo.MongoClient`. They contain the password and are left out of the repr.
     database, collection
         The names of the database and of the jobs collection.
     """
@@ -43,17 +43,17 @@ def store_class(store: Mapping[str, Any]) -> str:
 
 
 def is_native(store: Mapping[str, Any]) -> bool:
-    """Tell whether `address_of` understands the store; an SSH tunnel is maggma's to open."""
+    """Return whether `address_of` supports a store; SSH tunnels are opened by maggma."""
     return store_class(store) in NATIVE_STORES and not store.get("ssh_tunnel")
 
 
 def address_of(store: Mapping[str, Any]) -> Address:
-    """Translate a native store dictionary.
+    """Return the address that a native store dictionary describes.
 
     Raises
     ------
     ConfigError
-        When a key is missing or the URI is malformed.
+        A key is missing, or the URI is malformed.
     """
     uri = store.get("uri") or (store.get("host") if "://" in str(store.get("host")) else None)
     options = dict(store.get("mongoclient_kwargs") or {})
@@ -73,20 +73,20 @@ def address_of(store: Mapping[str, Any]) -> Address:
 def _from_uri(uri: str, database: str | None, collection: str, options: dict[str, Any]) -> Address:
     hosts, named = _parse(uri)
     if not (database or named):
-        raise ConfigError("queue.store: name the database, either as `database` or at the end of `uri`")
+        raise ConfigError("queue.store: no database is given; name it in `database` or at the end of `uri`")
     return Address(hosts, str(database or named), collection, {"host": uri, **options})
 
 
 def _parse(uri: str) -> tuple[str, str | None]:
     scheme, _, rest = uri.partition("://")
     if scheme == "mongodb+srv":
-        # Its servers are known to the DNS only, which nobody should have to ask in order to print a message.
+        # Listing its servers would take a DNS query, which is too much for a message.
         location, _, path = rest.rpartition("@")[2].partition("/")
         return location, path.partition("?")[0] or None
     try:
         parsed = parse_uri(uri, warn=False)
     except (PyMongoError, ValueError):
-        # The reason could quote the URI, and with it the password.
+        # The reason may quote the URI, and with it the password.
         raise ConfigError("queue.store.uri: not a valid MongoDB URI (mongodb://user:password@host:port/db)") from None
     return ",".join(f"{host}:{port}" if port else host for host, port in parsed["nodelist"]), parsed["database"]
 

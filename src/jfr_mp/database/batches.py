@@ -1,8 +1,8 @@
-"""The batches of batch workers: jobflow-remote's documents, and the record of those that are about to be submitted.
+"""The batches of batch workers: jobflow-remote's documents, and the record of planned batches.
 
-A batch is recorded before it is submitted, so that a process that dies in between loses none, and the next process
-finds the very one. A process can add to the record only if it has seen all that is in it: two processes that both
-believe to be alone cannot together submit more than the worker may have.
+A batch is recorded before it is submitted. If the process dies in between, the next one finds the planned batch and
+submits the same one. A process can add to the record only if it has seen the current content: two processes that both
+believe that they are the only one cannot submit more batches than the worker allows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BATCH_STATES = [JobState.BATCH_SUBMITTED.value, JobState.BATCH_RUNNING.value]
 class BatchDoc(Document):
     """A document of the batches collection.
 
-    `process_id` is the scheduler's; `jobs` holds (db_id, uuid, index) of each job that ran there.
+    `process_id` is the scheduler's id of the batch; `jobs` holds (db_id, uuid, index) of each job that ran in it.
     """
 
     batch_uid: str
@@ -45,7 +45,7 @@ class BatchDoc(Document):
 
 
 def busy_workers(db: QueueDatabase) -> set[str]:
-    """Return the batch workers that have jobs in their pool, or batches."""
+    """Return the batch workers that have jobs in their pool, or batches that have not ended."""
     return {
         *db.jobs.distinct("worker", {"state": {"$in": _BATCH_STATES}}),
         *db.batches.distinct("worker", {"batch_state": {"$in": _LIVING}}),
@@ -60,24 +60,24 @@ def living_batches(db: QueueDatabase, worker: str) -> list[BatchDoc]:
 
 
 def ended_batches(db: QueueDatabase, batch_uids: Collection[str]) -> set[str]:
-    """Return those of some batches that have ended."""
+    """Return the batches, among the given ones, that have ended."""
     query = {"batch_uid": {"$in": list(batch_uids)}, "batch_state": BatchState.FINISHED.value}
     return set(db.batches.distinct("batch_uid", query)) if batch_uids else set()
 
 
 def jobs_waiting(db: QueueDatabase, worker: str) -> int:
-    """Return the number of jobs in the pool of a worker that no batch is known to have taken."""
+    """Return the number of jobs in the pool of a worker that no batch has taken as far as the database knows."""
     return db.jobs.count_documents({"worker": worker, "state": JobState.BATCH_SUBMITTED.value})
 
 
 def explain_waiting(db: QueueDatabase, worker: str, why: str) -> None:
-    """Write on the jobs in the pool of a worker why they wait."""
+    """Store, on the jobs that wait in the pool of a worker, the reason why they wait."""
     query = {"worker": worker, "state": JobState.BATCH_SUBMITTED.value, "lock_id": None}
     db.jobs.update_many(query, {"$set": {"remote.error": why}})
 
 
 def update_batch(db: QueueDatabase, batch: BatchDoc, fields: Mapping[str, Any]) -> None:
-    """Write what is new of a batch."""
+    """Write the fields of a batch that have changed."""
     news = {
         key: value.value if isinstance(value, BatchState) else value
         for key, value in fields.items()
@@ -88,14 +88,14 @@ def update_batch(db: QueueDatabase, batch: BatchDoc, fields: Mapping[str, Any]) 
 
 
 def note_job(db: QueueDatabase, batch_uid: str, job: Sequence[Any]) -> None:
-    """Note that a job, given as (db_id, uuid, index), ran in a batch."""
+    """Record that a job, given as (db_id, uuid, index), ran in a batch."""
     db.batches.update_one(
         {"batch_uid": batch_uid}, {"$addToSet": {"jobs": list(job)}, "$set": {"updated_on": utcnow()}}
     )
 
 
 class PlannedBatches:
-    """The batches of one worker that are about to be submitted, as they were when this was made.
+    """The planned batches of one worker, as they were when this object was created.
 
     Parameters
     ----------
@@ -112,11 +112,11 @@ class PlannedBatches:
         page: Doc = {"_id": self._id, "worker": self._worker, "planned_batches": [], "entries": 0}
         found = self._db.auxiliary.find_one({"_id": self._id})
         if found is None:
-            # Another process may do it at the same moment; then nothing is planned either, or `add` will tell.
+            # Another process may insert it at the same moment. Then either nothing is planned, or `add` raises.
             with suppress(DuplicateKeyError):
                 self._db.auxiliary.insert_one(page)
         self._entries: int = (found or page)["entries"]
-        #: The batches that were planned and, as far as is known, not submitted.
+        #: The batches that were planned and are not known to be submitted.
         self.uids: tuple[str, ...] = tuple((found or page)["planned_batches"])
 
     def add(self, batch_uid: str) -> None:
@@ -125,7 +125,7 @@ class PlannedBatches:
         Raises
         ------
         LeaseLost
-            Another process has recorded one since: what is known here is not true any more.
+            Another process has recorded a batch since, so that this object is out of date.
         """
         seen = {"_id": self._id, "entries": self._entries}
         update = {"$push": {"planned_batches": batch_uid}, "$inc": {"entries": 1}}
@@ -134,24 +134,24 @@ class PlannedBatches:
         self._entries += 1
 
     def submitted(self, batch_uid: str, process_id: str) -> None:
-        """Turn an entry into a document: the scheduler has the batch."""
+        """Replace the entry of a batch that was submitted by its document."""
         batch = BatchDoc(
             batch_uid=batch_uid, process_id=process_id, batch_state=BatchState.SUBMITTED, worker=self._worker
         )
         document = {**batch.model_dump(mode="python"), "batch_state": batch.batch_state.value}
         self._db.batches.update_one({"batch_uid": batch_uid}, {"$setOnInsert": document}, upsert=True)
-        # Only now: in between it is counted twice, which costs nothing.
+        # Last, so that the batch is in at least one place at any time. Being counted twice does no harm.
         self.strike_out(batch_uid)
 
     def strike_out(self, batch_uid: str) -> None:
-        """Remove an entry; the scheduler has refused it, or it is a document now."""
+        """Remove the entry of a batch that the scheduler refused, or that has a document now."""
         self._db.auxiliary.update_one({"_id": self._id}, {"$pull": {"planned_batches": batch_uid}})
 
 
 def markers_needed(db: QueueDatabase, uuids: Collection[str]) -> set[tuple[str, int]]:
-    """Return which of some jobs still need their markers in the pool.
+    """Return the jobs, among the given ones, that still need their markers in the pool.
 
-    A job that is UPLOADED may have one: a process put it into the pool and died, or has not written that yet.
+    An UPLOADED job may have a marker: a process put it into the pool and died, or has not written its new state yet.
     """
     query = {"uuid": {"$in": list(uuids)}, "state": {"$in": [*_BATCH_STATES, JobState.UPLOADED.value]}}
     return {(job["uuid"], job["index"]) for job in db.jobs.find(query, {"uuid": 1, "index": 1})}

@@ -1,4 +1,4 @@
-"""Changes of job states as the server reports them, whoever made them and on whatever machine."""
+"""Changes of job states as the server reports them, from any process on any machine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 
 class StateChanges:
-    """Waits for jobs that come into certain states. Needs a server with transactions, which all have change streams.
+    """Wait for jobs that enter certain states.
+
+    This requires a server that supports transactions; all such servers have change streams.
 
     Parameters
     ----------
     db
         The queue database.
     states
-        The states that are news.
+        The states to wait for.
     """
 
     def __init__(self, db: QueueDatabase, states: Iterable[JobState]) -> None:
@@ -30,9 +32,9 @@ class StateChanges:
         self._stream: CollectionChangeStream[Doc] | None = None
 
     def wait(self, timeout: float) -> JobState | None:
-        """Return the state of the next job that came into one, or None when none did for `timeout` seconds.
+        """Return the state of the next job that entered one of the states, or None after `timeout` seconds.
 
-        The first call begins to watch. After an error, the next one begins anew.
+        The first call opens the change stream. After an error, the next call opens it again.
         """
         if self._stream is None:
             self._stream = self._db.jobs.watch(self._pipeline, max_await_time_ms=int(timeout * 1000))
@@ -51,7 +53,7 @@ class StateChanges:
 
 
 def _pipeline(states: list[str]) -> list[dict[str, Any]]:
-    """Return what is asked of the server: the new state alone, because documents may be large."""
+    """Return the query for the server: only the new state, because documents may be large."""
     wanted = {"$in": states}
     return [
         {"$match": {"$or": [{"fullDocument.state": wanted}, {"updateDescription.updatedFields.state": wanted}]}},

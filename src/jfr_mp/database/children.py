@@ -1,4 +1,4 @@
-"""What the end of a job means for the jobs that depend on it."""
+"""The effect of a finished job on the jobs that depend on it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from jfr_mp.database.connection import Doc, QueueDatabase
 
-#: The values of jobflow's `on_missing_references` with which a job runs although a parent has no output.
+#: The values of jobflow's `on_missing_references` with which a job runs even if a parent has no output.
 _TOLERANT = ("none", "pass")
 
-#: The uuids of a job's parents, and the states in which each of them lets it start.
+#: The uuids of a job's parents, and the states in which a parent allows it to start.
 Requirement = tuple[tuple[str, ...], tuple[str, ...]]
 
 
@@ -33,7 +33,7 @@ class Ended:
     uuid
         Its uuid.
     state
-        Its new state; the stored one is still that of a running job.
+        Its new state; the stored state is still that of a running job.
     """
 
     id: Any
@@ -42,7 +42,7 @@ class Ended:
 
 
 def satisfying_states(child: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the states in which a parent must be before this job can start."""
+    """Return the states in which a parent allows this job to start."""
     states = [JobState.COMPLETED]
     if child["job"].get("config", {}).get("on_missing_references") in _TOLERANT:
         states += [JobState.FAILED, JobState.USER_STOPPED]
@@ -50,17 +50,17 @@ def satisfying_states(child: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def ready_children(db: QueueDatabase, ended: Ended, new_uuids: Sequence[str], session: ClientSession | None) -> bool:
-    """Make READY what waited for nothing but the job that ended.
+    """Make READY the jobs that were waiting only for the job that ended.
 
     Parameters
     ----------
     new_uuids
-        The jobs that it returned: those that replace it have its own parents, which are done.
+        The jobs that it returned. A job that replaces it inherits its parents, which are done.
 
     Returns
     -------
     bool
-        Whether a job is READY now.
+        Whether any job has become READY.
     """
     candidates = _waiting(db, {"parents": ended.uuid}, session)
     if new_uuids:
@@ -78,13 +78,13 @@ def ready_children(db: QueueDatabase, ended: Ended, new_uuids: Sequence[str], se
 
 
 def may_start(db: QueueDatabase, db_id: str) -> bool:
-    """Tell whether a job waits for none of its parents any more; the caller holds the lock of its flow."""
+    """Return whether all parents of a job are done; the caller must hold the lock of its flow."""
     job = db.jobs.find_one({"db_id": db_id}, {"parents": 1, "job.config.on_missing_references": 1}) or {"job": {}}
     return not _is_blocked(db, (tuple(job.get("parents") or ()), satisfying_states(job)), None, None)
 
 
 def _waiting(db: QueueDatabase, query: Doc, session: ClientSession | None) -> dict[Any, Requirement]:
-    """Return what each of the waiting jobs waits for, by `_id`; siblings share it."""
+    """Return the requirement of each waiting job, by `_id`; siblings usually share theirs."""
     jobs = db.jobs.find(
         {**query, "state": JobState.WAITING.value},
         {"parents": 1, "job.config.on_missing_references": 1},
@@ -96,13 +96,13 @@ def _waiting(db: QueueDatabase, query: Doc, session: ClientSession | None) -> di
 def _is_blocked(
     db: QueueDatabase, requirement: Requirement, ended: Ended | None, session: ClientSession | None
 ) -> bool:
-    """Tell whether a parent is not done; the search ends at the first."""
+    """Return whether any parent is not done; the search stops at the first one."""
     parents, enough = requirement
     unfinished = {"uuid": {"$in": list(parents)}, "state": {"$nin": list(enough)}}
     for parent in db.jobs.find(unfinished, {"uuid": 1, "index": 1}, session=session):
         if ended is not None and parent["_id"] == ended.id and ended.state.value in enough:
             continue
-        # A job that was replaced does not count: only its last index does.
+        # Only the last index of a job counts; earlier ones were replaced.
         later = {"uuid": parent["uuid"], "index": {"$gt": parent["index"]}}
         if db.jobs.find_one(later, {"_id": 1}, session=session) is None:
             return True
@@ -110,18 +110,18 @@ def _is_blocked(
 
 
 def stop_children(db: QueueDatabase, uuid: str, session: ClientSession | None) -> None:
-    """Stop the direct children of a job that have not started."""
+    """Stop the direct children of a job, except children that have started."""
     _stop(db, {"parents": uuid}, session)
 
 
 def stop_jobflow(db: QueueDatabase, flow_uuid: str, session: ClientSession | None) -> None:
-    """Stop all jobs of a flow that have not started."""
+    """Stop all jobs of a flow, except jobs that have started."""
     _stop(db, {"job.hosts": flow_uuid}, session)
 
 
 def _stop(db: QueueDatabase, query: Doc, session: ClientSession | None) -> None:
-    # A job locked by us is being checked out; its commit will find that the state has changed, and write nothing. One
-    # locked by jobflow-remote is left to whoever locked it.
+    # A job locked by a jfr-mp process is being checked out; the commit finds that the state has changed, and writes
+    # nothing. A job locked by jobflow-remote is left alone.
     stoppable: Sequence[str] = [state.value for state in STOPPABLE_STATES]
     free = [{"lock_id": None}, {"lock_id": {"$regex": f"^{LOCK_PREFIX}"}}]
     db.jobs.update_many(

@@ -1,4 +1,4 @@
-"""Claims: taking jobs for one step. What a step makes of them is written by `jfr_mp.database.commits`."""
+"""Claims: locking jobs for one step. The outcomes of the step are written by `jfr_mp.database.commits`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The more urgent first, then the older: served by an index, whatever the number of jobs.
+#: By priority, then by age. An index serves this order, so that it is fast for any number of jobs.
 ORDER = (("priority", DESCENDING), ("created_on", ASCENDING))
 
-#: The inputs of a job may be megabytes, and few steps need them.
+#: The inputs of a job may be megabytes, and only few steps need them.
 WITHOUT_INPUTS = {"job.function_args": 0, "job.function_kwargs": 0}
 
-#: Attempts to lock some jobs together while other processes take the same ones.
+#: Attempts to lock several jobs at once while other processes compete for them.
 _GRABS = 3
 
 
@@ -44,13 +44,13 @@ class Claim:
     id
         The `_id` of its document.
     job
-        The job as it was when it was locked, mostly without its inputs.
+        The job as it was when it was locked, usually without its inputs.
     lock_id
-        The lock, which names this process.
+        The id of the lock, which names this process.
     document
-        The same as MongoDB has it.
+        The document as read from MongoDB.
     held
-        Whether the lock is still to be released.
+        Whether the lock still has to be released.
     """
 
     id: Any
@@ -61,33 +61,33 @@ class Claim:
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any], lock_id: str) -> Self:
-        """Make a claim of a document that is locked.
+        """Return the claim on a document that is already locked.
 
         Raises
         ------
         pydantic.ValidationError
-            The document is not that of a job.
+            The document is not a valid job document.
         """
         fields = {key: value for key, value in document.items() if key != "_id"}
         return cls(document["_id"], JobDoc.model_validate(fields), lock_id, document)
 
     @property
     def fence(self) -> Doc:
-        """The query that finds the document as long as the lease holds."""
+        """The query that matches the document only as long as the lease holds."""
         return {"_id": self.id, "lock_id": self.lock_id, "state": self.job.state.value}
 
     def lost(self) -> LeaseLost:
-        """Return the error for a lease that was lost."""
+        """Return the error to raise if the lease was lost."""
         return LeaseLost(f"the lock {self.lock_id} on job {self.job.db_id} was lost; nothing was written")
 
 
 def claim_query(db: QueueDatabase, step: Step, jobs: JobFilter) -> Doc:
-    """Return the query for the jobs that a step can take now.
+    """Return the query for the jobs that a step can claim now.
 
     Parameters
     ----------
     jobs
-        Further conditions; those on the state narrow the step's own.
+        Further conditions. A condition on the state narrows the states of the step.
     """
     states = [state.value for state in step.sources]
     conditions: Doc = {
@@ -114,18 +114,18 @@ def claim(
     Parameters
     ----------
     owner
-        The process that claims; the locks name it.
+        The identity of the claiming process, which the locks name.
     jobs
-        Which jobs; None for all. See `claim_query`.
+        The jobs to choose from; None for all. See `claim_query`.
     limit
-        The most jobs to lock.
+        The maximum number of jobs.
     sort
-        Another order than `ORDER`.
+        The order in which jobs are claimed.
 
     Yields
     ------
     list of Claim
-        At most `limit`, in order. A job that is neither committed nor released on leaving is released unchanged.
+        At most `limit` claims, in order. On leaving, claims that were neither committed nor released are released.
     """
     lock_id = new_lock_id(owner)
     _free_doubtful_locks(db)
@@ -136,7 +136,8 @@ def claim(
                 break
         yield claims
     except TRANSIENT:
-        # A job may be locked without our knowing it, and no other process frees the lock of an owner that lives.
+        # The server may have set the lock although the answer was lost. No other process frees the lock of an owner
+        # that is alive, so that this process has to.
         db.doubtful_locks.add(lock_id)
         claims.clear()
         raise
@@ -161,7 +162,7 @@ def _locked(
         ids = [job["_id"] for job in db.jobs.find(query, {"_id": 1}, sort=order, limit=limit)]
         if not ids:
             return []
-        # Another process may have taken some of them since: the first condition finds only those that are still free.
+        # Another process may have locked some of them since; the query matches only jobs that are still free.
         if db.jobs.update_many({**query, "_id": {"$in": ids}}, update).modified_count:
             return list(db.jobs.find({"_id": {"$in": ids}, "lock_id": lock_id}, projection, sort=order))
     return []
@@ -176,7 +177,7 @@ def _claims(db: QueueDatabase, documents: Sequence[Doc], lock_id: str) -> Iterat
 
 
 def _set_aside(db: QueueDatabase, document: Doc, lock_id: str, error: ValidationError) -> None:
-    """Bring a job whose document is damaged into REMOTE_ERROR: no step can work with it."""
+    """Move a job with a damaged document to REMOTE_ERROR, because no step can process it."""
     wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
     why = f"the document of the job is damaged ({wrong}); delete the job or repair the document"
     logger.error("job %s: %s", document.get("db_id"), why)
@@ -192,20 +193,20 @@ def _free_doubtful_locks(db: QueueDatabase) -> None:
 
 
 def claim_of_lock(lock: MongoLock) -> Claim:
-    """Return the claim on the job that a lock of jobflow-remote's interface holds.
+    """Return the claim on the job that a `MongoLock` holds.
 
     Raises
     ------
     ValueError
-        The lock holds no job.
+        The lock does not hold a job.
     """
     if lock.locked_document is None:
-        raise ValueError("the lock holds no job")
+        raise ValueError("the lock does not hold a job")
     return Claim.of_document(lock.locked_document, lock.lock_id)
 
 
 def release(db: QueueDatabase, claim: Claim) -> None:
-    """Give a claimed job back as it was; one that was taken away or committed is let go."""
+    """Release a claimed job unchanged; do nothing if it was committed or the lock was lost."""
     if claim.held:
         db.jobs.update_one({"_id": claim.id, "lock_id": claim.lock_id}, {"$set": dict(UNLOCKED)})
         claim.held = False

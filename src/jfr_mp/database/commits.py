@@ -1,7 +1,7 @@
 """Commits: writing the outcomes of a step under the locks of its claims.
 
-Everything that is written is fenced: by the job's `_id`, by the id of the lock and by the state in which the job was
-claimed. Zero documents modified means that the lease was lost, and nothing was written.
+Every write is fenced: it matches the `_id` of the job, the id of the lock and the state in which the job was claimed.
+If no document matches, the lease was lost and nothing is written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from jfr_mp.config import RunnerOptions
     from jfr_mp.database.connection import Doc, QueueDatabase
 
-#: Seconds until a completion that met a locked flow is tried again.
+#: Seconds until a completion is retried whose flow was locked.
 FLOW_LOCKED_DELAY = 1.0
 
 
@@ -42,19 +42,19 @@ def commit(
     step
         The step that was run.
     outcome
-        What it said.
+        The outcome of the step.
     policy
         The retry options of the project.
 
     Returns
     -------
     tuple of JobState
-        The states in which there now is work that was not there before.
+        The states that jobs have entered, and in which there is new work now.
 
     Raises
     ------
     LeaseLost
-        The job is locked by another process or not in the state in which it was claimed; nothing was written.
+        The job is locked by another process, or is not in the state in which it was claimed; nothing was written.
     """
     if isinstance(outcome, Completion):
         try:
@@ -63,7 +63,7 @@ def commit(
             outcome = Retry(str(locked), delay=FLOW_LOCKED_DELAY, blame=Blame.CIRCUMSTANCES)
     _check_target(step, outcome)
     if not db.jobs.update_one(claim.fence, _update(claim, outcome, policy)).matched_count:
-        # A command may have changed the state under this lock, which then still has to go.
+        # A command may have changed the state while this process held the lock, which then still has to be released.
         release(db, claim)
         raise claim.lost()
     claim.held = False
@@ -81,13 +81,13 @@ def commit_together(
     Returns
     -------
     list
-        For each claim what `commit` would return, or the error that it would raise.
+        For each claim the value that `commit` would return, or the error that it would raise.
     """
     writes, stamp = [], utcnow()
     for claim, outcome in outcomes:
         _check_target(step, outcome)
         if isinstance(outcome, Completion):
-            raise TypeError("completions are committed one by one")
+            raise TypeError("a completion cannot be committed together with other outcomes; use commit")
         writes.append(UpdateOne(claim.fence, _update(claim, outcome, policy, stamp)))
     if not writes:
         return []
@@ -102,7 +102,7 @@ def commit_together(
 
 
 def _lost(db: QueueDatabase, claims: Sequence[Claim], stamp: datetime) -> set[Any]:
-    """Return the ids of the jobs among some to which the update with this time was not applied."""
+    """Return the ids of the jobs to which the update with this time stamp was not applied."""
     query = {"_id": {"$in": [claim.id for claim in claims]}, "lock_id": None, "updated_on": stamp}
     written = {job["_id"] for job in db.jobs.find(query, {"_id": 1})}
     return {claim.id for claim in claims} - written
@@ -115,13 +115,13 @@ def _check_target(step: Step, outcome: Outcome) -> None:
 
 def _update(claim: Claim, outcome: Outcome, policy: RunnerOptions, stamp: datetime | None = None) -> Doc:
     if isinstance(outcome, Completion):
-        raise TypeError("a completion is more than one write")
+        raise TypeError("a completion cannot be written by a single update")
     fields = update_fields(claim.job, outcome, policy)
     return {"$set": {**fields, "updated_on": stamp or utcnow(), **UNLOCKED}}
 
 
 def update_fields(job: JobDoc, outcome: Advance | Retry | Fail, policy: RunnerOptions) -> Doc:
-    """Return the fields that an outcome sets on a job, without those that release its lock."""
+    """Return the fields that an outcome sets on a job, except the fields that release its lock."""
     if isinstance(outcome, Advance):
         delay = outcome.next_step_delay
         return {
@@ -160,7 +160,7 @@ def _news(claim: Claim, outcome: Outcome) -> tuple[JobState, ...]:
 
 
 def _note_running_flows(db: QueueDatabase, outcomes: Sequence[tuple[Claim, Outcome]]) -> None:
-    """Let the flows run whose jobs were checked out."""
+    """Set the flows of the jobs that were checked out to RUNNING."""
     out = [claim.job for claim, outcome in outcomes if _checks_out(outcome)]
     if out:
         db.flows.update_many(

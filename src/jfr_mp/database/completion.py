@@ -1,8 +1,8 @@
-"""The end of a job: its own document, the jobs it returned, its children and the state of its flow, in one.
+"""The completion of a job: its document, the jobs that it returned, its children and the state of its flow.
 
-Where the server has transactions, all of it is one. Elsewhere the same writes happen in an order that makes repeating
-safe: whatever was written before a crash is recognised or overwritten with the same values, and the job's own
-state, which ends the repeating, comes last.
+If the server supports transactions, all writes are one transaction. Otherwise the writes are ordered so that repeating
+them is safe: values written before a crash are recognised, or overwritten with the same values. The state of the job
+itself is written last, because the completion is repeated until that state is final.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to wait for the lock of the flow here; other completions hold it for some milliseconds.
+#: Seconds to wait for the lock of the flow; other completions hold it for a few milliseconds.
 FLOW_PATIENCE = 0.5
 FLOW_PAUSE = 0.01
 
 
 def complete(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[JobState, ...]:
-    """Write the end of a claimed job and release its lock.
+    """Write the completion of a claimed job and release its lock.
 
     Parameters
     ----------
     claim
         The job.
     completion
-        What became of the job.
+        The outcome.
 
     Returns
     -------
@@ -58,13 +58,13 @@ def complete(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[J
     Raises
     ------
     FlowLockedError
-        Another process or a user holds the flow; nothing was written.
+        Another process holds the lock of the flow; nothing was written.
     LeaseLost
         The lock of the job was lost; nothing was written.
     FlowMissing
-        The job is in no flow.
+        The job belongs to no flow.
     """
-    # Reading them changes nothing and takes time; so it happens once, and with nothing locked.
+    # Parsing the flows takes time and has no side effects, so it is done once, before anything is locked.
     new_flows = [read_flow(relation, serialized) for relation, serialized in completion.added]
     end = _End(claim, completion, Origin(claim.job, flow_uuid(db, claim.job)), new_flows)
     deadline = time.monotonic() + FLOW_PATIENCE
@@ -81,7 +81,7 @@ def complete(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[J
 
 @dataclass(frozen=True)
 class _End:
-    """What is to be written: the job, what became of it, its flow, and the flows that it returned."""
+    """The data to write: the job, its outcome, its flow, and the flows that it returned."""
 
     claim: Claim
     completion: Completion
@@ -90,7 +90,7 @@ class _End:
 
     @property
     def stops(self) -> bool:
-        """Whether the job asked to stop what follows."""
+        """Whether the job asked to stop its children or its flow."""
         return self.completion.stop_children or self.completion.stop_jobflow
 
 
@@ -110,7 +110,7 @@ def _write(db: QueueDatabase, end: _End, session: ClientSession | None) -> bool:
         new_uuids = [uuid for new in end.new_flows for uuid in new.uuids]
         ready = ready_children(db, Ended(claim.id, claim.job.uuid, completion.state), new_uuids, session) or ready
         reach("complete.after_children")
-        # The flow's state precedes the job's: no process would compute it again after a crash between the two.
+        # The state of the flow before that of the job: after a crash in between, no process would compute it again.
         update_flow_state(db, flow, session, pending={claim.id: completion.state})
         reach("complete.after_flow")
         _write_job(db, claim, completion, session)
@@ -120,7 +120,7 @@ def _write(db: QueueDatabase, end: _End, session: ClientSession | None) -> bool:
 
 @contextmanager
 def _locked_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None) -> Iterator[None]:
-    """Hold the flow; within a transaction no other process sees the lock, but one that wants it too has to wait."""
+    """Lock the flow. Within a transaction the lock is not visible to other processes, but conflicts with theirs."""
     flow = {"uuid": uuid}
     taken = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
     if not db.flows.update_one({**flow, "lock_id": None}, taken, session=session).matched_count:
@@ -144,12 +144,12 @@ def _unlock_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSess
 def _refuse(db: QueueDatabase, uuid: str, session: ClientSession | None) -> None:
     flow = db.flows.find_one({"uuid": uuid}, {"lock_id": 1, "lock_time": 1}, session=session)
     if flow is None:
-        raise FlowMissing(f"flow {uuid} was deleted from the database {db.db.name}, and its job was not; delete it")
+        raise FlowMissing(f"flow {uuid} was deleted from the database {db.db.name} but its job was not: delete the job")
     raise FlowLockedError(f"flow {uuid} has been locked by {flow.get('lock_id')} since {flow.get('lock_time')} UTC")
 
 
 def _check_lease(db: QueueDatabase, claim: Claim, session: ClientSession | None) -> None:
-    """Find out now, rather than with the last write: without transactions the others would stay."""
+    """Check the lease before the first write: without transactions, earlier writes are not rolled back."""
     if db.jobs.find_one(claim.fence, {"_id": 1}, session=session) is None:
         raise claim.lost()
 
@@ -161,7 +161,7 @@ def _write_job(db: QueueDatabase, claim: Claim, completion: Completion, session:
 
 
 def completion_fields(completion: Completion) -> Doc:
-    """Return the fields of a job document that its end sets, those that release its lock included."""
+    """Return the fields that a completion sets on a job, including the fields that release its lock."""
     times = {"start_time": completion.start_time, "end_time": completion.end_time}
     return {
         **{key: value for key, value in times.items() if value is not None},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Doc = dict[str, Any]
 T = TypeVar("T")
 
-#: Seconds that a person at a terminal waits for a database that does not answer.
+#: Seconds that a command in a terminal waits for a database that does not answer.
 PERSON_TIMEOUT = 5.0
 
 PROCESSES_COLLECTION = "jfr_mp_processes"
@@ -41,7 +41,7 @@ class QueueDatabase:
     client
         A connected client; `close` closes it.
     database, jobs_collection
-        Their names; the names of the other collections are the project's.
+        The names of the database and of the jobs collection; the project names the other collections.
     project
         The project that the database belongs to.
     address
@@ -61,30 +61,30 @@ class QueueDatabase:
         self.batches: Collection[Doc] = self.db[project.queue.batches_collection]
         self.processes: Collection[Doc] = self.db[PROCESSES_COLLECTION]
         self.leases: Collection[Doc] = self.db[LEASES_COLLECTION]
-        #: Locks that the server may or may not have set: the answer to a claim was lost.
+        #: Locks that the server may or may not have set, because the answer to a claim was lost.
         self.doubtful_locks: set[str] = set()
-        #: The uuid of the flow of each job that was asked for lately, by the uuid of the job.
+        #: A cache of the uuid of the flow of each job, by the uuid of the job.
         self.known_flows: dict[str, str] = {}
-        #: The ids of the sessions that the registry has for this process.
+        #: The ids of the sessions that are registered for this process.
         self.announced_sessions: set[bytes] = set()
 
     @classmethod
     def connect(cls, project: Project, *, timeout: float = 8.0) -> Self:
-        """Open the queue database of a project and read from it once, so that bad credentials show here.
+        """Open the queue database of a project and read from it once, so that wrong credentials are found here.
 
         Parameters
         ----------
         project
-            The project; its `queue.store` says where the database is.
+            The project; its `queue.store` gives the address of the database.
         timeout
-            Seconds after which a server that does not answer counts as away, now and in every later operation.
+            Seconds after which a server that does not answer counts as unavailable, now and in every later operation.
 
         Raises
         ------
         ConfigError
-            When `queue.store` is incomplete.
+            `queue.store` is incomplete.
         DatabaseUnavailable, DatabaseRefused
-            They name host and port, never the password.
+            The database cannot be used. The messages contain host and port, never the password.
         """
         store = project.queue.store
         opened = cls._native(project, address_of(store), timeout) if is_native(store) else cls._through_maggma(project)
@@ -102,7 +102,7 @@ class QueueDatabase:
             "appname": "jfr-mp",
             "serverSelectionTimeoutMS": milliseconds,
             "connectTimeoutMS": milliseconds,
-            # The answer to an operation may take longer than finding the server: an index is built, a flow inserted.
+            # Operations such as building an index or inserting a large flow take longer than finding the server.
             "socketTimeoutMS": 6 * milliseconds,
             **address.client_args,
         }
@@ -114,7 +114,7 @@ class QueueDatabase:
 
     @classmethod
     def _through_maggma(cls, project: Project) -> Self:
-        """Let maggma connect: an SSH tunnel or a store class of somebody else."""
+        """Let maggma connect, through an SSH tunnel or by a third-party store class."""
         store = project.get_queue_store()
         store.connect()
         jobs: Any = store._collection
@@ -123,7 +123,7 @@ class QueueDatabase:
         return cls(client, jobs.database.name, jobs.name, project, f"{host}:{port}")
 
     def close(self) -> None:
-        """Close all sockets; a later operation would raise."""
+        """Close all sockets; later operations raise."""
         self.client.close()
 
     @cached_property
@@ -133,10 +133,10 @@ class QueueDatabase:
         return "setName" in hello or hello.get("msg") == "isdbgrid"
 
     def transaction(self, body: Callable[[ClientSession | None], T]) -> T:
-        """Run `body(session)` as one transaction, or as `body(None)` where the server has none.
+        """Run `body(session)` as one transaction, or `body(None)` if the server does not support transactions.
 
-        A transaction that meets a concurrent one is repeated, so `body` must hold no state between its calls. An
-        exception that leaves `body` undoes all of its writes, where there is a session.
+        A transaction that conflicts with another one is repeated, so `body` must not keep state between calls. In a
+        transaction, an exception raised by `body` rolls all its writes back.
         """
         if not self.supports_transactions:
             return body(None)
@@ -148,11 +148,12 @@ class QueueDatabase:
             except OperationFailure as error:
                 if error.has_error_label("TransientTransactionError"):
                     raise DatabaseUnavailable(
-                        f"the database at {self.address} is too busy: a transaction was repeated in vain ({error})"
+                        f"the database at {self.address} is too busy: a transaction kept conflicting with others "
+                        f"({error})"
                     ) from error
                 raise
 
     def server_time(self) -> datetime:
-        """Return the clock of the server, in UTC."""
+        """Return the current time of the server, in UTC."""
         local_time: datetime = self.client.admin.command("hello")["localTime"]
         return local_time.replace(tzinfo=UTC)

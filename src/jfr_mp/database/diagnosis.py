@@ -1,4 +1,4 @@
-"""What is wrong with a flow whose completion, or submission, was cut off: found here, without a side effect."""
+"""Diagnosing flows whose completion or submission was interrupted, without side effects."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ JOB_FIELDS = ("uuid", "index", "db_id", "state", "parents", "lock_id", "job.conf
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What is wrong with a flow.
+    """The inconsistencies of a flow.
 
     Parameters
     ----------
     ready
-        The jobs that are WAITING for nothing.
+        The jobs that are WAITING although all their parents are done.
     unlisted
         The jobs that the document of the flow does not list.
     missing
-        The db_ids of the jobs that it lists and that are not there.
+        The db_ids of listed jobs that do not exist.
     state
-        The state that follows from the jobs, where it is not the stored one.
+        The state that follows from the jobs, if it differs from the stored one.
     empty
-        None of its jobs is there.
+        Whether none of its jobs exists.
     """
 
     ready: tuple[Doc, ...] = ()
@@ -43,7 +43,7 @@ class Diagnosis:
     empty: bool = False
 
     def __bool__(self) -> bool:
-        """Tell whether anything is wrong."""
+        """Return whether the flow has any inconsistency."""
         return self != Diagnosis()
 
 
@@ -74,7 +74,7 @@ def diagnose(flow: Mapping[str, Any], jobs: Sequence[Doc]) -> Diagnosis:
 
 
 def _latest(jobs: Sequence[Doc]) -> dict[str, Doc]:
-    """Return the last index of each job: one that was replaced does not count any more."""
+    """Return the last index of each job; earlier ones were replaced and do not count."""
     return {job["uuid"]: job for job in sorted(jobs, key=lambda job: job["index"])}
 
 
@@ -82,12 +82,12 @@ def _waits_for_nothing(job: Doc, latest: Mapping[str, Doc]) -> bool:
     if job["state"] != JobState.WAITING.value or job.get("lock_id") is not None:
         return False
     enough = satisfying_states({"job": {}, **job})
-    # A parent that is not there is no parent that is done.
+    # A missing parent does not count as done.
     return all(parent in latest and latest[parent]["state"] in enough for parent in job["parents"] or ())
 
 
 def _may_be_inserting(jobs: Sequence[Doc]) -> bool:
-    """Tell whether a completion that is under way, or will be repeated, may still add jobs."""
+    """Return whether a completion that is in progress, or will be repeated, may still add jobs."""
     return any(job.get("lock_id") or job["state"] == JobState.DOWNLOADED.value for job in jobs)
 
 

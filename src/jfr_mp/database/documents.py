@@ -22,7 +22,7 @@ Doc = dict[str, Any]
 
 @dataclass(frozen=True)
 class JobOptions:
-    """How the jobs of a flow run, unless a job's own configuration (`manager_config`) says otherwise."""
+    """How the jobs of a flow run; a job's own configuration (`manager_config`) takes precedence."""
 
     worker: str
     exec_config: ExecutionConfig | Mapping[str, Any] | str | None = None
@@ -31,26 +31,26 @@ class JobOptions:
 
     @classmethod
     def of_job(cls, job: JobDoc) -> JobOptions:
-        """Take those of an existing job, for the jobs that it returned."""
+        """Return the options of an existing job, for the jobs that it returned."""
         return cls(job.worker, job.exec_config, job.resources, job.priority)
 
 
 def members_of(flow: Flow) -> list[tuple[Job, list[str]]]:
-    """Return the jobs of a flow, nested ones included, with the uuids of their parents; parents before children.
+    """Return the jobs of a flow, including nested flows, with the uuids of their parents; parents before children.
 
     Raises
     ------
     ValueError
-        When jobs depend on each other in a circle.
+        The jobs depend on each other in a cycle.
     """
     with warnings.catch_warnings():
-        # Independent jobs in one flow are what a user may want, and their order means nothing here.
+        # Independent jobs in one flow are legitimate, and their order does not matter here.
         warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
         return list(flow.iterflow())  # type: ignore[no-untyped-call]
 
 
 def job_document(job: Job, parents: Sequence[str] | None, db_id: str, options: JobOptions) -> Doc:
-    """Return the document of a new job: READY without parents, WAITING with."""
+    """Return the document of a new job: WAITING if it has parents, otherwise READY."""
     own = job.config.manager_config
     resources = own.get("resources")
     document = JobDoc(
@@ -76,7 +76,7 @@ def flow_document(flow: Flow, jobs: Sequence[Mapping[str, Any]], jobstore: str |
         state=FlowState.READY,
         name=flow.name,
         metadata=_sanitized(flow.metadata or {}),
-        # The index of a job in a new flow is 1; one that replaces another is appended, with its true index.
+        # The index of a job in a new flow is 1. A job that replaces another is appended later, with its actual index.
         parents={job["uuid"]: {"1": job["parents"]} for job in jobs},
         ids=[(job["db_id"], job["uuid"], job["index"]) for job in jobs],
         jobstore=jobstore,
@@ -95,14 +95,14 @@ def _stored(document: JobDoc | FlowDoc) -> Doc:
 
 
 def _sanitized(thing: Any) -> Any:
-    """Turn objects into what MongoDB can store."""
+    """Convert objects to values that MongoDB can store."""
     from monty.json import jsanitize
 
     return jsanitize(thing, strict=True, allow_bson=True)
 
 
 def _exec_config(value: Any) -> Doc | str | None:
-    """Complete an execution configuration; it may be jobflow-remote's object, or that serialized."""
+    """Return a complete execution configuration; `value` may be jobflow-remote's object or its serialized form."""
     from jfr_mp.config import ExecutionConfig
 
     if value is None or isinstance(value, str):

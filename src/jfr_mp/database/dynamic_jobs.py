@@ -1,7 +1,7 @@
 """Appending the flows that a job returned to the flow that it belongs to.
 
-Every write can be repeated: after a crash between two of them the next attempt recognises what is there. The flow's
-`ids` are the record of the db_ids that were given out; they are written before the jobs.
+Every write can be repeated: after a crash between two writes, the next attempt recognises the existing data. The `ids`
+of the flow record the assigned db_ids; they are written before the jobs.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class NewFlow:
     Parameters
     ----------
     relation
-        How it relates to that job.
+        The relation to that job.
     jobs
-        Its jobs with their parents inside of it, parents before children.
+        Its jobs with their parents in the same flow, parents before children.
     leaves
-        The uuids of the jobs that no other of them depends on.
+        The uuids of the jobs that no other job of the flow depends on.
     """
 
     relation: Added
@@ -60,7 +60,10 @@ class Origin:
 
 
 def read_flow(relation: Added, serialized: Mapping[str, Any]) -> NewFlow:
-    """Read a serialized flow without importing what its jobs need: functions and arguments stay dictionaries."""
+    """Return a serialized flow as an object, without importing the packages of its jobs.
+
+    Functions and arguments remain dictionaries.
+    """
     flow = _partial(deepcopy(dict(serialized)))
     leaves = [uuid for uuid, degree in flow.graph.out_degree() if degree == 0]
     return NewFlow(relation, members_of(flow), leaves)
@@ -87,19 +90,19 @@ def append(
     stopped: bool,
     session: ClientSession | None,
 ) -> bool:
-    """Append the flows that a job returned, in their order; the caller holds the lock of its flow.
+    """Append the flows that a job returned, in order; the caller must hold the lock of the job's flow.
 
     Parameters
     ----------
     origin
         The job.
     stopped
-        The job also asked to stop what follows: the new jobs are STOPPED from the beginning.
+        Whether the job also asked to stop its children or its flow; the new jobs are then created as STOPPED.
 
     Returns
     -------
     bool
-        Whether one of the new jobs depends on nothing, and is READY.
+        Whether any of the new jobs is READY because it depends on no other job.
     """
     job, ready = origin.job, False
     for position, new in enumerate(new_flows):
@@ -107,7 +110,7 @@ def append(
         if stopped:
             for document in documents:
                 document["state"] = JobState.STOPPED.value
-        # What a later flow adds is no child that this one could delay; after a crash it may be there already.
+        # The jobs of later flows must not be delayed by this one; after a crash they may exist already.
         later = [uuid for flow in new_flows[position:] for uuid in flow.uuids]
         delayed = _children(db, job.uuid, later, session) if new.relation is Added.DETOUR else []
         db.flows.update_one({"uuid": origin.flow_uuid}, _flow_update(documents, delayed, new.leaves), session=session)
@@ -125,7 +128,7 @@ def append(
 
 
 def _missing_documents(db: QueueDatabase, origin: Origin, new: NewFlow, session: ClientSession | None) -> list[Doc]:
-    """Build the documents of the new jobs that are not there yet; a db_id of an earlier attempt is used again."""
+    """Return documents for the new jobs that do not exist yet, reusing the db_ids of an earlier attempt."""
     job = origin.job
     inherited = job.parents if new.relation is Added.REPLACE else [job.uuid]
     found = db.jobs.find({"uuid": {"$in": new.uuids}}, {"uuid": 1, "index": 1}, session=session)

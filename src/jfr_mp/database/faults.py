@@ -1,4 +1,4 @@
-"""What can go wrong with MongoDB, told apart: wait and repeat, tell the user, or blame the document."""
+"""Classifying the errors of MongoDB: wait and repeat, inform the user, or reject the document."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pymongo.errors import (
 
 from jfr_mp.errors import DatabaseRefused, DatabaseUnavailable, InvalidQuery, JfrMpError
 
-#: After one of these, waiting and repeating the whole step is right: nothing is known to be wrong with the job.
+#: Errors after which the whole step can be repeated: they do not indicate a problem with the job.
 TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, DatabaseUnavailable)
 
-#: AuthenticationFailed, Unauthorized, AtlasError (its answer to wrong credentials).
+#: AuthenticationFailed, Unauthorized, AtlasError (the answer of Atlas to wrong credentials).
 _REFUSED = (18, 13, 8000)
 
 #: BadValue, FailedToParse, and the number for a wrong regular expression.
@@ -29,12 +29,12 @@ _DUPLICATE = 11000
 
 
 def translate(error: Exception, address: str) -> JfrMpError | None:
-    """Say in our own words why the database at `address` could not be used.
+    """Return an error for the user that explains why the database at `address` could not be used.
 
     Returns
     -------
     JfrMpError or None
-        None when the fault isn't the connection's; the text never holds a password.
+        The error, whose message never contains a password; None if the connection is not the cause.
     """
     if isinstance(error, ConnectionFailure):
         return DatabaseUnavailable(
@@ -43,11 +43,14 @@ def translate(error: Exception, address: str) -> JfrMpError | None:
         )
     if isinstance(error, OperationFailure) and error.code in _REFUSED:
         return DatabaseRefused(
-            f"the database at {address} refuses us ({_first_clause(error)}); check username, password and auth_source "
-            "in queue.store of the project file"
+            f"the database at {address} refused the connection ({_first_clause(error)}); check username, password and "
+            "auth_source in queue.store of the project file"
         )
     if isinstance(error, ConfigurationError):
-        return DatabaseRefused(f"the database at {address} cannot be used as configured ({_first_clause(error)})")
+        return DatabaseRefused(
+            f"the database at {address} cannot be used as configured ({_first_clause(error)}); correct queue.store of "
+            "the project file"
+        )
     return None
 
 
@@ -59,7 +62,7 @@ def explain_bad_query(error: Exception) -> InvalidQuery | None:
 
 
 def is_too_large(error: Exception) -> bool:
-    """Tell whether a document was over MongoDB's limit of 16 MB."""
+    """Return whether a document exceeded MongoDB's limit of 16 MB."""
     if isinstance(error, DocumentTooLarge):
         return True
     if isinstance(error, BulkWriteError):
@@ -68,12 +71,12 @@ def is_too_large(error: Exception) -> bool:
 
 
 def is_duplicate(error: Exception) -> bool:
-    """Tell whether a unique index refused a document."""
+    """Return whether a unique index rejected a document."""
     if isinstance(error, BulkWriteError):
         return any(item.get("code") == _DUPLICATE for item in (error.details or {}).get("writeErrors", ()))
     return isinstance(error, OperationFailure) and error.code == _DUPLICATE
 
 
 def _first_clause(error: Exception) -> str:
-    """Cut a message of pymongo before the description of its whole topology."""
+    """Return a message of pymongo without the description of the topology at its end."""
     return str(error).partition(", full error:")[0].partition(" (configured timeouts")[0].partition(", Timeout:")[0]

@@ -1,4 +1,4 @@
-"""Which jobs or flows are meant: one value, and the query that finds them."""
+"""Filters that select jobs or flows, and the queries that find them."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class JobFilter:
-    """The jobs that satisfy all conditions; an empty filter means every job.
+    """The jobs that satisfy all conditions; an empty filter selects every job.
 
     Parameters
     ----------
     job_ids
         (uuid, index) of the jobs.
     uuids, db_ids, workers
-        Some of them.
+        The uuids or db_ids of the jobs, and the names of their workers.
     other_workers
-        Workers whose jobs are not meant.
+        Workers whose jobs are excluded.
     flow_ids
-        The uuids of flows, or the db_id of a job of each.
+        The uuids of flows, or for each flow the db_id of one of its jobs.
     states
-        Some states.
+        The states of the jobs.
     locked
         Only jobs that are locked.
     unlocked
-        Only jobs that are not.
+        Only jobs that are not locked.
     start_date, end_date
         The limits of `updated_on`; times without a zone are local.
     name
-        The name of the job, with the wildcards of `fnmatch`.
+        The name of the job; the wildcards of `fnmatch` are allowed.
     metadata
         Values that the job's metadata must have; keys may be dotted paths.
     custom_query
-        A query in MongoDB's dialect; its keys must not be among those of the other conditions.
+        A MongoDB query; it must not contain keys that the other conditions use.
     further
-        A query in MongoDB's dialect that has to match as well.
+        A MongoDB query that must match as well.
     """
 
     job_ids: Collection[JobId] | None = None
@@ -71,9 +71,9 @@ class JobFilter:
 
     @classmethod
     def of(cls, **conditions: Any) -> Self:
-        """Make a filter from the parameters of jobflow-remote, in which one value may stand for a list of one.
+        """Return a filter for the parameters of jobflow-remote, in which a single value may be given instead of a list.
 
-        An empty list, like None, is no condition.
+        An empty list imposes no condition, like None.
         """
         job_ids = conditions.pop("job_ids", None)
         pairs = [job_ids] if job_ids and isinstance(job_ids[0], str) else job_ids
@@ -81,15 +81,15 @@ class JobFilter:
         return cls(**{**conditions, **listed, "job_ids": pairs or None, **_custom(conditions)})
 
     def without_workers(self, workers: Collection[str]) -> JobFilter:
-        """Return this filter without the jobs of some workers."""
+        """Return a copy of this filter that excludes the jobs of some workers."""
         return replace(self, other_workers=(*self.other_workers, *workers)) if workers else self
 
     def may_be_on(self, worker: str) -> bool:
-        """Return whether the filter lets jobs of a worker through."""
+        """Return whether the filter can select jobs of a worker."""
         return (self.workers is None or worker in self.workers) and worker not in self.other_workers
 
     def query(self, db: QueueDatabase) -> Doc:
-        """Return the filter in MongoDB's dialect.
+        """Return the filter as a MongoDB query.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class JobFilter:
 
 @dataclass(frozen=True)
 class FlowFilter:
-    """The flows that satisfy all conditions; an empty filter means every flow.
+    """The flows that satisfy all conditions; an empty filter selects every flow.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class FlowFilter:
     flow_ids
         The uuids of the flows.
     states, locked, unlocked, start_date, end_date, name, metadata, custom_query
-        As in `JobFilter`, of the flow itself.
+        As in `JobFilter`, applied to the flow itself.
     """
 
     job_ids: Collection[str] | None = None
@@ -141,12 +141,12 @@ class FlowFilter:
 
     @classmethod
     def of(cls, **conditions: Any) -> Self:
-        """Make a filter from the parameters of jobflow-remote, as `JobFilter.of` does."""
+        """Return a filter for the parameters of jobflow-remote; see `JobFilter.of`."""
         listed = _listed(conditions, "job_ids", "db_ids", "flow_ids", "states")
         return cls(**{**conditions, **listed, **_custom(conditions)})
 
     def query(self) -> Doc:
-        """Return the filter in MongoDB's dialect."""
+        """Return the filter as a MongoDB query."""
         query: Doc = {}
         if self.db_ids is not None:
             query["ids"] = {"$elemMatch": {"0": _among(self.db_ids)}}
@@ -158,12 +158,12 @@ class FlowFilter:
 
 
 def is_empty(wanted: JobFilter | FlowFilter) -> bool:
-    """Return whether a filter has no condition, so that it means everything."""
+    """Return whether a filter has no condition and therefore selects everything."""
     return all(getattr(wanted, each.name) in (None, (), {}, False) for each in fields(wanted))
 
 
 def _listed(conditions: Mapping[str, Any], *names: str) -> dict[str, list[Any] | None]:
-    """Return some conditions as lists, of which an empty one is no condition."""
+    """Return some conditions as lists, or None for an empty one."""
     return {name: _as_list(conditions.get(name)) for name in names if name in conditions}
 
 
@@ -178,13 +178,13 @@ def _custom(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _among(values: Collection[Any]) -> Any:
-    """Return the condition that a field has one of some values: for one the value itself, which indexes serve best."""
+    """Return the condition that a field has one of the values; a single value is compared directly, for the index."""
     listed = list(values)
     return listed[0] if len(listed) == 1 else {"$in": listed}
 
 
 def _one_of(alternatives: Sequence[Doc]) -> Doc:
-    """Return the condition that one of several holds; without any, one that never does."""
+    """Return the condition that one of the alternatives holds; without alternatives, it never holds."""
     if len(alternatives) == 1:
         return alternatives[0]
     return {"$or": list(alternatives)} if alternatives else {"db_id": {"$in": []}}
@@ -218,7 +218,7 @@ def _named(prefix: str, name: str | None, metadata: Mapping[str, Any] | None) ->
 
 
 def _flow_uuid(db: QueueDatabase, flow_id: str) -> str:
-    """Return the uuid of a flow given as that or as a db_id of one of its jobs."""
+    """Return the uuid of a flow that is given by its uuid or by the db_id of one of its jobs."""
     if is_uuid(flow_id):
         return flow_id
     flow = db.flows.find_one({"ids": {"$elemMatch": {"0": flow_id}}}, {"uuid": 1})

@@ -1,7 +1,7 @@
-"""The flow of a job: the one whose document lists the job.
+"""Finding the flow of a job: the flow whose document lists the job.
 
-A job names the flows that it belongs to in its `hosts`, from the innermost to the outermost, and only one of them has a
-document. Users may add further hosts of their own, so the position of a host says nothing.
+The `hosts` of a job are the flows that it belongs to, from the innermost to the outermost. Only one of them has a
+document. Users may add further hosts, so the position in the list does not identify the flow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jfr_mp.database.connection import QueueDatabase
     from jfr_mp.model import JobDoc, JobInfo
 
-#: The most jobs whose flow a process remembers.
+#: The maximum number of jobs whose flow a process caches.
 _REMEMBERED = 10_000
 
 
@@ -25,19 +25,19 @@ def flow_uuid(db: QueueDatabase, job: JobDoc | JobInfo) -> str:
     Raises
     ------
     FlowMissing
-        There is no such flow.
+        No flow lists the job.
     """
     found = find_flow(db, job.uuid, job.hosts or ())
     if found is None:
         raise FlowMissing(
-            f"no flow in the database {db.db.name} lists job {job.db_id} ({job.uuid}), so that it cannot go on; "
+            f"job {job.db_id} ({job.uuid}) cannot continue: no flow in the database {db.db.name} lists it; "
             "delete the job"
         )
     return found
 
 
 def flow_uuids(db: QueueDatabase, jobs: Iterable[JobDoc | JobInfo]) -> set[str]:
-    """Return the uuids of the flows of some jobs; a job without a flow is left out."""
+    """Return the uuids of the flows of some jobs; jobs without a flow are skipped."""
     found = (find_flow(db, job.uuid, job.hosts or ()) for job in jobs)
     return {uuid for uuid in found if uuid is not None}
 
@@ -50,7 +50,7 @@ def find_flow(db: QueueDatabase, job_uuid: str, hosts: Sequence[str]) -> str | N
     job_uuid
         The uuid of the job.
     hosts
-        What the job says of its flows; empty if that is not known.
+        The flows that the job names; empty if unknown.
     """
     if job_uuid not in db.known_flows:
         found = _find(db, job_uuid, hosts)
@@ -63,7 +63,7 @@ def find_flow(db: QueueDatabase, job_uuid: str, hosts: Sequence[str]) -> str | N
 
 
 def _find(db: QueueDatabase, job_uuid: str, hosts: Sequence[str]) -> str | None:
-    # The index alone answers this, and the document of a flow may be large.
+    # An index answers this query without reading the documents, which may be large.
     named = [flow["uuid"] for flow in db.flows.find({"uuid": {"$in": list(hosts)}}, {"uuid": 1, "_id": 0})]
     if len(named) == 1:
         return str(named[0])

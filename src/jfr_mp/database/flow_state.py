@@ -13,32 +13,33 @@ if TYPE_CHECKING:
 
     from jfr_mp.database.connection import Doc, QueueDatabase
 
-#: The new states of jobs, by `_id`, that are about to be written.
+#: The states, by the `_id` of the job, that are about to be written.
 Pending = Mapping[Any, JobState]
 
 
 def update_flow_state(
     db: QueueDatabase, flow_uuid: str, session: ClientSession | None = None, *, pending: Pending | None = None
 ) -> FlowState:
-    """Compute the state of a flow and store it; the caller holds the flow's lock.
+    """Compute the state of a flow and store it; the caller must hold the lock of the flow.
 
-    While a job is unfinished this reads index entries only, one for each state that occurs in the flow. The leaves
-    matter, and are looked for among all jobs, only once everything has ended.
+    While any job is unfinished, this reads index entries only, one for each state that occurs in the flow. All jobs are
+    read, to find the leaves, only once every job has ended.
 
     Parameters
     ----------
     flow_uuid
         The uuid of the outermost flow.
     pending
-        States that count instead of the stored ones, by the `_id` of the job.
+        States that are used instead of the stored ones, by the `_id` of the job.
 
     Returns
     -------
     FlowState
+        The new state.
     """
     pending = pending or {}
     states = _states(db, flow_uuid, session, pending)
-    # A COMPLETED leaf has no unfinished ancestor; so an unfinished job means an unfinished leaf.
+    # A COMPLETED leaf has no unfinished ancestor, so if any job is unfinished, a leaf is.
     leaves = {JobState.RUNNING} if states & set(UNFINISHED_STATES) else _leaf_states(db, flow_uuid, session, pending)
     state = FlowState.from_jobs_states(states, leaves)
     db.flows.update_one(
@@ -59,7 +60,7 @@ def _states(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pe
 
 
 def _any_other(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pending: Pending, state: str) -> bool:
-    """Tell whether a job that is not about to change is in a state."""
+    """Return whether a job other than the pending ones is in a state."""
     query = {"job.hosts": flow_uuid, "state": state, "_id": {"$nin": list(pending)}}
     return db.jobs.find_one(query, {"_id": 1}, session=session) is not None
 
@@ -70,7 +71,7 @@ def _leaf_states(db: QueueDatabase, flow_uuid: str, session: ClientSession | Non
 
 
 def leaves_of(jobs: Iterable[Doc]) -> list[Doc]:
-    """Return the jobs that no other depends on; of a replaced job only the last index counts.
+    """Return the jobs that no other job depends on; of a replaced job only the last index counts.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The indexes of the queue database: jobflow-remote's, and those that our own queries need."""
+"""The indexes of the queue database: jobflow-remote's, and the ones that the queries of jfr-mp need."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ logger = logging.getLogger(__name__)
 
 Keys = tuple[tuple[str, int], ...]
 
-#: IndexOptionsConflict, IndexKeySpecsConflict: somebody made an index of the same name or keys with other options.
+#: IndexOptionsConflict, IndexKeySpecsConflict: an index of the same name or keys exists with other options.
 _CONFLICT = (85, 86)
 
 
 @dataclass(frozen=True)
 class Index:
-    """One row: keys with their direction, and the options of `create_index`."""
+    """An index: keys with their direction, and the options of `create_index`."""
 
     keys: Keys
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _on(*names: str, **options: Any) -> Index:
-    """Describe an index; a leading minus means descending."""
+    """Return an index on some fields; a leading minus means descending."""
     return Index(tuple((name.lstrip("-"), -1 if name.startswith("-") else 1) for name in names), options)
 
 
-#: Only what is locked is in it, so that freeing the locks of a dead process reads nothing else.
+#: It contains only locked documents, so that freeing the locks of a dead process reads nothing else.
 _LOCKS = _on("lock_id", name="jfr_mp_locks", partialFilterExpression={"lock_id": {"$type": "string"}})
 
 JOBS = (
@@ -49,11 +49,11 @@ JOBS = (
     _on("worker"),
     _on("-priority"),
     _on("state", "remote.retry_time_limit"),
-    # From here on they are ours. The claim: the best job of a state without sorting.
+    # The following indexes are specific to jfr-mp. For claims: the next job of a state, without sorting.
     _on("state", "-priority", "created_on"),
-    # The state of a flow; its jobs.
+    # For the state of a flow, and its jobs.
     _on("job.hosts", "state"),
-    # The children of a job, and which of their parents are not done.
+    # For the children of a job, and their parents that are not done.
     _on("parents", "state"),
     _on("uuid", "state"),
     _LOCKS,
@@ -72,7 +72,7 @@ BATCHES = (
 
 
 def ensure_indexes(db: QueueDatabase) -> None:
-    """Create the indexes that are missing; cheap when none is."""
+    """Create the missing indexes; this is cheap if none is missing."""
     for collection, wanted in ((db.jobs, JOBS), (db.flows, FLOWS), (db.batches, BATCHES)):
         present = {tuple((key, int(way)) for key, way in row["key"]) for row in collection.index_information().values()}
         for index in wanted:

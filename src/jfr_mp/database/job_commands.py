@@ -1,4 +1,4 @@
-"""What a person orders for one job: stop, pause, resume, retry. To run it again is in `rerunning`."""
+"""The commands of the user on one job: stop, pause, resume, retry. For rerunning, see `jfr_mp.database.rerun`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     from jfr_mp.database.connection import Doc, QueueDatabase
 
-#: As in jobflow-remote: what waits for its parents is stopped by stopping them.
+#: As in jobflow-remote, a WAITING job cannot be stopped; stop its parents instead.
 _TO_STOP = (JobState.READY, *RUNNING_STATES)
 _TO_RESUME = (JobState.PAUSED, JobState.STOPPED, JobState.USER_STOPPED)
 _TO_RETRY = (JobState.REMOTE_ERROR, *RUNNING_STATES)
-#: Seconds between two looks at a lock of somebody else.
+#: Seconds between two checks of a lock that another process holds.
 _LOOK_EVERY = 0.05
 
-#: What a step that is tried again must not find.
+#: The fields to reset before a step is retried.
 NO_FAILURE: Doc = {
     "remote.step_attempts": 0,
     "remote.retry_time_limit": None,
@@ -37,7 +37,7 @@ NO_FAILURE: Doc = {
     "remote.queue_out": None,
     "remote.queue_err": None,
 }
-#: What a job must not bring along into a state that it was in before.
+#: The fields to reset before a job returns to an earlier state.
 UNTOUCHED: Doc = {
     **NO_FAILURE,
     "remote.queue_state": None,
@@ -51,16 +51,16 @@ UNTOUCHED: Doc = {
 
 @dataclass(frozen=True)
 class LockPolicy:
-    """How a person's order takes locks.
+    """How a command of the user takes locks.
 
     Parameters
     ----------
     owner
-        Who the locks name.
+        The identity of the process, which the locks name.
     wait
-        Seconds to wait for a lock that somebody else holds; None does not wait.
+        Seconds to wait for a lock that another process holds; None does not wait.
     break_lock
-        Take the locks, whoever holds them.
+        Whether to take locks even if another process holds them.
     """
 
     owner: str
@@ -76,16 +76,14 @@ class LockPolicy:
         JfrMpError
             There is no such job.
         JobLockedError
-            Somebody still held the lock after that time.
+            Another process still held the lock after the waiting time.
         """
         with self._lock(db.jobs, {"db_id": db_id}) as lock:
             if lock.is_locked:
                 held = lock.unavailable_document
                 if held is None:
                     raise JfrMpError(f"there is no job {db_id}")
-                raise JobLockedError(
-                    f"job {db_id} is locked by {held['lock_id']}; `jfr-mp job explain {db_id}` says more"
-                )
+                raise JobLockedError(f"job {db_id} is locked by {held['lock_id']}; see `jfr-mp job explain {db_id}`")
             job = job_info(db, db_id=db_id)
             if job is None:
                 raise JfrMpError(f"job {db_id} was deleted")
@@ -93,12 +91,12 @@ class LockPolicy:
 
     @contextmanager
     def flow_of(self, db: QueueDatabase, job: JobInfo) -> Iterator[str]:
-        """Lock the flow of a job that is locked: first the job and then its flow, as a completion takes them.
+        """Lock the flow of a locked job: first the job and then its flow, the same order as in a completion.
 
         Raises
         ------
         FlowLockedError
-            Somebody still held the lock after that time.
+            Another process still held the lock after the waiting time.
         """
         uuid = flow_uuid(db, job)
         with self._lock(db.flows, {"uuid": uuid}) as lock:
@@ -122,30 +120,30 @@ class LockPolicy:
 
 
 def stop_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
-    """Make a job USER_STOPPED, so that no process touches it any more.
+    """Set a job to USER_STOPPED, so that no process works on it any more.
 
     Returns
     -------
     JobInfo
-        The job as it was.
+        The job as it was before.
 
     Raises
     ------
     JfrMpError
-        There is no such job, or it is in a state in which it cannot be stopped.
+        There is no such job, or its state does not allow it to be stopped.
     JobLockedError, FlowLockedError
-        Somebody still held a lock after the time to wait; nothing was changed.
+        Another process still held a lock after the waiting time; nothing was changed.
     """
     return _move(db, db_id, policy, "stopped", _TO_STOP, lambda _job: JobState.USER_STOPPED)
 
 
 def pause_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
-    """Make a job PAUSED that has not started, until it is resumed; returns and raises as `stop_job` does."""
+    """Set a job that has not started to PAUSED, until it is resumed; returns and raises as `stop_job` does."""
     return _move(db, db_id, policy, "paused", STOPPABLE_STATES, lambda _job: JobState.PAUSED)
 
 
 def resume_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
-    """Let a job that was paused or stopped start, or wait for its parents; returns and raises as `stop_job` does."""
+    """Set a paused or stopped job to READY or, if its parents are not done, WAITING; otherwise as `stop_job`."""
 
     def target(job: JobInfo) -> JobState:
         return JobState.READY if may_start(db, job.db_id) else JobState.WAITING
@@ -154,36 +152,36 @@ def resume_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
 
 
 def retry_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
-    """Let the step of a job that failed be tried again, at once and with all its attempts.
+    """Retry the failed step of a job at once, with the full number of attempts.
 
     Returns
     -------
     JobInfo
-        The job as it was.
+        The job as it was before.
 
     Raises
     ------
     JfrMpError
-        There is no such job, or there is no step to try again.
+        There is no such job, or there is no step to retry.
     JobLockedError
-        Somebody still held the lock after the time to wait; nothing was changed.
+        Another process still held the lock after the waiting time; nothing was changed.
     """
     with policy.job(db, db_id) as (lock, job):
         check_state(job, "retried", _TO_RETRY)
         fields = NO_FAILURE
         if job.state is JobState.REMOTE_ERROR:
             if job.previous_state is None:
-                raise JfrMpError(f"job {db_id} does not say in which state it failed; rerun it")
+                raise JfrMpError(f"job {db_id} cannot be retried: it does not record the state it failed in; rerun it")
             fields = {**UNTOUCHED, "state": job.previous_state.value}
         lock.update_on_release = {"$set": {**fields, "updated_on": utcnow()}}
     return job
 
 
 def check_state(job: JobInfo, done: str, states: Collection[JobState]) -> None:
-    """Raise a JfrMpError where a job is in none of these states."""
+    """Raise a `JfrMpError` if a job is in none of these states."""
     if job.state not in states:
         names = ", ".join(state.name for state in states)
-        raise JfrMpError(f"job {job.db_id} is {job.state.name}; only jobs that are {names} can be {done}")
+        raise JfrMpError(f"job {job.db_id} is {job.state.name} and cannot be {done}; allowed states: {names}")
 
 
 def _move(
@@ -194,7 +192,7 @@ def _move(
     sources: Collection[JobState],
     target: Callable[[JobInfo], JobState],
 ) -> JobInfo:
-    """Bring a job, and its flow with it, into another state."""
+    """Set the state of a job and update the state of its flow."""
     with policy.job(db, db_id) as (lock, job):
         check_state(job, done, sources)
         with policy.flow_of(db, job) as flow_uuid:
@@ -202,6 +200,6 @@ def _move(
             document: dict[str, Any] = lock.locked_document or {}
             update_flow_state(db, flow_uuid, pending={document["_id"]: state})
             lock.update_on_release = {"$set": {"state": state.value, "updated_on": utcnow()}}
-            # Before the flow is free: its state is that of the jobs as they are now.
+            # Before the flow is unlocked, because the state of the flow already includes the new state of the job.
             lock.release()
     return job

@@ -1,4 +1,4 @@
-"""Locks on single documents: `lock_id` and `lock_time` mean to us what they mean to jobflow-remote."""
+"""Locks on single documents: `lock_id` and `lock_time` have the same meaning as in jobflow-remote."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ UNLOCKED: Mapping[str, None] = {LOCK_ID: None, LOCK_TIME: None}
 class MongoLock:
     """A context manager that locks one document of a collection.
 
-    The document is found and locked by one atomic operation. After it, `locked_document` is the document, or None when
-    nothing matched or somebody else holds it. Leaving the context applies `update_on_release` (or deletes, for
-    `delete_on_release`) and unlocks in one write that is fenced by the lock's id. When the body raised, only the
-    lock is released.
+    The document is found and locked by one atomic operation. Inside the context, `locked_document` is the document, or
+    None if no document matched or another process holds the lock. Leaving the context applies `update_on_release` (or
+    deletes the document, for `delete_on_release`) and unlocks, in one write that is fenced by the id of the lock. If
+    the body raises, only the lock is released.
 
     Parameters
     ----------
@@ -44,26 +44,26 @@ class MongoLock:
     filter
         The query that selects the document.
     update
-        An update applied at the moment of locking.
+        An update to apply together with locking.
     break_lock
-        Take the document even when somebody holds it.
+        Whether to lock the document even if another process holds it.
     lock_id
-        The id to lock with; a random one by default.
+        The id of the lock; a random one by default.
     sleep
-        Seconds between attempts while somebody else holds the document; None does not wait.
+        Seconds between attempts while another process holds the document; None does not wait.
     max_wait
-        Seconds after which waiting ends.
+        The maximum number of seconds to wait.
     projection
         The fields to fetch.
     get_locked_doc
-        Fetch the document as `unavailable_document` when somebody else holds it.
+        Whether to fetch the document as `unavailable_document` if another process holds it.
     **kwargs
-        For `find_one_and_update`, such as ``sort`` or ``session``.
+        Arguments for `find_one_and_update`, such as ``sort`` or ``session``.
 
     Raises
     ------
     LeaseLost
-        On leaving, when the lock was taken away in the meantime: nothing was written.
+        On leaving, if the lock was lost in the meantime; nothing was written.
     """
 
     LOCK_KEY = LOCK_ID
@@ -105,7 +105,7 @@ class MongoLock:
     @update_on_release.setter
     def update_on_release(self, value: Doc | Pipeline) -> None:
         if self._delete_on_release:
-            raise ValueError("a document that is deleted on release cannot be updated as well")
+            raise ValueError("update_on_release cannot be combined with delete_on_release")
         self._update_on_release = value
 
     @property
@@ -116,12 +116,12 @@ class MongoLock:
     @delete_on_release.setter
     def delete_on_release(self, value: bool) -> None:
         if self._update_on_release:
-            raise ValueError("a document that is updated on release cannot be deleted as well")
+            raise ValueError("delete_on_release cannot be combined with update_on_release")
         self._delete_on_release = value
 
     @property
     def is_locked(self) -> bool:
-        """Whether the document was not to be had; for use inside the context."""
+        """Whether the document could not be locked; for use inside the context."""
         return self.locked_document is None
 
     @classmethod
@@ -131,7 +131,7 @@ class MongoLock:
 
     @classmethod
     def get_lock_time(cls, document: Mapping[str, Any]) -> Any:
-        """Return when a document was locked, in UTC."""
+        """Return the time at which a document was locked, in UTC."""
         return document.get(LOCK_TIME)
 
     @classmethod
@@ -142,7 +142,7 @@ class MongoLock:
         return lock
 
     def acquire(self) -> None:
-        """Lock the document, waiting for it where `sleep` says so."""
+        """Lock the document; wait for it if `sleep` is given."""
         deadline = time.monotonic() + self.max_wait
         while True:
             found = self._find_and_lock()
@@ -168,17 +168,17 @@ class MongoLock:
 
     @property
     def _sees_locked(self) -> bool:
-        """Whether a locked document matches too: otherwise 'locked' and 'not there' look the same."""
+        """Whether the query also matches locked documents, to distinguish 'locked' from 'not found'."""
         return bool(self.sleep or self.get_locked_doc)
 
     def _locking_update(self) -> Doc | Pipeline:
         update = deepcopy(dict(self.update or {}))
         update["$set"] = {**update.get("$set", {}), LOCK_ID: self.lock_id}
         if self.break_lock or not self._sees_locked:
-            # The server's clock: how old a lock is must not depend on whose clock is right.
+            # The clock of the server, so that the age of a lock does not depend on the clocks of the clients.
             return {**update, "$currentDate": {**update.get("$currentDate", {}), LOCK_TIME: True}}
         if set(update) != {"$set"}:
-            raise ValueError("only $set can be made to depend on the lock, with `sleep` or `get_locked_doc`")
+            raise ValueError("with `sleep` or `get_locked_doc`, the update may contain only $set")
         news = {**{key: {"$literal": value} for key, value in update["$set"].items()}, LOCK_TIME: "$$NOW"}
         held = {"$gt": [f"${LOCK_ID}", None]}
         return [{"$set": {key: {"$cond": [held, f"${key}", new]} for key, new in news.items()}}]
@@ -192,7 +192,7 @@ class MongoLock:
         return self.projection if excludes else {**self.projection, LOCK_ID: 1, LOCK_TIME: 1}
 
     def forget(self) -> None:
-        """Do nothing on leaving: a write of somebody else has released the lock already."""
+        """Do nothing on leaving, because another write has released the lock already."""
         self.locked_document = None
 
     def release(
@@ -201,29 +201,29 @@ class MongoLock:
         exc_val: BaseException | None = None,
         exc_tb: TracebackType | None = None,
     ) -> None:
-        """Apply what is due and unlock, by one write; without effect where nothing is locked.
+        """Apply the pending update or deletion and unlock, in one write; do nothing if the document is not locked.
 
         Raises
         ------
         LeaseLost
-            When the lock is not ours any more. After an exception it is only logged, so as not to hide that one.
+            The lock was lost. If the body raised, this is only logged, so that the original exception is not hidden.
         """
         if self.locked_document is None:
             return
         failed = exc_type is not None
         if failed and (self._update_on_release or self._delete_on_release):
-            logger.warning("%s while %s was locked: it stays as it was", exc_type, self._what())
-        ours = {"_id": self.locked_document["_id"], LOCK_ID: self.lock_id}
+            logger.warning("%s was raised while %s was locked: the document is unchanged", exc_type, self._what())
+        fence = {"_id": self.locked_document["_id"], LOCK_ID: self.lock_id}
         if self._delete_on_release and not failed:
-            held = self.collection.delete_one(ours).deleted_count
+            held = self.collection.delete_one(fence).deleted_count
         else:
-            held = self.collection.update_one(ours, self._releasing_update(failed)).matched_count
+            held = self.collection.update_one(fence, self._releasing_update(failed)).matched_count
         what, self.locked_document = self._what(), None
         if held:
             return
         if not failed:
-            raise LeaseLost(f"the lock {self.lock_id} on {what} was taken away; nothing was written")
-        logger.warning("the lock %s on %s was taken away", self.lock_id, what)
+            raise LeaseLost(f"the lock {self.lock_id} on {what} was lost; nothing was written")
+        logger.warning("the lock %s on %s was lost", self.lock_id, what)
 
     def _releasing_update(self, failed: bool) -> Doc | Pipeline:
         unlock: Doc = {"$set": dict(UNLOCKED)}

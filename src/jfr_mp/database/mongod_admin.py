@@ -1,4 +1,4 @@
-"""The administration of the embedded mongod."""
+"""Administration of the managed mongod: the operations that the `embedded` package needs from pymongo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Client = MongoClient[dict[str, Any]]
 
 #: AlreadyInitialized: the data directory has been a replica set before.
 _INITIATED = 23
-#: Unauthorized, and "the user exists already".
+#: Unauthorized, and "user already exists".
 _USER_EXISTS = (13, 51003)
 
 #: Milliseconds that one attempt to connect may take.
@@ -27,7 +27,7 @@ _PAUSE = 0.01
 
 @contextmanager
 def _client(port: int) -> Iterator[Client]:
-    """Connect to a port of this machine without credentials."""
+    """Yield a client for a port on this machine, without credentials."""
     options: dict[str, Any] = {"serverSelectionTimeoutMS": _TIMEOUT_MS, "connectTimeoutMS": _TIMEOUT_MS}
     client: Client = MongoClient("127.0.0.1", port, directConnection=True, appname="jfr-mp", **options)
     try:
@@ -37,7 +37,7 @@ def _client(port: int) -> Iterator[Client]:
 
 
 def initiate_replica_set(port: int, name: str) -> None:
-    """Make the mongod on a port of this machine a replica set of one; nothing happens if it is one already."""
+    """Make the mongod on a port of this machine a replica set of one member, unless it is one already."""
     members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
     with _client(port) as client:
         if client.admin.command("hello").get("setName"):
@@ -45,7 +45,7 @@ def initiate_replica_set(port: int, name: str) -> None:
         try:
             client.admin.command("replSetInitiate", {"_id": name, "members": members})
         except OperationFailure as error:
-            # Started again, it is in between: it knows its set but has not joined it yet, and asks for credentials.
+            # After a restart mongod knows its replica set but has not joined it yet, and requires credentials.
             if error.code not in (_INITIATED, *_USER_EXISTS):
                 raise
 
@@ -56,7 +56,7 @@ def wait_writable(port: int, timeout: float) -> None:
     Raises
     ------
     DatabaseUnavailable
-        When it does not within `timeout` seconds.
+        It does not accept writes within `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     with _client(port) as client:
@@ -69,17 +69,19 @@ def wait_writable(port: int, timeout: float) -> None:
             else:
                 problem = "it is not the primary of its replica set yet"
             if time.monotonic() >= deadline:
-                raise DatabaseUnavailable(f"mongod on 127.0.0.1:{port} took no writes for {timeout:g} s: {problem}")
+                raise DatabaseUnavailable(
+                    f"mongod on 127.0.0.1:{port} did not accept writes within {timeout:g} s: {problem}"
+                )
             time.sleep(_PAUSE)
 
 
 def create_user(port: int, user: str, password: str, roles: tuple[str, ...] = ("root",)) -> bool:
-    """Create the first user of a fresh mongod, which trusts this machine until there is one.
+    """Create the first user of a new mongod, which allows this from the same machine until a user exists.
 
     Returns
     -------
     bool
-        False when there was a user already.
+        Whether the user was created; False if there was a user already.
     """
     with _client(port) as client:
         try:

@@ -1,4 +1,4 @@
-"""Reading jobs and flows."""
+"""Queries that read jobs and flows."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _MISSING_REFERENCES = "job.config.on_missing_references"
 def job_id_query(
     db_id: str | None = None, job_id: str | None = None, job_index: int | None = None
 ) -> tuple[Doc, list[tuple[str, int]] | None]:
-    """Return filter and sort that select one job.
+    """Return the filter and the sort order that select one job.
 
     Parameters
     ----------
     db_id
         Its db_id, or
     job_id, job_index
-        its uuid and index; without an index the last one is meant.
+        its uuid and index; None selects the last index.
 
     Raises
     ------
     ValueError
-        When not exactly one of `db_id` and `job_id` is given.
+        Not exactly one of `db_id` and `job_id` is given.
     """
     if (db_id is None) == (job_id is None):
-        raise ValueError("give one of db_id and job_id")
+        raise ValueError("give exactly one of db_id and job_id")
     if db_id is not None:
         return {"db_id": db_id}, None
     if job_index is None:
@@ -56,12 +56,12 @@ def flow_id_query(db_id: str | None = None, job_id: str | None = None, flow_id: 
     Raises
     ------
     ValueError
-        When not exactly one is given.
+        Not exactly one of them is given.
     """
     queries = ((db_id, {"ids": {"$elemMatch": {"0": db_id}}}), (job_id, {"jobs": job_id}), (flow_id, {"uuid": flow_id}))
     given = [query for value, query in queries if value is not None]
     if len(given) != 1:
-        raise ValueError("give one of db_id, job_id and flow_id")
+        raise ValueError("give exactly one of db_id, job_id and flow_id")
     return given[0]
 
 
@@ -132,7 +132,7 @@ def _enough(document: Doc) -> tuple[JobState, ...]:
 
 
 def lock_of_flow(db: QueueDatabase, job: JobInfo) -> tuple[str | None, datetime | None]:
-    """Return the id and the time of the lock on the flow of a job; None if it is not locked or there is no flow."""
+    """Return the id and the time of the lock on the flow of a job; both are None if the flow is unlocked or missing."""
     uuid = find_flow(db, job.uuid, job.hosts or ())
     flow = db.flows.find_one({"uuid": uuid}, {"lock_id": 1, "lock_time": 1}) or {}
     since = flow.get("lock_time")
@@ -141,7 +141,7 @@ def lock_of_flow(db: QueueDatabase, job: JobInfo) -> tuple[str | None, datetime 
 
 
 def anything_moves(db: QueueDatabase, resting: Collection[JobState]) -> bool:
-    """Return whether a job is in any other state than some."""
+    """Return whether any job is in a state other than the given ones."""
     query = {"state": {"$nin": [state.value for state in resting]}}
     return db.jobs.find_one(query, {"_id": 1}) is not None
 
@@ -160,7 +160,7 @@ def flows_info(
     Parameters
     ----------
     with_jobs_info
-        Read the jobs as well; without it the lists of their states, names, workers and hosts stay empty.
+        Whether to read the jobs as well. Without it, the lists of their states, names, workers and hosts are empty.
     """
     found = [FlowDoc.model_validate(doc) for doc in db.flows.find(flows.query(), sort=sort, limit=limit, skip=skip)]
     return [_flow_info(flow, _jobs_of(db, flow) if with_jobs_info else None) for flow in found]
@@ -195,12 +195,12 @@ def _flow_info(flow: FlowDoc, jobs: Sequence[JobInfo] | None) -> FlowInfo:
 
 
 def store_name_of(db: QueueDatabase, job: JobDoc | JobInfo) -> str | None:
-    """Return the name of the optional JobStore for the output of a job; None is the project's default."""
+    """Return the name of the optional JobStore for the output of a job, or None for the project's default."""
     return flow_store_name(db, flow_uuid(db, job))
 
 
 def flow_store_name(db: QueueDatabase, uuid: str) -> str | None:
-    """Return the name of the optional JobStore for the outputs of a flow; None is the project's default."""
+    """Return the name of the optional JobStore for the outputs of a flow, or None for the project's default."""
     flow = db.flows.find_one({"uuid": uuid}, {"jobstore": 1}) or {}
     return flow.get("jobstore")
 
@@ -218,7 +218,7 @@ def count_flows(db: QueueDatabase, flows: FlowFilter) -> int:
 def count_jobs_states(
     db: QueueDatabase, states: Sequence[JobState] = tuple(JobState), worker: str | None = None
 ) -> dict[JobState, int]:
-    """Return the number of jobs in each of the states, zeros included."""
+    """Return the number of jobs in each of the states, including zeros."""
     query: Doc = {"state": {"$in": [state.value for state in states]}}
     if worker is not None:
         query["worker"] = worker
@@ -227,7 +227,7 @@ def count_jobs_states(
 
 
 def count_flows_states(db: QueueDatabase, states: Sequence[FlowState] = tuple(FlowState)) -> dict[FlowState, int]:
-    """Return the number of flows in each of the states, zeros included."""
+    """Return the number of flows in each of the states, including zeros."""
     query = {"state": {"$in": [state.value for state in states]}}
     counted = {row["_id"]: row["count"] for row in db.flows.aggregate(_by_state(query))}
     return {state: counted.get(state.value, 0) for state in states}

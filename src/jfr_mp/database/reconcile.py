@@ -1,7 +1,8 @@
-"""Repairing flows whose completion was cut off, ours without transactions or jobflow-remote's.
+"""Repairing flows whose completion was interrupted, in jfr-mp without transactions or in jobflow-remote.
 
-Running completions hold the lock of their flow. So a flow that looks wrong is locked and looked at again before
-anything is written: what was in progress at the first look is over by then, or the flow cannot be locked and waits.
+A completion holds the lock of its flow. Therefore a flow that looks inconsistent is locked and examined again before
+anything is written. If a completion was in progress at the first examination, either it has finished by then, or the
+flow cannot be locked and is left for later.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: A flow in one of these has ended; only a person's order makes us look at it again.
+#: A flow in one of these states has ended; it is examined again only if the user asks for it.
 _ENDED = (FlowState.COMPLETED, FlowState.FAILED, FlowState.STOPPED)
 
-#: Seconds after which a submission is not under way any more: the flow is inserted before its jobs.
+#: Seconds after which a flow without jobs is not being submitted any more: the flow is inserted before its jobs.
 _SUBMITTED_WITHIN = 600.0
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong with a flow.
+    """One inconsistency of a flow.
 
     Parameters
     ----------
     flow
-        Its uuid.
+        The uuid of the flow.
     problem
         What is wrong, and with which jobs.
     cure
-        What is, or would be, done about it; or what a person should do.
+        What was done, would be done in a real run, or has to be done by the user.
     repaired
         Whether it was done.
     """
@@ -54,16 +55,16 @@ class Finding:
 
 
 class Reconciler:
-    """Looks for flows that were left half done, and repairs them.
+    """Find inconsistent flows and repair them.
 
     Parameters
     ----------
     db
         The queue database.
     owner
-        Who the locks name.
+        The identity of the process, which the locks name.
     dry_run
-        Only look.
+        Whether to report only.
     """
 
     def __init__(self, db: QueueDatabase, owner: str, *, dry_run: bool = False) -> None:
@@ -72,23 +73,24 @@ class Reconciler:
         self._dry_run = dry_run
 
     def flows(self, *, ended_too: bool = False) -> list[str]:
-        """Return the uuids of the flows to look at.
+        """Return the uuids of the flows to examine.
 
         Parameters
         ----------
         ended_too
-            Also those that are COMPLETED, FAILED or STOPPED.
+            Whether to include flows that are COMPLETED, FAILED or STOPPED.
         """
         query = {} if ended_too else {"state": {"$nin": [state.value for state in _ENDED]}}
         return [flow["uuid"] for flow in self._db.flows.find(query, {"uuid": 1})]
 
     def examine(self, flow_uuid: str) -> list[Finding]:
-        """Look at one flow, and repair it unless it is a dry run.
+        """Examine one flow, and repair it unless this is a dry run.
 
         Returns
         -------
         list of Finding
-            What was wrong. A flow that is locked is left alone: somebody works on it, or did until the lock is broken.
+            The inconsistencies found. A locked flow is not repaired: its owner is working on it, or the lock is stale
+            and will be broken.
         """
         flow = self._db.flows.find_one({"uuid": flow_uuid}, FLOW_FIELDS)
         if flow is None or not (diagnosis := self._diagnose(flow)):
@@ -97,7 +99,7 @@ class Reconciler:
             return list(_findings(flow_uuid, diagnosis, repaired=False))
         with MongoLock(self._db.flows, {"uuid": flow_uuid}, lock_id=new_lock_id(self._owner)) as lock:
             if lock.locked_document is None:
-                return [Finding(flow_uuid, "it looks half done", f"wait for the lock {flow.get('lock_id')} on it")]
+                return [Finding(flow_uuid, "it looks incomplete", f"wait until lock {flow.get('lock_id')} is released")]
             if not (diagnosis := self._diagnose(lock.locked_document)):
                 return []
             self._repair(lock, diagnosis)
@@ -136,7 +138,7 @@ class Reconciler:
 
 
 def _listing(jobs: tuple[Doc, ...]) -> Doc:
-    """Return the update of a flow that lists jobs in it."""
+    """Return the update that adds jobs to the lists of a flow."""
     return {
         "$addToSet": {
             "jobs": {"$each": [job["uuid"] for job in jobs]},
@@ -148,10 +150,12 @@ def _listing(jobs: tuple[Doc, ...]) -> Doc:
 
 def _findings(flow_uuid: str, diagnosis: Diagnosis, *, repaired: bool) -> Iterator[Finding]:
     wrong = {
-        "none of its jobs is there, its submission was cut off": "delete it" if diagnosis.empty else "",
+        "none of its jobs exists: its submission was interrupted": "delete the flow" if diagnosis.empty else "",
         f"it does not list its jobs {_names(diagnosis.unlisted)}": "list them" if diagnosis.unlisted else "",
-        f"its jobs {_names(diagnosis.ready)} wait for parents that are done": "make READY" if diagnosis.ready else "",
-        "its state is stale": f"make it {diagnosis.state.value}" if diagnosis.state else "",
+        f"its jobs {_names(diagnosis.ready)} are WAITING although their parents are done": (
+            "make them READY" if diagnosis.ready else ""
+        ),
+        "its state is out of date": f"set it to {diagnosis.state.value}" if diagnosis.state else "",
     }
     for problem, cure in wrong.items():
         if cure:
@@ -159,8 +163,8 @@ def _findings(flow_uuid: str, diagnosis: Diagnosis, *, repaired: bool) -> Iterat
     if diagnosis.missing:
         yield Finding(
             flow_uuid,
-            f"its jobs {', '.join(diagnosis.missing)} are not there: its submission was cut off",
-            "they are lost: delete the flow and submit it again",
+            f"its jobs {', '.join(diagnosis.missing)} do not exist: its submission was interrupted",
+            "delete the flow and submit it again",
         )
 
 

@@ -1,4 +1,4 @@
-"""A person has a job run again from the beginning, and what depends on it wait for that."""
+"""Rerunning a job from the beginning; the jobs that depend on it wait for it again."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from jfr_mp.database.locks import MongoLock
 
 _IN_POOL = (JobState.BATCH_SUBMITTED, JobState.BATCH_RUNNING)
-#: Nothing depends on what such a job did until now.
+#: The states in which no other job has used results of the job yet.
 _ON_ITS_WAY = tuple(state for state in RUNNING_STATES if state not in _IN_POOL)
 _ENDED_BADLY = (JobState.FAILED, JobState.REMOTE_ERROR)
 
 
 @dataclass(frozen=True)
 class Rerun:
-    """An order to run jobs again.
+    """A command to rerun jobs.
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ class Rerun:
     policy
         How locks are taken.
     force
-        Do it in any state of the job and of those that depend on it. Otherwise it is done for jobs on their way and for
-        those that ended badly, where no child has started.
+        Whether to rerun a job in any state, and regardless of the states of its dependents. Otherwise only jobs that
+        are in progress, or failed without any child having started, are rerun.
     delete_files
-        Remove the run directory of the job when it is uploaded again, and those of what depends on it.
+        Whether to remove the run directories of the job and its dependents when they are uploaded again.
     end_process
-        Ends what the job may have left running; called while it is locked, before it can start again.
+        Stops what the job may have left running; called while the job is locked, before it can start again.
     """
 
     db: QueueDatabase
@@ -49,7 +49,7 @@ class Rerun:
     end_process: Callable[[JobInfo], None] = lambda _job: None
 
     def of(self, db_id: str) -> list[str]:
-        """Make a job READY, and those that depend on it WAITING.
+        """Set a job to READY, and the jobs that depend on it to WAITING.
 
         Returns
         -------
@@ -59,9 +59,9 @@ class Rerun:
         Raises
         ------
         JfrMpError
-            There is no such job, or running it again would leave the flow in disorder; the text says why.
+            There is no such job, or rerunning it would make the flow inconsistent; the message gives the reason.
         JobLockedError, FlowLockedError
-            Somebody still held a lock after the time to wait; nothing was changed.
+            Another process still held a lock after the waiting time; nothing was changed.
         """
         with self.policy.job(self.db, db_id) as (lock, job):
             self._check(job)
@@ -75,49 +75,49 @@ class Rerun:
                 update_flow_state(self.db, flow_uuid, pending=pending)
                 self.end_process(job)
                 self._reset(lock, JobState.READY)
-                # Before the flow is free, and the job last: until then nothing of it starts.
+                # Before the flow is unlocked, and the job last: until then none of these jobs can start.
                 children.close()
                 lock.release()
         return [*(child.db_id for _, child in held if child.state is not JobState.WAITING), db_id]
 
     def _check(self, job: JobInfo) -> None:
         if job.state in (JobState.READY, JobState.WAITING):
-            raise JfrMpError(f"job {job.db_id} is {job.state.name}: it has not run yet, and will")
+            raise JfrMpError(f"job {job.db_id} is {job.state.name} and has not run yet; there is nothing to rerun")
         if self._is_replaced(job.uuid, job.index):
-            raise JfrMpError(f"job {job.db_id} has been replaced by others, and cannot be run again")
+            raise JfrMpError(f"job {job.db_id} has been replaced by other jobs and cannot be rerun")
         if self.force or job.state in (*_ON_ITS_WAY, *_ENDED_BADLY):
             return
         if job.state in _IN_POOL:
             raise JfrMpError(
-                f"job {job.db_id} is {job.state.name}: an allocation may have taken it, and it would run twice; if you "
-                "know that none has, rerun it with --force"
+                f"job {job.db_id} is {job.state.name}: a batch may have taken it, and it would run twice; if no batch "
+                "has, rerun it with --force"
             )
-        raise JfrMpError(f"job {job.db_id} is {job.state.name}; it is run again only with --force")
+        raise JfrMpError(f"job {job.db_id} is {job.state.name}; to rerun it anyway, use --force")
 
     def _held_back(self, job: JobInfo, children: ExitStack) -> Iterator[tuple[Any, JobInfo]]:
-        """Lock what depends on a job, to be WAITING when it is released; yield the `_id` of each, and how it was."""
+        """Lock the dependents of a job, to become WAITING on release; yield the `_id` and the old state of each."""
         for db_id in self._dependents(job):
             lock, child = children.enter_context(self.policy.job(self.db, db_id))
             if child.state is JobState.PAUSED:
-                # A person has paused it, and a person resumes it.
+                # The user has paused it, and only the user resumes it.
                 continue
             if not self.force and child.state not in (JobState.READY, JobState.WAITING):
                 raise JfrMpError(
-                    f"job {job.db_id} cannot be run again: job {child.db_id} depends on it and is {child.state.name} "
-                    "already; with --force it is"
+                    f"job {job.db_id} cannot be rerun: job {child.db_id} depends on it and is already "
+                    f"{child.state.name}; to rerun both, use --force"
                 )
             self._reset(lock, JobState.WAITING)
             yield _id_of(lock), child
 
     def _dependents(self, job: JobInfo) -> Iterator[str]:
-        """Yield the db_ids of the children of a job, with `force` of all that depends on it, each once."""
+        """Yield the db_ids of the children of a job or, with `force`, of all its dependents, each once."""
         seen, parents = {job.uuid}, [job.uuid]
         while parents:
             for child in self.db.jobs.find({"parents": parents.pop()}, {"uuid": 1, "index": 1, "db_id": 1}):
                 if self._is_replaced(child["uuid"], child["index"]):
                     raise JfrMpError(
-                        f"job {job.db_id} cannot be run again: job {child['db_id']} depends on it and has been "
-                        "replaced by others"
+                        f"job {job.db_id} cannot be rerun: job {child['db_id']} depends on it and has been replaced by "
+                        "other jobs"
                     )
                 if child["uuid"] not in seen:
                     seen.add(child["uuid"])

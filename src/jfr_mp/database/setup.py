@@ -1,4 +1,4 @@
-"""Preparing the queue database: what has to be there before the first flow, and the reset."""
+"""Initialising and resetting the queue database."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The layout that we write, in the words of jobflow-remote, which looks at it before it uses a database.
+#: The version of the layout, in jobflow-remote's terms. jobflow-remote checks it before it uses a database.
 LAYOUT_VERSION = "1.0.1"
 
 
 def ensure_initialised(db: QueueDatabase) -> None:
-    """Create the auxiliary documents and indexes that are missing; nothing that exists is changed.
+    """Create the missing auxiliary documents and indexes; existing ones are not changed.
 
-    Any number of processes may do this at the same time.
+    Any number of processes may call this at the same time.
     """
     for key, fields in _auxiliary_documents().items():
-        # The fixed _id lets the second of two concurrent insertions fail, where only the field's presence would not.
+        # The fixed _id makes the second of two concurrent insertions fail; checking for the field would not.
         document = {"_id": key, **fields}
         try:
             db.auxiliary.update_one({key: {"$exists": True}}, {"$setOnInsert": document}, upsert=True)
@@ -44,31 +44,33 @@ def _auxiliary_documents() -> dict[str, dict[str, Any]]:
         "jobflow_remote_version": {
             "jobflow_remote_version": LAYOUT_VERSION,
             "jobflow_version": version("jobflow"),
-            # jobflow-remote compares the packages listed here with its own environment, which is not ours to describe.
+            # jobflow-remote compares the packages listed here with its own environment, which jfr-mp does not know.
             "full_environment": {},
         },
     }
 
 
 def reset(db: QueueDatabase, *, max_limit: int = 25, validation: str | None = None) -> bool:
-    """Delete all jobs, flows and batches and prepare the database anew; outputs in the JobStore stay.
+    """Delete all jobs, flows and batches and initialise the database again; outputs in the JobStore are kept.
 
     Parameters
     ----------
     max_limit
-        With this many flows or more, nothing is deleted unless `validation` is given; 0 means no limit.
+        If the database contains this many flows or more, nothing is deleted unless `validation` is given; 0 means no
+        limit.
     validation
-        Today's date, YYYY-MM-DD.
+        Today's date as YYYY-MM-DD, to confirm the deletion.
 
     Returns
     -------
     bool
-        False when the number of flows forbade it.
+        Whether the database was reset; False if it contains too many flows.
     """
     flows = db.flows.count_documents({}) if max_limit else 0
     if max_limit and flows >= max_limit and validation != datetime.now().strftime("%Y-%m-%d"):
         logger.warning(
-            "the database holds %d flows and was not reset; pass today's date (YYYY-MM-DD) or another max_limit", flows
+            "the database contains %d flows and was not reset; pass today's date (YYYY-MM-DD) or a higher max_limit",
+            flows,
         )
         return False
     for collection in (db.jobs, db.flows, db.auxiliary, db.batches):

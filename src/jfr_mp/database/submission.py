@@ -33,18 +33,18 @@ def add_flow(  # noqa: PLR0913 - the reference's parameters
     jobstore: str | None = None,
     allow_external_references: bool = False,
 ) -> list[str]:
-    """Insert a flow and its jobs: all of it or nothing.
+    """Insert a flow and all its jobs; on an error nothing is inserted.
 
     Parameters
     ----------
     flow
         A flow, a job or a list of jobs.
     worker, exec_config, resources, priority
-        For all jobs whose own configuration does not say otherwise.
+        The defaults for jobs whose own configuration does not set them.
     jobstore
-        The name of the optional JobStore for the outputs; None is the project's default.
+        The name of the optional JobStore for the outputs; None for the project's default.
     allow_external_references
-        Accept references to the output of jobs outside this flow.
+        Whether to accept references to the outputs of jobs outside this flow.
 
     Returns
     -------
@@ -54,9 +54,9 @@ def add_flow(  # noqa: PLR0913 - the reference's parameters
     Raises
     ------
     SubmissionError
-        When the flow was submitted before, refers to unknown jobs or is too large; nothing was inserted.
+        The flow was already submitted, refers to unknown jobs, or is too large; nothing was inserted.
     NotInitialised
-        When the database was never prepared.
+        The database has not been initialised.
     """
     from jobflow.core.flow import get_flow
 
@@ -74,17 +74,17 @@ def add_flow(  # noqa: PLR0913 - the reference's parameters
 
 
 def new_db_ids(db: QueueDatabase, count: int) -> list[str]:
-    """Reserve db_ids for `count` new jobs; those that end up unused leave a gap.
+    """Reserve and return db_ids for `count` new jobs; unused ids leave a gap.
 
-    It stays outside of transactions on purpose: all would meet in this one counter.
+    This is deliberately not part of a transaction: all transactions would conflict on this one counter.
     """
     if count == 0:
         return []
     counter = db.auxiliary.find_one_and_update({"next_id": {"$exists": True}}, {"$inc": {"next_id": count}})
     if counter is None:
         raise NotInitialised(
-            f"the database {db.db.name} at {db.address} was never prepared for project {db.project.name}: "
-            "`jfr-mp start` prepares it"
+            f"the database {db.db.name} at {db.address} has not been initialised for project {db.project.name}; "
+            "run `jfr-mp start`, which initialises it"
         )
     first, prefix = counter["next_id"], db.project.queue.db_id_prefix or ""
     return [f"{prefix}{number}" for number in range(first, first + count)]
@@ -92,7 +92,7 @@ def new_db_ids(db: QueueDatabase, count: int) -> list[str]:
 
 def _insert(db: QueueDatabase, flow: Doc, jobs: Sequence[Doc]) -> None:
     def body(session: ClientSession | None) -> None:
-        # The flow goes first: a job may be checked out the moment it is there, and looks for its flow.
+        # The flow first: a job may be checked out as soon as it is inserted, and then needs its flow.
         db.flows.insert_one(flow, session=session)
         db.jobs.insert_many(jobs, session=session)
 
@@ -105,15 +105,16 @@ def _insert(db: QueueDatabase, flow: Doc, jobs: Sequence[Doc]) -> None:
             raise SubmissionError(f"flow {flow['uuid']} ({flow['name']}) was already submitted") from error
         if is_too_large(error):
             raise SubmissionError(
-                f"flow {flow['uuid']} ({flow['name']}): a job is over 16 MB, MongoDB's limit for a document"
+                f"flow {flow['uuid']} ({flow['name']}): a job is larger than 16 MB, MongoDB's limit for a document; "
+                "pass large inputs as references to outputs or files"
             ) from error
         raise
 
 
 def _take_back(db: QueueDatabase, flow: Doc, jobs: Sequence[Doc]) -> None:
-    """Delete what this insertion has inserted, and nothing of an earlier submission of the same flow.
+    """Delete the documents that this call inserted, but not those of an earlier submission of the same flow.
 
-    pymongo gives a document its `_id` before it is sent; so the `_id` tells ours from the earlier one.
+    pymongo assigns the `_id` of a document before sending it, so the `_id` identifies the documents of this call.
     """
     db.jobs.delete_many({"_id": {"$in": [job["_id"] for job in jobs if "_id" in job]}})
     if "_id" in flow:

@@ -1,4 +1,4 @@
-"""Flows that were left half done, by us without transactions or by jobflow-remote, are repaired."""
+"""Flows left incomplete, by jfr-mp without transactions or by jobflow-remote, are repaired."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_children_left_waiting(any_queue: Any) -> None:
     [waiting, state] = _reconcile(any_queue)
 
     # Then the child can run, and the flow is what its jobs make it
-    assert waiting.endswith("wait for parents that are done")
+    assert waiting.endswith("are WAITING although their parents are done")
     assert "stale" in state
     assert [any_queue.job(job)["state"] for job in (child, grandchild)] == ["READY", "WAITING"]
     assert (any_queue.flow(parent)["state"], any_queue.flow(parent)["lock_id"]) == ("RUNNING", None)
@@ -56,7 +56,7 @@ def test_a_flow_that_somebody_works_on_is_left_alone(any_queue: Any) -> None:
     any_queue.add(Flow([parent, child]))
     any_queue.put(parent, S.COMPLETED)
     any_queue.db.flows.update_one({}, {"$set": {"lock_id": "of the peer"}})
-    assert _reconcile(any_queue) == ["it looks half done"]
+    assert _reconcile(any_queue) == ["it looks incomplete"]
     assert any_queue.job(child)["state"] == "WAITING"
     assert any_queue.flow(parent)["lock_id"] == "of the peer"
 
@@ -117,7 +117,7 @@ def test_a_flow_without_jobs_is_deleted_when_its_submission_is_long_ago(any_queu
     any_queue.db.flows.update_one({"jobs": old.uuid}, {"$set": {"updated_on": hour_ago}})
 
     # When it is reconciled, then one is gone
-    assert _reconcile(any_queue) == ["none of its jobs is there, its submission was cut off"]
+    assert _reconcile(any_queue) == ["none of its jobs exists: its submission was interrupted"]
     assert [flow["jobs"] for flow in any_queue.db.flows.find()] == [[new.uuid]]
 
 
@@ -125,7 +125,7 @@ def test_lost_jobs_are_said_and_nothing_is_guessed(any_queue: Any) -> None:
     first, second = add(1), add(2)
     _, lost = any_queue.add(Flow([first, second]))
     any_queue.db.jobs.delete_one({"uuid": second.uuid})
-    assert _reconcile(any_queue) == [f"its jobs {lost} are not there: its submission was cut off"]
+    assert _reconcile(any_queue) == [f"its jobs {lost} do not exist: its submission was interrupted"]
     assert any_queue.db.jobs.count_documents({}) == 1
 
 

@@ -80,7 +80,7 @@ def test_a_child_that_could_start_waits_again_and_a_paused_one_stays_so(queue: A
 
 def test_with_force_all_that_depends_on_it_runs_again(queue: Any) -> None:
     family = Family(queue, S.COMPLETED, S.COMPLETED, S.FAILED)
-    with pytest.raises(JfrMpError, match="is COMPLETED; it is run again only with --force"):
+    with pytest.raises(JfrMpError, match="is COMPLETED; to rerun it anyway, use --force"):
         Rerun(queue.db, ME).of(family.db_ids[0])
     assert Rerun(queue.db, ME, force=True).of(family.db_ids[0]) == [*family.db_ids[1:], family.db_ids[0]]
     assert family.states == ["READY", "WAITING", "WAITING"]
@@ -90,14 +90,16 @@ def test_with_force_all_that_depends_on_it_runs_again(queue: Any) -> None:
 @pytest.mark.parametrize(
     ("states", "complaint"),
     [
-        ((S.READY, S.WAITING, S.WAITING), "is READY: it has not run yet"),
-        ((S.WAITING, S.WAITING, S.WAITING), "is WAITING: it has not run yet"),
-        ((S.BATCH_RUNNING, S.WAITING, S.WAITING), "an allocation may have taken it"),
-        ((S.FAILED, S.RUNNING, S.WAITING), "depends on it and is RUNNING already"),
-        ((S.PAUSED, S.WAITING, S.WAITING), "only with --force"),
+        ((S.READY, S.WAITING, S.WAITING), "is READY and has not run yet"),
+        ((S.WAITING, S.WAITING, S.WAITING), "is WAITING and has not run yet"),
+        ((S.BATCH_RUNNING, S.WAITING, S.WAITING), "a batch may have taken it"),
+        ((S.FAILED, S.RUNNING, S.WAITING), "depends on it and is already RUNNING"),
+        ((S.PAUSED, S.WAITING, S.WAITING), "is PAUSED; to rerun it anyway, use --force"),
     ],
 )
-def test_what_would_leave_disorder_is_refused(queue: Any, states: tuple[JobState, ...], complaint: str) -> None:
+def test_a_rerun_that_would_make_the_flow_inconsistent_is_refused(
+    queue: Any, states: tuple[JobState, ...], complaint: str
+) -> None:
     family = Family(queue, *states)
     with pytest.raises(JfrMpError, match=complaint):
         Rerun(queue.db, ME).of(family.db_ids[0])
@@ -105,7 +107,7 @@ def test_what_would_leave_disorder_is_refused(queue: Any, states: tuple[JobState
     assert family.locks == {None}
 
 
-def test_what_was_replaced_cannot_be_undone(queue: Any, run_job: Callable[[Job], Completion]) -> None:
+def test_a_replaced_job_cannot_be_rerun(queue: Any, run_job: Callable[[Job], Completion]) -> None:
     # Given a job that was replaced, and the one that it depends on
     first = add(1)
     db_ids = queue.add(Flow([first, second := replace_with([first.output])]))
@@ -114,13 +116,13 @@ def test_what_was_replaced_cannot_be_undone(queue: Any, run_job: Callable[[Job],
     resolved.set_uuid(second.uuid)
     queue.complete(second, run_job(resolved))
 
-    # Then neither can be run again, not even by force
+    # Then neither can be rerun, not even with force
     for db_id, complaint in zip(db_ids, ("depends on it and has been replaced", "has been replaced by"), strict=True):
         with pytest.raises(JfrMpError, match=complaint):
             Rerun(queue.db, ME, force=True).of(db_id)
 
 
-def test_what_somebody_works_on_is_left_alone(queue: Any) -> None:
+def test_locked_jobs_and_flows_are_not_changed(queue: Any) -> None:
     family = Family(queue, S.FAILED, S.READY, S.WAITING)
     foreign = {"$set": {"lock_id": "0b0cdf24"}}
     for collection, query, error in (

@@ -181,11 +181,11 @@ def test_references_to_unknown_jobs_are_refused_unless_allowed(queue: Any) -> No
     assert queue.job(job)["state"] == "READY"
 
 
-def test_a_database_that_was_never_prepared_says_so(fresh_project: Any) -> None:
+def test_a_database_that_is_not_initialised_says_so(fresh_project: Any) -> None:
     project = fresh_project()
     db = QueueDatabase.connect(ConfigManager().get_project(project.name))
     try:
-        with pytest.raises(NotInitialised, match="never prepared"):
+        with pytest.raises(NotInitialised, match="has not been initialised"):
             add_flow(db, add(1), worker="local")
     finally:
         db.close()
