@@ -35,7 +35,7 @@ def test_a_job_whose_step_failed_is_retried_when_the_cause_is_gone(new_user: New
     ]
     flow.wait_for("COMPLETED")
     # And once more is a mistake
-    assert "is COMPLETED; only" in user.refused("job", "retry", flow.db_ids[0], code=ExitCode.ERROR)
+    assert "is COMPLETED and cannot be retried" in user.refused("job", "retry", flow.db_ids[0], code=ExitCode.ERROR)
 
 
 def test_a_job_that_runs_begins_again_and_its_old_process_ends(busy: User, gate: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_running_job_is_cancelled(busy: User, gate: Path, command: str) -> Non
     assert f"`jfr-mp job resume {flow.db_ids[0]}`" in cures(child)
 
     # And once more is a mistake
-    assert "is USER_STOPPED; only" in busy.refused("job", command, flow.db_ids[0], code=ExitCode.ERROR)
+    assert "is USER_STOPPED and cannot be" in busy.refused("job", command, flow.db_ids[0], code=ExitCode.ERROR)
 
 
 def test_the_controller_stops_jobs(user: User, caplog: pytest.LogCaptureFixture) -> None:

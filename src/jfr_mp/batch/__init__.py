@@ -1,7 +1,7 @@
-"""Batch workers as the runner sees them: many jobs share one batch, a job of the scheduler that runs them one by one.
+"""The runner's side of batch workers: a batch is one scheduler job that runs many jobs.
 
-A job waits in the pool of its worker until a batch takes it; its marker, an empty file there, says how far it is.
-`rounds` looks after the workers: `watch` surveys pool, batches and journal, `fate` decides what that means, `results`
-writes it, and `supply` submits as many batches as the waiting jobs need. The other side, which runs in a batch, is
-`jfr_mp.execution.run_batch`.
+A job waits in the pool of its worker until a batch takes it. Its marker, an empty file in the pool, shows its progress.
+`rounds` processes all batch workers: `watch` surveys pool, batches and journal, `fate` decides what the findings mean
+for each job, `results` writes the new states, and `supply` submits as many batches as the waiting jobs need. The code
+that runs inside a batch is `jfr_mp.execution.run_batch`.
 """

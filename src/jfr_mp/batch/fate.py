@@ -1,4 +1,4 @@
-"""What is known of a batch, and what becomes of a job in the pool: decided here, without a side effect."""
+"""Decisions about batches and the jobs in a pool, without side effects."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from jfr_mp.batch.markers import HEARTBEAT, Place
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.states import JobState
 
-#: How often a scheduler must answer without a batch before the batch counts as gone.
+#: The number of consecutive scheduler answers without a batch after which the batch counts as gone.
 _ABSENCES = 2
-#: Seconds without a sign of life after which the scheduler's word is enough that a batch is gone.
+#: Seconds without a heartbeat after which the scheduler's answer is enough to conclude that a batch is gone.
 _SILENCE = 2.5 * HEARTBEAT
 
 
 @dataclass(frozen=True)
 class BatchInfo:
-    """What a batch says about itself; only those of jfr-mp say `takes_jobs`."""
+    """The information that a batch writes about itself; only batches of jfr-mp write `takes_jobs`."""
 
     start_time: datetime | None = None
     last_ping_time: datetime | None = None
@@ -29,7 +29,7 @@ class BatchInfo:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read the file of a batch, or return None if it says nothing."""
+        """Return the content of the info file of a batch, or None if it cannot be parsed."""
         try:
             info = json.loads(text)
             times = {key: _time(info.get(key)) for key in ("start_time", "last_ping_time", "end_time")}
@@ -39,47 +39,48 @@ class BatchInfo:
 
 
 def _time(value: Any) -> datetime | None:
-    """Read a time as monty serializes it."""
+    """Return a time that was serialized by monty."""
     text = value.get("string") if isinstance(value, dict) else value
     if not text:
         return None
     time = datetime.fromisoformat(text)
-    # In the milliseconds that MongoDB keeps.
+    # Truncated to milliseconds, the precision of MongoDB.
     time = time.replace(microsecond=time.microsecond // 1000 * 1000)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 class Life(Enum):
-    """How far a batch is."""
+    """The phase of a batch."""
 
     #: It waits in the queue of the scheduler.
     QUEUED = auto()
     RUNNING = auto()
-    #: The scheduler denies it, but it gave a sign of life: time will tell.
+    #: The scheduler does not know it, but its last heartbeat is recent.
     DOUBTFUL = auto()
-    #: It has ended by its own word, its jobs with it, and the scheduler is not done with it yet.
+    #: It has reported its end, and that of its jobs, but the scheduler still lists it.
     ENDED = auto()
+    #: It has certainly ended.
     GONE = auto()
 
     @property
     def holds_jobs(self) -> bool:
-        """Whether the jobs that it took may run."""
+        """Whether the jobs that it took may be running."""
         return self not in (Life.ENDED, Life.GONE)
 
 
 def life_of(status: JobStatus | None, absences: int, info: BatchInfo | None, silent: float) -> Life:
-    """Return how far a batch is.
+    """Return the phase of a batch.
 
     Parameters
     ----------
     status
-        The scheduler's answer; None if it does not mention the batch.
+        The scheduler's answer; None if it does not list the batch.
     absences
-        How often it has not, in a row, this time included.
+        The number of consecutive answers that do not list it, including this one.
     info
-        What the batch says about itself, None if it never began.
+        The information that the batch wrote about itself; None if it has not begun.
     silent
-        Seconds for which it has not given a new sign of life.
+        Seconds since its last new heartbeat.
     """
     ended = info is not None and info.end_time is not None
     if status is not None and not status.done:
@@ -93,16 +94,16 @@ def life_of(status: JobStatus | None, absences: int, info: BatchInfo | None, sil
 
 @dataclass(frozen=True)
 class RunDirState:
-    """What is found in the run directory of a job.
+    """The state of the run directory of a job.
 
     Parameters
     ----------
     uploaded
-        Its input is there.
+        Whether its input exists.
     complete
-        It has left its complete output.
+        Whether its output is complete.
     alive
-        One of its processes still runs.
+        Whether one of its processes is still running.
     """
 
     uploaded: bool = True
@@ -111,32 +112,33 @@ class RunDirState:
 
 
 class Fate(Enum):
-    """What becomes of a job."""
+    """The next state of a job in the pool."""
 
+    #: Its state does not change.
     STAYS = auto()
-    #: It runs now.
+    #: It is running now.
     RUNS = auto()
-    #: Its script has ended, well or not.
+    #: Its script has ended, successfully or not.
     ENDED = auto()
     #: It waits in the pool again.
     RETURNS = auto()
-    #: Its run directory is gone.
+    #: Its run directory does not exist any more.
     DIRECTORY_GONE = auto()
-    #: Its batches die of it.
+    #: Too many of its batches have ended while it was running.
     GIVEN_UP = auto()
 
 
 def fate_in_place(state: JobState, place: Place, held: bool) -> Fate | None:
-    """Return what the place of a marker means for its job, or None if the run directory has to be looked at.
+    """Return what the place of a marker means for its job, or None if the run directory has to be examined.
 
     Parameters
     ----------
     state
         BATCH_SUBMITTED or BATCH_RUNNING.
     place
-        Where its marker is.
+        The place of its marker.
     held
-        Whether the batch that took it may still run it.
+        Whether the batch that took it may still be running it.
     """
     match place:
         case Place.FINISHED:
@@ -149,16 +151,16 @@ def fate_in_place(state: JobState, place: Place, held: bool) -> Fate | None:
 
 
 def fate_by_run_dir(state: JobState, found: RunDirState, losses: int, most_losses: int) -> Fate:
-    """Return what becomes of a job that no batch runs: its batch is gone, or its marker is.
+    """Return the next state of a job that no batch is running, because its batch is gone or its marker is missing.
 
     Parameters
     ----------
     state
         BATCH_SUBMITTED or BATCH_RUNNING.
     found
-        What its run directory says.
+        The state of its run directory.
     losses, most_losses
-        How often it has lost its batch, this time included, and how often it may.
+        The number of times that it has lost its batch, including this one, and the maximum.
     """
     if found.complete:
         return Fate.ENDED

@@ -1,4 +1,4 @@
-"""The pool of a batch worker as the runner sees it: on a host that may be far away, so each question is one command."""
+"""The runner's access to the pool of a batch worker. The host may be remote, so each operation is one command."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, SUBMIT_SCRIPT
 from jfr_mp.jobdata.outputs import is_complete
 from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME
 
-#: $1 the pool, $2 the job, $3 its run directory. The standard input is the script of the job.
+#: $1 is the pool, $2 the job, $3 its run directory. The standard input is the script of the job.
 #:
-#: An attempt that dies leaves a file in the run directory, and the next one finds the job wherever it is by then.
-#: Without that file, markers of the job belong to an earlier run, which no process waits for any more.
+#: If an attempt dies, it leaves a file in the run directory, and the next attempt finds the job in whatever place it is
+#: by then. Without that file, markers of the job belong to an earlier run, which no process is waiting for any more.
 _ADD = f"""
 own="$3/.{SUBMIT_SCRIPT}.$$"
 cat >"$own" && mv "$own" "$3/{SUBMIT_SCRIPT}" || exit
@@ -33,8 +33,8 @@ fi
 : >{Place.SUBMITTED}/"$2"
 """
 
-#: $1 the pool, $2 places, the rest directories of batches. The places come in the order in which a marker passes
-#: them: one that moves meanwhile is seen twice rather than never.
+#: $1 is the pool, $2 the places, the rest are directories of batches. The places are in the order in which a marker
+#: passes through them, so that a marker that moves meanwhile is seen twice rather than never.
 _LOOK = f"""
 cd "$1" || exit
 for place in $2; do
@@ -49,24 +49,24 @@ for directory; do
 done
 """
 
-#: $1 the pool, $2 and $3 markers. Says whether the second is there now.
+#: $1 is the pool, $2 and $3 are markers. Prints "moved" if the second one exists afterwards.
 _MOVE = """
 cd "$1" || exit
 mv -f "$2" "$3" 2>/dev/null
 test ! -e "$3" || echo moved
 """
 
-#: $1 the pool, $2 the job.
+#: $1 is the pool, $2 the job.
 _ADD_AGAIN = f'cd "$1" && : >{Place.SUBMITTED}/"$2"'
 
-#: $1 the pool, the rest markers.
+#: $1 is the pool, the rest are markers.
 _DISCARD = """
 cd "$1" || exit
 shift
 rm -f "$@"
 """
 
-#: $1 the worker's work_dir, $2 the run directory.
+#: $1 is the worker's work_dir, $2 the run directory.
 _RUN_DIR_STATE = f"""
 cd "$1" || exit
 test -e "$2/{IN_FILENAME}" && echo uploaded
@@ -76,22 +76,22 @@ test $? -eq 1 && echo alive
 exit 0
 """
 
-#: As many markers as one command line takes for certain.
+#: The number of markers that certainly fit into one command line.
 _AT_ONCE = 500
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen in the pool.
+    """The content of the pool.
 
     Parameters
     ----------
     markers
-        The marker of each job; of one that moved meanwhile the last.
+        The marker of each job; if it moved meanwhile, the later one.
     finished
         All markers of scripts that have ended.
     infos
-        What the batches say about themselves, by their directories; None for one that says nothing.
+        The information that batches wrote about themselves, by their directories; None if there is none.
     """
 
     markers: Mapping[tuple[str, int], Marker]
@@ -109,7 +109,7 @@ class Pool:
     directory
         Its ``jobs_handle_dir``.
     timeout
-        Seconds that a command may take; None waits for ever.
+        Seconds that a command may take; None for no limit.
     """
 
     def __init__(self, host: BaseHost, directory: Path, timeout: float | None = None) -> None:
@@ -118,41 +118,41 @@ class Pool:
         self._timeout = timeout
 
     def add(self, uuid: str, index: int, run_dir: str, script: str) -> None:
-        """Let a job wait in the pool; doing it again finds the job wherever it is by then.
+        """Put a job into the pool; repeating this is safe, whatever place the job has reached by then.
 
         Parameters
         ----------
         uuid, index
             The job.
         run_dir
-            Its run directory, which exists.
+            Its run directory, which must exist.
         script
-            What a batch runs there, as `jfr_mp.batch.scripts.pooled_script` makes it.
+            The script that a batch runs there; see `jfr_mp.batch.scripts.pooled_script`.
 
         Raises
         ------
         HostError
-            Whether the job is in the pool, the next attempt tells.
+            The command failed. The job may be in the pool; the next attempt finds out.
         """
         self._do("put a job into", _ADD, f"{uuid}_{index}", run_dir, stdin=script)
 
     def add_again(self, uuid: str, index: int) -> None:
-        """Let a job wait whose marker was lost.
+        """Put a job whose marker was lost back into the pool.
 
         Raises
         ------
         HostError
-            Whether the job is in the pool, the next look tells.
+            The command failed. The job may be in the pool; the next survey finds out.
         """
         self._do("put a job back into", _ADD_AGAIN, f"{uuid}_{index}")
 
     def look(self, places: Collection[Place] = tuple(Place), batch_dirs: Iterable[str] = ()) -> Look:
-        """Look at all markers in some places, and at what batches say about themselves.
+        """Return the markers in some places, and the information that batches wrote about themselves.
 
         Raises
         ------
         HostError
-            The directory cannot be read, which says nothing about any job.
+            The pool cannot be read. This allows no conclusion about any job.
         """
         wanted = " ".join(place for place in Place if place in places)
         result = self._do("look into", _LOOK, wanted, *batch_dirs)
@@ -166,38 +166,43 @@ class Pool:
         )
 
     def put_back(self, marker: Marker) -> bool:
-        """Let a job wait again that a batch took; False if its marker is not there any more.
+        """Return a job that a batch took to the waiting jobs.
+
+        Returns
+        -------
+        bool
+            Whether it waits now; False if its marker has moved or was removed.
 
         Raises
         ------
         HostError
-            Whether it waits, the next look tells.
+            The command failed. The job may be waiting; the next survey finds out.
         """
         waiting = Marker(marker.uuid, marker.index, Place.SUBMITTED)
         return "moved" in self._do("put a job back into", _MOVE, marker.path, waiting.path).stdout
 
     def discard(self, markers: Sequence[Marker]) -> None:
-        """Remove markers; that one is gone is fine.
+        """Remove markers; missing ones are ignored.
 
         Raises
         ------
         HostError
-            Some may be left.
+            The command failed. Some markers may be left.
         """
         for start in range(0, len(markers), _AT_ONCE):
             self._do("tidy up", _DISCARD, *(marker.path for marker in markers[start : start + _AT_ONCE]))
 
     def run_dir_state(self, work_dir: Path, run_dir: str) -> RunDirState:
-        """Look at what a job has left in its run directory.
+        """Return the state of the run directory of a job.
 
         Raises
         ------
         HostError
-            The worker's `work_dir` cannot be read, which says nothing about the job.
+            The worker's `work_dir` cannot be read. This allows no conclusion about the job.
         """
         result = self._run(f"look for {run_dir} in {work_dir}", _RUN_DIR_STATE, str(work_dir), run_dir)
         words = result.stdout.split()
-        # In this order: a job that ends between the two questions is complete.
+        # In this order, so that a job that ends between the two checks counts as complete.
         alive = "alive" in words
         return RunDirState("uploaded" in words, is_complete(self._host, str(PurePosixPath(run_dir))), alive)
 

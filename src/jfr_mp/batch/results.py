@@ -1,4 +1,4 @@
-"""What is seen of a batch worker becomes states of its jobs."""
+"""Writing the new states of the jobs of batch workers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from jfr_mp.step_table import BATCH
 
 logger = logging.getLogger(__name__)
 
-#: What becomes of a job: an outcome, or a step function that finds it under the lock of the job.
+#: The result for a job: an outcome, or a step function that determines it under the lock of the job.
 Result = Outcome | Callable[..., Outcome]
 
-#: Claims a job in the state that was seen and writes a result; returns whether the job moved.
+#: Claims a job in the state in which it was seen, writes the result, and returns whether it was written.
 Write = Callable[[JobInfo, Result], bool]
 
 
 class Results:
-    """Writes what became of the jobs of batch workers, and tidies up their pools.
+    """Write the results of the jobs of batch workers, and remove markers that are not needed any more.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Results:
         self._most_losses = db.project.runner.max_step_attempts
 
     def jobs(self, watch: BatchWatch, uuids: Iterable[str] | None = None) -> list[JobInfo]:
-        """Return the jobs of a worker that are in its pool and that no process works on; all, or some of them."""
+        """Return the unlocked jobs in the pool of a worker: all of them, or the jobs with some uuids."""
         wanted = JobFilter(
             workers=(watch.site.name,),
             states=BATCH.sources,
@@ -55,22 +55,22 @@ class Results:
         return jobs_info(self._db, wanted)
 
     def apply(self, watch: BatchWatch, survey: Survey, jobs: Iterable[JobInfo] | None = None) -> None:
-        """Write what a look means for the jobs whose markers were seen.
+        """Write the results of a survey.
 
         Parameters
         ----------
         watch
             The worker.
         survey
-            What was seen.
+            The survey.
         jobs
-            The jobs that were in the pool before the look, if it took in all markers: those whose marker was not seen
-            are then looked for.
+            The jobs that were in the pool before the survey, if it covers all places. Jobs without a marker are then
+            looked for. None for the jobs whose markers were found.
 
         Raises
         ------
         HostError
-            The host gave no answer.
+            The host did not answer.
         """
         markers = survey.look.markers
         survey = self._with_others(watch, survey)
@@ -81,7 +81,7 @@ class Results:
         self._tidy_up(watch, survey)
 
     def _with_others(self, watch: BatchWatch, survey: Survey) -> Survey:
-        """Add the batches that are not among those that live, if the scheduler was asked for batches at all."""
+        """Return the survey with the batches added that it does not cover, if the scheduler was asked at all."""
         others = {uid for uid in survey.running if uid is not None} - survey.lives.keys() if survey.asked else set()
         if not others:
             return survey
@@ -110,13 +110,13 @@ class Results:
         found = watch.site.pool.run_dir_state(watch.site.config.work_dir, job.run_dir or "")
         if found.alive and not found.complete:
             logger.warning(
-                "job %s has outlived its batch and is waited for; if you know that it is dead, remove %s/%s",
+                "job %s is still running after the end of its batch; if none of its processes is running, remove %s/%s",
                 *(job.db_id, job.run_dir, ALIVE_FILENAME),
             )
         return fate_by_run_dir(job.state, found, losses, self._most_losses)
 
     def _tidy_up(self, watch: BatchWatch, survey: Survey) -> None:
-        """Remove the markers that are not needed any more; never one of a job whose result has not been written."""
+        """Remove the markers that are not needed any more, but none of a job whose result has not been written."""
         left_running = (
             marker
             for marker in survey.look.markers.values()
@@ -128,7 +128,7 @@ class Results:
 
 
 def losses_of(job: JobInfo) -> int:
-    """Return how often a job has lost its batch since it was uploaded; a field that jobflow-remote does not have."""
+    """Return how often a job has lost its batch since it was uploaded; the field is specific to jfr-mp."""
     return int((job.remote.model_extra or {}).get("batch_losses", 0))
 
 
@@ -144,30 +144,30 @@ def _result(watch: BatchWatch, job: JobInfo, marker: Marker | None, fate: Fate, 
         case Fate.RETURNS:
             return partial(_put_back, watch, marker, losses)
         case Fate.DIRECTORY_GONE:
-            why = f"its run directory {job.run_dir} was removed while it waited or ran in a batch; rerun it"
+            why = f"the run directory {job.run_dir} was removed while the job waited or ran in a batch; rerun the job"
             return partial(_give_up, watch, marker, why)
         case Fate.GIVEN_UP:
             why = (
-                f"the batch that ran it ended {losses} times before the job did: it may need more time than the "
-                f"walltime or more memory than there is; see {job.run_dir}, then rerun it"
+                f"the batch that ran the job ended {losses} times before the job did: the job may need more time than "
+                f"the walltime or more memory than the batch has; see {job.run_dir}, then rerun the job"
             )
             return partial(_give_up, watch, marker, why)
     return None
 
 
 def _put_back(watch: BatchWatch, marker: Marker | None, losses: int, job: JobDoc, *_: object) -> Outcome:
-    """Let a job wait again; under its lock, so that it cannot have been rerun or cancelled meanwhile."""
+    """Return a job to the pool, under its lock, so that it cannot have been rerun or cancelled meanwhile."""
     if marker is None:
         watch.site.pool.add_again(job.uuid, job.index)
     elif marker.place is Place.RUNNING and not watch.site.pool.put_back(marker):
-        return Retry("its marker in the pool moved while it was looked at", delay=0, blame=Blame.CIRCUMSTANCES)
-    logger.warning("job %s goes back into the pool of worker %s: its batch ended first", job.db_id, watch.site.name)
+        return Retry("the marker of the job moved during the survey of the pool", delay=0, blame=Blame.CIRCUMSTANCES)
+    logger.warning("job %s returns to the pool of worker %s: its batch ended first", job.db_id, watch.site.name)
     fields = {"start_time": None, "remote.process_id": None, "remote.batch_losses": losses}
     return Advance(JobState.BATCH_SUBMITTED, fields)
 
 
 def _give_up(watch: BatchWatch, marker: Marker | None, why: str, _job: JobDoc, *_: object) -> Outcome:
-    """Take a job out of the pool for good."""
+    """Remove a job from the pool for good."""
     if marker is not None:
         watch.site.pool.discard([marker])
     return Fail(why)

@@ -1,4 +1,4 @@
-"""Looking after the batch workers: a round of each worker now and then, and between rounds what their journals say."""
+"""Processing batch workers: a round for each worker periodically, and between rounds the events of its journal."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two rounds at least: a hundred jobs that come into a pool at once make one round, not a hundred.
+#: The minimum number of seconds between two rounds, so that a hundred jobs that enter a pool together cause one round.
 _ROUND = 1.0
 _LONG_AGO = float("-inf")
-#: Where markers are that move; the others, of jobs that wait, may be many.
+#: The places of the markers of running and finished jobs; waiting jobs may be many.
 _MOVING = (Place.RUNNING, Place.FINISHED)
 
 
@@ -43,7 +43,7 @@ class BatchRounds:
     write
         Writes the result of one job.
     report
-        Told what a user should know and no job says.
+        Called with problems that the user should know about and that no job records.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class BatchRounds:
         self._results = Results(db, write)
         self._supply = BatchSupply(db)
         self._watches: dict[str, BatchWatch] = {}
-        #: By worker, in monotonic seconds: the last round, and the last one that looked at all markers.
+        #: By worker, in monotonic seconds: the last round, and the last round that read all markers.
         self._rounds: dict[str, float] = {}
         self._audits: dict[str, float] = {}
 
@@ -70,16 +70,16 @@ class BatchRounds:
 
     @property
     def has_work(self) -> bool:
-        """Whether jobs may be in a pool, so that following the journals makes sense."""
+        """Whether jobs may be in a pool, so that the journals have to be followed."""
         return bool(self._watches)
 
     def watch(self, site: WorkerSite) -> None:
-        """Begin to watch a worker into whose pool a job was put."""
+        """Start watching a worker, because a job was put into its pool."""
         if isinstance(site, BatchSite) and site.name not in self._watches:
             self._watches[site.name] = BatchWatch(site)
 
     def ask(self, jobs: JobFilter) -> float | None:
-        """Make a round of the workers that have jobs in their pools, or batches.
+        """Make a round for each worker that has jobs in its pool, or batches that have not ended.
 
         Parameters
         ----------
@@ -89,12 +89,12 @@ class BatchRounds:
         Returns
         -------
         float or None
-            Seconds after which there should be another round, if that is soon.
+            Seconds until the next round, if it is due sooner than usual.
 
         Raises
         ------
         HostUnreachable
-            A host is unreachable; the workers after it have not been looked at.
+            A host is unreachable; the remaining workers were not processed.
         """
         busy = sorted(name for name in busy_workers(self._db) if jobs.may_be_on(name))
         for name in busy:
@@ -104,7 +104,7 @@ class BatchRounds:
         return min((pause for pause in pauses if pause is not None), default=None)
 
     def follow(self, jobs: JobFilter) -> None:
-        """Read the journals of the watched workers, and look at the markers of the jobs that started or ended.
+        """Read the journals of the watched workers, and process the markers of the jobs that started or ended.
 
         Raises
         ------
@@ -128,14 +128,17 @@ class BatchRounds:
             logger.warning("the jobs in the pool of worker %s wait: %s", name, error)
             return
         if name not in self._watches:
-            logger.warning("the jobs in the pool of worker %s wait: it is no batch worker any more", name)
+            logger.warning(
+                "the jobs in the pool of worker %s wait: it is not a batch worker any more; restore its batch options",
+                name,
+            )
 
     def _apply_news(self, watch: BatchWatch) -> None:
         events = watch.news
         self._results.apply(watch, Survey(watch.site.pool.look(_MOVING)))
         left = self._results.jobs(watch, {event.uuid for event in events})
         puzzling = watch.settle({job.remote.submission or "" for job in left})
-        # The end of a batch stands in the journal as well.
+        # The journal contains the ends of batches as well.
         if puzzling or any(event.ended and event.uuid in watch.process_ids for event in events):
             self._rounds.pop(watch.site.name, None)
             self._round(watch)
@@ -151,21 +154,21 @@ class BatchRounds:
         except HostUnreachable:
             raise
         except (HostError, ConfigError) as error:
-            # No answer says nothing about any job: none changes its state.
-            logger.warning("batch worker %s cannot be looked after now: %s", name, error)
+            # Without an answer nothing is known about any job, so no job changes its state.
+            logger.warning("batch worker %s cannot be processed now: %s", name, error)
         except LeaseLost as error:
             logger.info("%s", error)
         return None
 
     def _make_round(self, watch: BatchWatch) -> float | None:
         name = watch.site.name
-        # The planned batches before the documents, or a batch could be in neither.
+        # The planned batches are read before the documents; otherwise a batch could be in neither.
         planned = PlannedBatches(self._db, name)
         batches = living_batches(self._db, name)
         watch.process_ids |= {batch.batch_uid: batch.process_id for batch in batches}
         every = float(self._db.project.runner.delay_update_batch)
         audit = time.monotonic() - self._audits.get(name, _LONG_AGO) >= every
-        # The jobs before the markers: each of them has one by now.
+        # The jobs are read before the markers, so that each of them has its marker by then.
         jobs = self._results.jobs(watch) if audit else None
         survey = watch.survey([batch.batch_uid for batch in batches], tuple(Place) if audit else _MOVING)
         self._results.apply(watch, survey, jobs)

@@ -1,4 +1,4 @@
-"""The scripts of a batch worker: that of a batch, and those of the jobs that run in it."""
+"""The scripts of a batch worker: the script of a batch, and the scripts of the jobs that run in it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from jfr_mp.batch.site import BatchSite
     from jfr_mp.config.workers import WorkerBase
 
-#: An ``execution_cmd`` that is ours or jobflow-remote's: what comes before ``run`` runs a batch as well.
+#: An ``execution_cmd`` that runs jfr-mp or jobflow-remote: the part before ``run`` also runs batches.
 _RUN_COMMAND = re.compile(r"(?P<program>.*\bexecution\s+)run\s+(['\"]?)\{\}\2\s*", re.DOTALL)
 
-#: The options of the batch process, by the fields of the configuration. Those that are 0 or missing are left out.
+#: The options of the batch process, by the fields of the configuration. Fields that are 0 or None are left out.
 _OPTIONS = {
     "max_jobs_per_batch": "-mj",
     "max_time": "-mt",
@@ -34,19 +34,19 @@ _OPTIONS = {
 
 
 def submission_of(batch_uid: str) -> str:
-    """Return the token of the one submission of a batch, which every attempt must know."""
+    """Return the submission token of a batch, which is the same for every attempt."""
     return batch_uid.replace("-", "")[:8]
 
 
 def batch_command(site: BatchSite, batch_uid: str) -> str:
     """Return the shell line that runs a batch, as a template in which braces are doubled.
 
-    A worker whose ``execution_cmd`` ends in ``execution run {}`` runs its batches by the same program: it may have
-    jobflow-remote alone, or jfr-mp at a place of its own.
+    If the ``execution_cmd`` of a worker ends in ``execution run {}``, its batches are run by the same program: the
+    worker may have only jobflow-remote, or jfr-mp at another path.
     """
     match = _RUN_COMMAND.fullmatch(site.config.execution_cmd or "")
     if match:
-        # The short cut of jfr-mp runs single jobs alone.
+        # The short form, jfr_mp.execution, can run single jobs only.
         program = match["program"].replace("-m jfr_mp.execution", "-m jfr_mp execution")
     elif site.is_local:
         program = _literal(f"{quote([sys.executable, '-P', '-m', 'jfr_mp', 'execution'])} ")
@@ -67,12 +67,12 @@ def _literal(text: str) -> str:
 
 
 def batch_script(site: BatchSite, batch_uid: str) -> str:
-    """Return the submission script of a batch: to its scheduler it is a job like any other.
+    """Return the submission script of a batch, which is an ordinary job for its scheduler.
 
     Raises
     ------
     ConfigError
-        The scheduler knows no such resources.
+        The resources do not suit the scheduler.
     """
     batch = JobDoc(
         uuid=batch_uid,
@@ -88,7 +88,7 @@ def batch_script(site: BatchSite, batch_uid: str) -> str:
 
 
 def pooled_script(job: JobDoc, worker: WorkerBase, exec_config: ExecutionConfig, submission: str) -> str:
-    """Return the script of a job that runs in a batch: no header, and nothing that the batch does for all its jobs."""
+    """Return the script of a job that runs in a batch, without a header and without what the batch does once."""
     shell: BaseSchedulerIO = ShellIO()  # type: ignore[no-untyped-call]
     runs_job = worker.model_copy(update={"pre_run": None, "post_run": None, "resources": None})
     without_resources = job.model_copy(update={"resources": None})

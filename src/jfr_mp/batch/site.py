@@ -1,4 +1,4 @@
-"""A batch worker: a site with a pool, through which jobs reach the batches that run them."""
+"""The site of a batch worker, with the pool through which jobs reach the batches that run them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class BatchSite(WorkerSite):
     def __init__(self, name: str, connections: Connections) -> None:
         super().__init__(name, connections)
         if self.config.batch is None:
-            raise ConfigError(f"worker {name} is no batch worker: give it batch options")
+            raise ConfigError(f"worker {name} is not a batch worker; add batch options to it in the project file")
         self.options: BatchConfig = self.config.batch
 
     @cached_property
     def pool(self) -> Pool:
-        """The pool, on the connected host."""
+        """The pool, on the connected host of the worker."""
         return Pool(self.host, self.options.jobs_handle_dir, self.config.timeout_execute)
 
     def batch_dir(self, batch_uid: str) -> str:
@@ -46,7 +46,7 @@ class BatchSite(WorkerSite):
             case JobState.BATCH_SUBMITTED:
                 self.pool.discard([Marker(job.uuid, job.index, Place.SUBMITTED)])
             case JobState.BATCH_RUNNING:
-                return "it runs in a batch, among other jobs, and goes on there to its end"
+                return "it is running in a batch together with other jobs, and continues there until it ends"
             case _:
                 return super()._cancel(job)
         return None

@@ -1,4 +1,4 @@
-"""The batches of a worker: as many as its jobs need, never more than it may have."""
+"""Submitting batches: as many as the jobs of a worker need, never more than its limit."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from jfr_mp.states import BatchState
 
 logger = logging.getLogger(__name__)
 
-#: Seconds without a submission after a batch that ended although jobs waited for it: doubled with each further one.
+#: Seconds to wait after a batch that ended without having run a waiting job: doubled each time, up to the second value.
 _FIRST_PAUSE, _LONGEST_PAUSE = 10.0, 600.0
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What a living batch offers to the jobs that wait.
+    """The capacity of a batch for waiting jobs.
 
     Parameters
     ----------
     takes_jobs
-        Whether it still takes jobs, or will once it starts.
+        Whether it takes further jobs, or will once it starts.
     running
-        The jobs that run in it.
+        The number of jobs that are running in it.
     """
 
     takes_jobs: bool = True
@@ -46,18 +46,18 @@ class Offer:
 
 
 def batches_to_submit(waiting: int, offers: Sequence[Offer], batch: BatchConfig, max_jobs: int | None) -> int:
-    """Return how many batches to submit now, so that every job that waits finds a slot.
+    """Return the number of batches to submit now, so that every waiting job finds a slot.
 
     Parameters
     ----------
     waiting
-        The jobs that no batch has taken.
+        The number of jobs that no batch has taken.
     offers
-        All batches that are with the scheduler.
+        The capacities of all batches that the scheduler has.
     batch
         The options of the worker.
     max_jobs
-        The most batches at one time; None is no limit.
+        The maximum number of batches at a time; None for no limit.
     """
     slots = batch.parallel_jobs or 1
     if batch.max_jobs_per_batch:
@@ -69,28 +69,28 @@ def batches_to_submit(waiting: int, offers: Sequence[Offer], batch: BatchConfig,
 
 @dataclass
 class Failures:
-    """Batches of a worker that ended one after the other without having run a job."""
+    """The consecutive batches of a worker that ended without having run a job."""
 
     number: int = 0
-    #: The monotonic time before which no further one is submitted, and what the jobs say that wait for it.
+    #: The monotonic time before which no further batch is submitted, and the reason stored on the waiting jobs.
     until: float = 0.0
     why: str = ""
 
     def add(self, what: str, reason: str) -> None:
-        """Add one."""
+        """Count a failed batch, and set the time of the next submission."""
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self.number, 16))
         self.number += 1
         self.until = time.monotonic() + pause
-        self.why = f"{what} ended without having run a job, and {pause:g} s pass before the next one: {reason}"
+        self.why = f"{what} ended without having run a job; the next batch is submitted after {pause:g} s: {reason}"
 
 
 class BatchSupply:
-    """Submits batches and keeps their documents.
+    """Submit batches and update their documents.
 
     Parameters
     ----------
     db
-        Where the documents are.
+        The queue database.
     """
 
     def __init__(self, db: QueueDatabase) -> None:
@@ -98,7 +98,7 @@ class BatchSupply:
         self._failures: defaultdict[str, Failures] = defaultdict(Failures)
 
     def record(self, watch: BatchWatch, batches: Sequence[BatchDoc], survey: Survey) -> None:
-        """Write what was seen of the batches into their documents."""
+        """Write the findings of a survey to the documents of the batches."""
         users = {marker.batch_uid for marker in survey.look.markers.values()}
         for batch in batches:
             life, info = survey.lives[batch.batch_uid], survey.infos.get(batch.batch_uid)
@@ -120,23 +120,23 @@ class BatchSupply:
             update_batch(self._db, batch, news)
 
     def fill_up(self, watch: BatchWatch, planned: PlannedBatches, survey: Survey) -> None:
-        """Finish the submissions that were cut off, then submit the batches that are missing.
+        """Finish interrupted submissions, then submit the batches that are needed.
 
         Parameters
         ----------
         watch
             The worker.
         planned
-            Its planned batches, read before the batches of the survey were.
+            Its planned batches, read before the batches of the survey.
         survey
-            What was seen of it.
+            The survey of the worker.
 
         Raises
         ------
         HostError
-            The host or the scheduler did not answer, or refused.
+            The host or the scheduler did not answer, or refused the submission.
         LeaseLost
-            Another process does the same.
+            Another process is submitting batches for the same worker.
         """
         unfinished = list(planned.uids)
         for batch_uid in unfinished:
@@ -155,13 +155,13 @@ class BatchSupply:
             self._submit(watch, planned, batch_uid)
 
     def _ended_in_vain(self, watch: BatchWatch, batch: BatchDoc) -> None:
-        """Wait before the next submission: a worker whose command does not run would fill the scheduler for ever."""
+        """Delay the next submission, so that a worker with a broken command does not flood its scheduler."""
         directory = watch.site.batch_dir(batch.batch_uid)
         last_line = ""
         with suppress(HostError):
             last_line = watch.last_line(f"{directory}/{QUEUE_ERR}")
         failures = self._failures[batch.worker]
-        failures.add(f"batch {batch.process_id}", last_line or f"it left no error in {directory}")
+        failures.add(f"batch {batch.process_id}", last_line or f"it left no error message in {directory}")
         logger.warning("worker %s: %s", batch.worker, failures.why)
 
     def _submit(self, watch: BatchWatch, planned: PlannedBatches, batch_uid: str) -> None:
@@ -170,7 +170,7 @@ class BatchSupply:
             process_id = submit_batch(watch.site, batch_uid)
         except (HostError, ConfigError) as error:
             if isinstance(error, ConfigError | SiteLimit) or error.permanent:
-                # The scheduler has no such batch: what is needed next time, the next round will know.
+                # The scheduler does not have this batch. The next round decides whether another one is needed.
                 planned.strike_out(batch_uid)
                 explain_waiting(self._db, name, f"no batch could be submitted: {error}")
             raise
@@ -180,12 +180,12 @@ class BatchSupply:
 
 
 def submit_batch(site: BatchSite, batch_uid: str) -> str:
-    """Submit a batch, or find the one that an earlier attempt submitted; return the scheduler's id.
+    """Submit a batch, or find it if an earlier attempt submitted it, and return the scheduler's id.
 
     Raises
     ------
     HostError
-        See `jfr_mp.schedulers.QueueManager.submit`.
+        As for `jfr_mp.schedulers.QueueManager.submit`.
     """
     directory = site.batch_dir(batch_uid)
     site.host.mkdir(directory)

@@ -1,4 +1,4 @@
-"""Watching one batch worker: its pool, batches and journal, and what is to be remembered between two looks."""
+"""Watching one batch worker: its pool, batches and journal, and the data to remember between two surveys."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from jfr_mp.model import is_uuid
 from jfr_mp.schedulers import JobStatus
 from jfr_mp.schedulers.journal import Event
 
-#: Seconds for which a line of the journal is news.
+#: Seconds after which an event of the journal is discarded.
 _NEWS_LIFETIME = 60.0
-#: Seconds after which a job whose script says that it has ended should be seen in its new place.
+#: Seconds within which the marker of a job whose script has ended should be found in its new place.
 _PUZZLING = 1.0
-#: Seconds after which a job counts as lost if no marker of it is seen. A network file system may show a directory as it
-#: was a minute ago, and each directory of a pool as of another time.
+#: Seconds without a marker after which a job counts as lost. A network file system may show a directory as it was a
+#: minute ago, and different directories of a pool as of different times.
 NOWHERE = 150.0
-#: Seconds without a sign of life after which a batch has ended for which no scheduler can be asked; those of
-#: jobflow-remote give one every 600 s.
+#: Seconds without a heartbeat after which a batch counts as ended if no scheduler can be asked for it. Batches of
+#: jobflow-remote have a heartbeat every 600 s.
 _STRANGER_SILENCE = 1800.0
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was seen of a worker in one look.
+    """The findings about a worker at one time.
 
     Parameters
     ----------
     look
         The markers.
     lives, infos
-        By batch: how far it is, and what it says about itself.
+        By batch: its phase, and the information that it wrote about itself.
     asked
         Whether the scheduler was asked for the batches at all.
     """
@@ -48,35 +48,35 @@ class Survey:
     asked: bool = False
 
     def holds(self, batch_uid: str | None) -> bool:
-        """Return whether a batch may run the jobs that it took; an unknown one may."""
+        """Return whether a batch may be running the jobs that it took; True for an unknown batch."""
         return self.lives.get(batch_uid or "", Life.RUNNING).holds_jobs
 
     @property
     def running(self) -> Counter[str | None]:
-        """The number of jobs that each batch runs."""
+        """The number of jobs that each batch is running."""
         return Counter(marker.batch_uid for marker in self.look.markers.values() if marker.place is Place.RUNNING)
 
 
 class HeldSince:
-    """Knows for how long something has been the case."""
+    """Measure for how long values have been unchanged."""
 
     def __init__(self) -> None:
         self._since: dict[Hashable, tuple[object, float]] = {}
 
     def of(self, key: Hashable, value: object = None) -> float:
-        """Return the seconds for which `key` has had this value, counted from the first question about it."""
+        """Return the seconds for which `key` has had this value, counted from the first call with it."""
         known = self._since.get(key)
         if known is None or known[0] != value:
             known = self._since[key] = (value, time.monotonic())
         return time.monotonic() - known[1]
 
     def forget(self, key: Hashable) -> None:
-        """Begin anew."""
+        """Start again for a key."""
         self._since.pop(key, None)
 
 
 class BatchWatch:
-    """Watches one batch worker.
+    """Watch one batch worker.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class BatchWatch:
 
     def __init__(self, site: BatchSite) -> None:
         self.site = site
-        #: How long each job has had no marker.
+        #: For how long each job has had no marker.
         self.nowhere = HeldSince()
         #: The scheduler's ids of batches.
         self.process_ids: dict[str, str] = {}
@@ -96,21 +96,21 @@ class BatchWatch:
         self._news: dict[str, tuple[Event, float]] = {}
 
     def survey(self, batch_uids: Collection[str], places: Collection[Place]) -> Survey:
-        """Ask the scheduler for the batches, then look at the pool.
+        """Ask the scheduler for the batches, then read the pool, and return the findings.
 
-        In this order: what a batch that has gone left in the pool does not move any more.
+        The order matters: markers that a batch left when it ended do not move any more.
 
         Parameters
         ----------
         batch_uids
-            The batches that live, as far as is known; `process_ids` has their ids.
+            The batches that have not ended as far as the database knows; `process_ids` has their ids.
         places
             The places in which to look for markers.
 
         Raises
         ------
         HostError
-            The scheduler or the host gave no answer.
+            The scheduler or the host did not answer.
         """
         process_ids = [self.process_ids[uid] for uid in batch_uids]
         statuses = self.site.scheduler.statuses(process_ids) if process_ids else {}
@@ -122,14 +122,14 @@ class BatchWatch:
         return Survey(look, lives, infos, asked=True)
 
     def lives_of_strangers(self, batch_uids: Collection[str]) -> dict[str, Life]:
-        """Return how far batches are that the database does not know: a user ran them by hand.
+        """Return the phases of batches that the database does not know, because the user ran them by hand.
 
         Raises
         ------
         HostError
-            The host gave no answer.
+            The host did not answer.
         """
-        # A user may call such a batch anything; it has no directory then.
+        # The user may give such a batch any name; then it has no directory.
         directories = {uid: self.site.batch_dir(uid) for uid in batch_uids if is_uuid(uid)}
         infos = self.site.pool.look((), directories.values()).infos if directories else {}
         lives = {}
@@ -140,12 +140,12 @@ class BatchWatch:
         return lives
 
     def last_line(self, path: str) -> str:
-        """Return the last line of a text file on the host; empty if there is no such file.
+        """Return the last line of a text file on the host, or an empty string if there is no such file.
 
         Raises
         ------
         HostError
-            The host gave no answer.
+            The host did not answer.
         """
         timeout = self.site.config.timeout_execute
         result = self.site.host.run_script('tail -n 1 -- "$1"', path, timeout=timeout, idempotent=True)
@@ -156,15 +156,15 @@ class BatchWatch:
         silent = self._signs.of(uid, info.last_ping_time if info else None)
         return life_of(status, self._absences[uid], info, silent)
 
-    # The journal is a hint where to look, and when a job began.
+    # The journal only gives hints: which markers have moved, and when a job started.
 
     def read_journal(self) -> None:
-        """Read what is new in the journal.
+        """Read the new events of the journal.
 
         Raises
         ------
         HostError
-            It cannot be read now.
+            The journal cannot be read now.
         """
         now = datetime.now(UTC)
         for event in self._journal.new_events():
@@ -173,22 +173,22 @@ class BatchWatch:
 
     @property
     def news(self) -> list[Event]:
-        """What the journal says and has not been settled."""
+        """The events of the journal that have not been settled."""
         return [event for event, _ in self._news.values()]
 
     def started_at(self, submission: str | None) -> datetime | None:
-        """Return when a job started, if its script has just said so."""
+        """Return the start time of a job, or None if the journal has no recent event of its start."""
         event, _ = self._news.get(submission or "", (None, 0.0))
         return event.time if event and not event.ended else None
 
     def settle(self, pending: Collection[str]) -> bool:
-        """Forget all news but the ends of the jobs with these submissions.
+        """Forget all events except the ends of the jobs with these submission tokens.
 
         Returns
         -------
         bool
-            Whether there is an end among them that should be visible by now: the batch may have died with the job.
-            It is then forgotten, too.
+            Whether the end of any of these jobs should be visible in the pool by now, but is not: its batch may have
+            died with it. Such an event is forgotten, too.
         """
         kept = {token: news for token, news in self._news.items() if token in pending and news[0].ended}
         puzzling = {token for token, (_, read) in kept.items() if time.monotonic() - read > _PUZZLING}

@@ -1,4 +1,4 @@
-"""What runs on the worker. A job's own code may import `CURRENT_JOBDOC` from here."""
+"""The code that runs on the worker. The code of a job may import `CURRENT_JOBDOC` from here."""
 
 from jfr_mp.execution.current import CURRENT_JOBDOC
 

@@ -1,6 +1,6 @@
 """``python -m jfr_mp.execution run DIR``: the worker command without the rest of the command line.
 
-It does what ``jfr-mp execution run DIR`` does and spares each job the import of typer and rich.
+It is equivalent to ``jfr-mp execution run DIR``, without importing typer and rich for each job.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from jfr_mp.execution.run import run_job
 
 
 def main(arguments: list[str]) -> int:
-    """Run the job of one directory."""
+    """Run the job in a directory and return the exit code."""
     match arguments:
         case ["run", run_dir]:
             run_job(run_dir)

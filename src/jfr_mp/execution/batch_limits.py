@@ -1,29 +1,29 @@
-"""When an allocation takes another job, and when it is over."""
+"""The limits of a batch: when it takes another job, and when it ends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Seconds between two looks into the pool where nobody says.
+#: The default number of seconds between two searches for a job in the pool.
 _SLEEP_TIME = 1.0
 
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """The options of a batch process; times are in seconds, None and 0 are no limit.
+    """The options of a batch process. Times are in seconds; None and 0 mean no limit.
 
     Parameters
     ----------
     max_time
-        The age at which it takes no more jobs.
+        The age at which it stops taking jobs.
     max_wait
-        How long it waits for a job while none of its own runs.
+        The time that it waits for a new job while it is running none.
     max_jobs
-        The most jobs that it takes.
+        The maximum number of jobs that it takes.
     parallel_jobs
-        The jobs that run at the same time.
+        The number of jobs that run at the same time.
     sleep_time
-        How long it sleeps before it looks for a job again.
+        The time between two searches for a job in the pool.
     """
 
     max_time: float | None = None
@@ -34,29 +34,29 @@ class BatchLimits:
 
     @property
     def slots(self) -> int:
-        """The jobs that run at the same time."""
+        """The number of jobs that run at the same time."""
         return self.parallel_jobs or 1
 
     @property
     def look_every(self) -> float:
-        """Seconds between two looks into the pool."""
+        """Seconds between two searches for a job in the pool."""
         return self.sleep_time or _SLEEP_TIME
 
     def takes_jobs(self, age: float, taken: int) -> bool:
-        """Tell whether it takes jobs at all, at its `age` and with so many `taken`."""
+        """Return whether a batch of this age, which has taken this number of jobs, takes another one."""
         return not (self.max_time and age > self.max_time) and not (self.max_jobs and taken >= self.max_jobs)
 
     def is_over(self, age: float, taken: int, running: int, idle: float) -> bool:
-        """Tell whether it ends now.
+        """Return whether a batch ends now.
 
-        While a job runs it never does: that job may be about to create work, and its slots belong together.
+        It never ends while a job is running, because that job may create further jobs.
 
         Parameters
         ----------
         age, idle
             Seconds since it began, and since it last had work.
         taken, running
-            Jobs.
+            The numbers of jobs taken so far and running now.
         """
         if running:
             return False

@@ -1,4 +1,4 @@
-"""The document of the job that this process runs, for a job that wants to know its worker or its resources."""
+"""The document of the running job, for jobs that need to know their worker or their resources."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 @dataclass
 class CurrentJobDoc:
-    """Holds the document while a job runs.
+    """The document of the job that this process is running.
 
     Attributes
     ----------
     job_doc
-        The `jfr_mp.model.JobRecord` of the job with `job` (the jobflow Job), `exec_config` and `resources`, or None
-        where no job runs. It is a copy made at upload: changing it changes nothing.
+        The `jfr_mp.model.JobRecord` of the job with `job` (the jobflow Job), `exec_config` and `resources`, or None if
+        no job is running. It is a copy made at upload; changes to it have no effect.
     """
 
     job_doc: Any = None

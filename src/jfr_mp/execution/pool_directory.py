@@ -1,4 +1,4 @@
-"""The pool of a batch worker as an allocation sees it: files of its own machine."""
+"""The pool of a batch worker as seen from a batch: files on its own machine."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from jfr_mp.batch.markers import LOCK_DIR, Marker, Place
 
 
 class PoolDirectory:
-    """The pool as the allocations see it, as files of their own machine.
+    """The pool as seen from a batch.
 
     Parameters
     ----------
     directory
         The worker's ``jobs_handle_dir``.
     batch_uid
-        The allocation that takes jobs.
+        The batch that takes jobs.
     """
 
     def __init__(self, directory: Path, batch_uid: str) -> None:
@@ -26,13 +26,13 @@ class PoolDirectory:
             Path(directory, name).mkdir(parents=True, exist_ok=True)
 
     def taken(self) -> list[Marker]:
-        """Return the jobs that this allocation has taken, in an earlier life if a scheduler began it anew."""
+        """Return the jobs that this batch has taken, including any taken before its scheduler requeued it."""
         return [marker for marker in self._list(Place.RUNNING) if marker.batch_uid == self._batch_uid]
 
     def take(self) -> Marker | None:
-        """Take a job, or return None where none waits.
+        """Take and return a waiting job, or return None if no job is waiting.
 
-        What was listed is tried to its end before the next listing: no job is overtaken for ever.
+        All jobs of one listing are tried before the pool is listed again, so that no job is overtaken indefinitely.
         """
         if not self._listed:
             self._listed = self._list(Place.SUBMITTED)
@@ -44,16 +44,16 @@ class PoolDirectory:
         return None
 
     def finish(self, marker: Marker) -> None:
-        """Say that the script of a taken job has ended."""
+        """Mark the script of a taken job as ended."""
         self._move(marker, Marker(marker.uuid, marker.index, Place.FINISHED, marker.batch_uid))
 
     def _move(self, marker: Marker, target: Marker) -> bool:
-        """Rename a marker; False where somebody else has moved it."""
+        """Rename a marker; return False if another process has moved it."""
         path = self._directory / target.path
         try:
             Path(self._directory, marker.path).rename(path)
         except FileNotFoundError:
-            # A network file system may do it, lose the answer, and deny it when asked again.
+            # A network file system may rename the file, lose the answer, and report the repeated request as failed.
             return target.batch_uid is not None and path.exists()
         return True
 

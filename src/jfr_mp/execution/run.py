@@ -1,7 +1,7 @@
-"""The worker command: run the job that was uploaded to a directory and leave its output there.
+"""The worker command: run the job that was uploaded to a directory and write its output there.
 
-Its start-up time is part of every job, so everything is imported as late as possible; the imports of jobflow are nearly
-all of it.
+Its start-up time is part of every job, so modules are imported as late as possible. Most of the start-up time is the
+import of jobflow.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, write_atomically
 if TYPE_CHECKING:
     from jobflow import Job, JobStore, Response
 
-#: Notes of the packages to their developers, which would fill queue.err of every job.
+#: Warnings that packages address to developers; they would fill queue.err of every job.
 _DEVELOPERS_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 
 
 class _UnusableJob(JfrMpError):
-    """The job cannot be run here; the text is all that its user needs, without a traceback."""
+    """The job cannot be run here; the message is shown to the user without a traceback."""
 
 
 def run_job(run_dir: str | Path = ".") -> None:
     """Run the job in a directory.
 
-    Whatever the job does, ``jfremote_out.json`` tells it: ``{response, error, start_time, end_time}``, or only
-    ``{start_time}`` from the start until the end. A job that raises is not an error of this function.
+    The result is written to ``jfremote_out.json`` in any case: ``{response, error, start_time, end_time}`` at the end,
+    and only ``{start_time}`` while the job is running. A job that raises is not an error of this function.
 
     Parameters
     ----------
     run_dir
-        The run directory, which holds ``jfremote_in.json``. The job runs in it.
+        The run directory, which contains ``jfremote_in.json``. The job runs in it.
 
     Raises
     ------
     OSError
         The directory cannot be entered or written.
     BaseException
-        What ended the process, such as KeyboardInterrupt or SystemExit, after it was written down.
+        An exception that ends the process, such as KeyboardInterrupt or SystemExit, after it was recorded.
     """
     start_time = _serialized(datetime.now(UTC))
     # Absolute, because a job may change its working directory and not come back.
@@ -60,7 +60,7 @@ def run_job(run_dir: str | Path = ".") -> None:
         except _UnusableJob as error:
             output["error"] = str(error)
         except BaseException as error:
-            # The top of the process: nothing that a job does may leave its user without a reason.
+            # The top of the process: whatever the job raises is recorded as the reason of its failure.
             output["error"] = traceback.format_exc()
             if not isinstance(error, Exception):
                 raise
@@ -103,23 +103,26 @@ def _read_input(directory: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = orjson.loads(Path(directory, IN_FILENAME).read_bytes())
     except FileNotFoundError:
-        raise _UnusableJob(f"There is no {IN_FILENAME} in {directory}: it was never uploaded, or removed.") from None
+        raise _UnusableJob(
+            f"There is no {IN_FILENAME} in {directory}: it was not uploaded, or has been removed. Rerun the job."
+        ) from None
     except orjson.JSONDecodeError as error:
         raise _UnusableJob(f"{IN_FILENAME} in {directory} is damaged: {error}. Rerun the job.") from None
     return document
 
 
 def _load_job(document: dict[str, Any]) -> Job:
-    """Make the job from its serialized form.
+    """Return the job from its serialized form.
 
-    The function goes first, because monty leaves what it cannot import as a dictionary, or fails somewhere deep in it.
+    The function is decoded first, because monty leaves objects that it cannot import as dictionaries, or fails with an
+    error that does not name the function.
     """
     from monty.json import MontyDecoder
 
     function = document["function"]
     try:
         if isinstance(MontyDecoder().process_decoded(function), dict):
-            raise _not_importable(function, "its module has no such name")
+            raise _not_importable(function, "the module does not define it")
     except ImportError as error:
         raise _not_importable(function, f"{type(error).__name__}: {error}") from error
     job: Job = MontyDecoder().process_decoded(document)
@@ -127,13 +130,13 @@ def _load_job(document: dict[str, Any]) -> Job:
 
 
 def _not_importable(function: dict[str, Any], reason: str) -> _UnusableJob:
-    """Say which function is missing where, and what to do."""
+    """Return the error for a function that cannot be imported, with advice."""
     module, name = function.get("@module"), function.get("@callable")
     version = ".".join(map(str, sys.version_info[:3]))
     advice = (
-        "It was defined in a script that was run directly: put it in a module that the worker can import."
+        "It was defined in a script that was run directly: move it to a module that the worker can import."
         if module == "__main__"
-        else "Install the package that defines it in that Python environment, or set PYTHONPATH by the exec_config."
+        else "Install the package that defines it in that Python environment, or set PYTHONPATH in the exec_config."
     )
     return _UnusableJob(
         f"The function {module}.{name} cannot be imported on this worker by {sys.executable} (Python {version}): "
@@ -142,19 +145,19 @@ def _not_importable(function: dict[str, Any], reason: str) -> _UnusableJob:
 
 
 def _load_job_doc(document: dict[str, Any], job: Job) -> Any:
-    """Make the document that `CURRENT_JOBDOC` shows."""
+    """Return the document for `CURRENT_JOBDOC`."""
     from monty.json import MontyDecoder
 
     from jfr_mp.model import JobRecord
 
-    # The record keeps fields that it does not know, so the job and its resources can be the real objects.
+    # The record keeps unknown fields, so that the job and its resources can be the real objects.
     return JobRecord.model_validate({**MontyDecoder().process_decoded(document), "job": job})
 
 
 def _prepare(response: Response[Any]) -> None:
-    """Drop the output, which is in the store by now, and make flows of everything the job asks to add.
+    """Remove the output, which is in the store by now, and convert the jobs that the job returned to flows.
 
-    The runner then needs neither jobflow nor the packages of the new jobs to read them.
+    The runner can then read them without jobflow and without the packages of the new jobs.
     """
     from jobflow.core.flow import get_flow
 
@@ -165,7 +168,7 @@ def _prepare(response: Response[Any]) -> None:
 
 
 def _decompress(directory: Path, store: JobStore) -> None:
-    """Undo the compression of our files by a job that compressed everything in its directory."""
+    """Decompress the files of jfr-mp again if the job compressed all files in its directory."""
     from jfr_mp.jobdata.transfer_stores import store_paths
 
     for name in (OUT_FILENAME, *(path.name for path in store_paths(store))):
@@ -177,17 +180,17 @@ def _decompress(directory: Path, store: JobStore) -> None:
 
 
 def _silence_developers_warnings() -> None:
-    """Hide deprecations, unless the user asks for warnings by PYTHONWARNINGS or ``-W``."""
+    """Ignore deprecation warnings, unless the user enables warnings by PYTHONWARNINGS or ``-W``."""
     if not sys.warnoptions:
         for category in _DEVELOPERS_WARNINGS:
             warnings.simplefilter("ignore", category)
 
 
 def _serialized(time: datetime) -> dict[str, str]:
-    """Serialize a time as monty does, without importing it."""
+    """Return a time in monty's serialized form, without importing monty."""
     return {"@module": "datetime", "@class": "datetime", "string": str(time)}
 
 
 def _write(directory: Path, output: dict[str, Any]) -> None:
-    """Write the output file at once: a reader never sees half of it."""
+    """Write the output file atomically, so that a reader never sees an incomplete file."""
     write_atomically(directory / OUT_FILENAME, json.dumps(output).encode())

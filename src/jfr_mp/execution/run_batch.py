@@ -1,8 +1,9 @@
-"""The batch process: one allocation that takes jobs from the pool of its worker and runs several at a time.
+"""The batch process: it takes jobs from the pool of its worker and runs several at a time.
 
-It may die at any moment, and every job must still be run to its end once. So a job is taken and given on by renames;
-the processes of a job hold a lock in its run directory, which outlives us and tells whether the job still runs; and a
-job that has already left its complete output is not run again, whoever put it back into the pool.
+It may be killed at any moment, and every job must still run to completion exactly once. Therefore a marker is moved by
+renaming it. The processes of a job hold a lock on a file in its run directory, which outlives the batch process and
+shows whether the job is still running. A job whose output is complete is not run again, even if it was put back into
+the pool.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ logger = logging.getLogger(__name__)
 _STOPPING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 _HEARD = frozenset({*_STOPPING, signal.SIGCHLD})
 
-#: Seconds for which a job is not given on whose script ended without a complete output. When an allocation is ended,
-#: the script of a job may die before we hear of it; such a job is to run again.
+#: Seconds to wait before a job counts as ended whose script exited without a complete output. When the scheduler stops
+#: a batch, the script of a job may be killed before the batch process is notified; such a job has to run again.
 _LAST_WORD = 2.0
-#: Seconds between the polite signal to the jobs and the other one. A scheduler gives us little more.
+#: Seconds between SIGTERM and SIGKILL to the jobs. Schedulers do not allow the batch process much more time.
 _GRACE = 1.0
-#: Seconds before a job is tried again that an earlier allocation left running.
+#: Seconds between two attempts to start a job that an earlier batch process left running.
 _HELD_DELAY = 10.0
 
 
 @dataclass
 class _Run:
-    """A job that occupies a slot: `process` until its script has ended, then it is judged."""
+    """A job that occupies a slot; `ended` is the monotonic time at which its script exited."""
 
     marker: Marker
     run_dir: Path
@@ -55,7 +56,7 @@ class _Run:
 
 @dataclass
 class _Held:
-    """A job that was taken and must wait: an earlier allocation died, but the job itself lives."""
+    """A job that was taken but must wait, because it is still running although an earlier batch process died."""
 
     marker: Marker
     until: float
@@ -63,14 +64,14 @@ class _Held:
 
 @dataclass
 class BatchProcess:
-    """Runs jobs until its limits say that it is over, or a signal does.
+    """Run jobs until the limits are reached or a signal asks to stop.
 
     Parameters
     ----------
     base_run_dir
-        The worker's ``work_dir``, below which the jobs have their run directories.
+        The worker's ``work_dir``, which contains the run directories of the jobs.
     pool
-        Where the jobs come from.
+        The pool from which jobs are taken.
     limits
         The options.
     info_file
@@ -91,12 +92,12 @@ class BatchProcess:
     _taken: int = 0
 
     def run(self) -> None:
-        """Run to the end."""
+        """Run jobs until the batch ends."""
         with _signals_waited_for():
             try:
                 self._run()
             finally:
-                # Also when we fail: nobody would look after them.
+                # Also after an error, because no other process would supervise the jobs.
                 self._end_jobs()
                 self._report(end_time=datetime.now(UTC))
 
@@ -104,7 +105,7 @@ class BatchProcess:
         self._begin_again()
         busy, heartbeat = self._began, 0.0
         while True:
-            # Before it takes its first job: an allocation that has jobs is known to live.
+            # Before the first job is taken, so that a batch that has jobs also has a heartbeat.
             if time.monotonic() >= heartbeat:
                 self._report()
                 heartbeat = time.monotonic() + HEARTBEAT
@@ -114,7 +115,7 @@ class BatchProcess:
             if self._is_over(now, busy):
                 return
             if self._wait(min(heartbeat - now, self.limits.look_every)):
-                logger.warning("told to end; jobs that run now can run again elsewhere")
+                logger.warning("asked to stop; jobs that are running will be run again by another batch")
                 return
 
     def _work(self) -> None:
@@ -122,20 +123,20 @@ class BatchProcess:
             self._judge()
             self._fill()
         except OSError as error:
-            # File systems of clusters have their moments; the markers are where they were.
-            logger.error("the pool cannot be used now: %s", error)
+            # The file system of a cluster may fail temporarily; the markers have not moved.
+            logger.error("the pool cannot be used now, retrying: %s", error)
 
     def _is_over(self, now: float, busy: float) -> bool:
         working = len(self._runs) + len(self._held)
         return self.limits.is_over(now - self._began, self._taken, working, now - busy)
 
     def _begin_again(self) -> None:
-        """Go on with what an earlier life of this allocation had taken: its scheduler may have requeued it."""
+        """Continue with the jobs that this batch had taken before its scheduler requeued it."""
         self._held = [_Held(marker, 0.0) for marker in self.pool.taken()]
         self._taken = len(self._held)
 
     def _fill(self) -> None:
-        """Start jobs in the slots that are free."""
+        """Start jobs in the free slots."""
         now = time.monotonic()
         for held in [held for held in self._held if held.until <= now]:
             if len(self._runs) < self.limits.slots:
@@ -149,32 +150,32 @@ class BatchProcess:
             self._start(marker)
 
     def _start(self, marker: Marker) -> None:
-        """Run the script of a job, unless the job has run or still runs."""
+        """Start the script of a job, unless the job is complete or still running."""
         run_dir = Path(job_path(marker.uuid, marker.index, self.base_run_dir))
         name = f"{marker.uuid}_{marker.index}"
         try:
             alive_fd = os.open(run_dir / ALIVE_FILENAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except FileNotFoundError:
-            # The runner finds no output and says so on the job.
+            # The runner finds no output, and the job fails with that reason.
             logger.error("job %s cannot be run: there is no directory %s", name, run_dir)
             self.pool.finish(marker)
             return
         try:
             if not _lock(alive_fd):
-                logger.warning("job %s still runs: an earlier allocation left it behind", name)
+                logger.warning("job %s is still running: an earlier batch process left it running", name)
                 self._held.append(_Held(marker, time.monotonic() + _HELD_DELAY))
             elif is_complete(LocalHost(), str(run_dir)):
-                logger.info("job %s has run already", name)
+                logger.info("job %s has already run", name)
                 self.pool.finish(marker)
             else:
                 logger.info("job %s starts", name)
                 self._runs.append(_Run(marker, run_dir, _start_script(run_dir, alive_fd, self.environment)))
         finally:
-            # From here on the script alone holds the lock.
+            # From here on only the script holds the lock.
             os.close(alive_fd)
 
     def _judge(self) -> None:
-        """Give on the jobs whose scripts have ended."""
+        """Mark the jobs whose scripts have ended as finished."""
         self._note_ends()
         now = time.monotonic()
         for run in [run for run in self._runs if run.ended is not None]:
@@ -189,7 +190,7 @@ class BatchProcess:
                 run.ended = time.monotonic()
 
     def _end_jobs(self) -> None:
-        """End the jobs; those that left no complete output stay where they are, for the runner to put them back."""
+        """Stop the jobs; the markers of jobs without a complete output stay, and the runner puts them back."""
         for number in (signal.SIGTERM, signal.SIGKILL):
             deadline = time.monotonic() + _GRACE
             for run in self._runs:
@@ -203,25 +204,25 @@ class BatchProcess:
                 self.pool.finish(run.marker)
 
     def _wait(self, seconds: float) -> bool:
-        """Wait for the end of a job or for `seconds`; tell whether we are to end ourselves."""
+        """Wait for the end of a job or for `seconds`; return whether a signal asks the batch process to stop."""
         if any(run.ended is not None for run in self._runs):
             seconds = min(seconds, 0.1)
         heard = signal.sigtimedwait(_HEARD, max(seconds, 0.0))
         return heard is not None and heard.si_signo in _STOPPING
 
     def _report(self, end_time: datetime | None = None) -> None:
-        """Say in the allocation's own directory that it lives, or that it has ended."""
+        """Write the heartbeat of the batch process, or its end, to the info file."""
         age = time.monotonic() - self._began
         info = {"start_time": self._start_time, "last_ping_time": datetime.now(UTC)}
         if end_time:
             info["end_time"] = end_time
         serialized: dict[str, Any] = {key: _serialized(value) for key, value in info.items()}
-        # A word of ours: jobflow-remote's allocations do not say it.
+        # This field is specific to jfr-mp.
         serialized["takes_jobs"] = end_time is None and self.limits.takes_jobs(age, self._taken)
         try:
             write_atomically(self.info_file, json.dumps(serialized).encode())
         except OSError as error:
-            # A disk that is full is no reason to end the jobs.
+            # A full disk is no reason to stop the jobs.
             logger.error("%s cannot be written: %s", self.info_file, error)
 
 
@@ -235,7 +236,7 @@ def run_batch(base_run_dir: str, files_dir: str, batch_uid: str, limits: BatchLi
     files_dir
         The worker's ``jobs_handle_dir``.
     batch_uid
-        The identity of this allocation.
+        The identity of this batch.
     limits
         When it takes jobs and when it ends.
     warm
@@ -250,7 +251,7 @@ def run_batch(base_run_dir: str, files_dir: str, batch_uid: str, limits: BatchLi
 
 @contextmanager
 def _signals_waited_for() -> Iterator[None]:
-    """Block the signals that `sigtimedwait` waits for: none interrupts anything, none is missed."""
+    """Block the signals that `sigtimedwait` waits for, so that no signal interrupts other code or is missed."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     try:
         yield
@@ -259,7 +260,7 @@ def _signals_waited_for() -> Iterator[None]:
 
 
 def _hear_signals() -> None:
-    """Undo in a job what `_signals_waited_for` did in us."""
+    """Unblock, in the process of a job, the signals that `_signals_waited_for` blocked."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
 
 
@@ -270,31 +271,32 @@ def _start_script(run_dir: Path, alive_fd: int, environment: Mapping[str, str]) 
         cwd=run_dir,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
-        # What the job leaves behind is found by its group. The session stays ours: some schedulers end a session.
+        # Processes that the job leaves behind are found by their group. The session stays that of the batch process,
+        # because some schedulers kill by session.
         process_group=0,
         pass_fds=(alive_fd,),
-        # This process has one thread, so that code may run between fork and exec.
+        # This process has only one thread, so it is safe to run code between fork and exec.
         preexec_fn=_hear_signals,  # noqa: PLW1509
     )
 
 
 def _lock(fd: int) -> bool:
-    """Lock the file of a run directory; False where a process of an earlier run of the job holds it."""
+    """Lock the file of a run directory; return False if a process of an earlier run of the job holds the lock."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:
-        # Some file systems have no locks; the scheduler is then the only one to say that a job does not run.
-        logger.info("no lock could be taken: %s", error)
+        # Some file systems do not support locks; then only the scheduler can tell that a job is not running.
+        logger.info("the file system does not support locks: %s", error)
     return True
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Tell whether a script has ended, and end what it left behind: the next job wants the machine for itself."""
+    """Return whether a script has exited; if so, kill the processes that it left behind."""
     if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         return False
-    # Before its pid is free to be given anew.
+    # Before the process is reaped and its pid can be reused.
     _signal_group(process, signal.SIGKILL)
     process.wait()
     return True
@@ -306,5 +308,5 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
 
 
 def _serialized(time: datetime) -> dict[str, str]:
-    """Serialize a time as monty does."""
+    """Return a time in monty's serialized form."""
     return {"@module": "datetime", "@class": "datetime", "string": str(time)}

@@ -152,7 +152,7 @@ def test_a_job_that_its_batches_die_of(make_worker: MakeWorker, new_runner: NewR
 
     # Then the job says why, and nobody runs it any more
     (job,) = worker.project.db.jobs.find()
-    assert "the batch that ran it ended 2 times before the job did" in job["remote"]["error"]
+    assert "the batch that ran the job ended 2 times before the job did" in job["remote"]["error"]
     assert not [path for path in worker.pool.rglob("*") if path.is_file()]
 
 
@@ -194,7 +194,7 @@ def test_a_worker_command_that_does_not_run(
     jobs = list(worker.project.db.jobs.find())
     assert [job["state"] for job in jobs] == ["BATCH_SUBMITTED"] * 3
     for job in jobs:
-        assert "ended without having run a job, and 5 s pass before the next one" in job["remote"]["error"]
+        assert "ended without having run a job; the next batch is submitted after 5 s" in job["remote"]["error"]
         assert f"{program}: No such file or directory" in job["remote"]["error"]
 
     # When somebody has installed it, then the jobs run

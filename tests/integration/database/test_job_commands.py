@@ -41,7 +41,7 @@ def test_a_job_that_rests_is_not_stopped(queue: Any, state: JobState) -> None:
     (db_id,) = queue.add(job)
     queue.put(job, state)
 
-    with pytest.raises(JfrMpError, match=f"job {db_id} is {state.name}; only"):
+    with pytest.raises(JfrMpError, match=f"job {db_id} is {state.name} and cannot be"):
         stop_job(queue.db, db_id, ME)
 
     assert (queue.job(job)["state"], queue.job(job)["lock_id"]) == (state.value, None)
@@ -116,7 +116,7 @@ def test_an_order_that_makes_no_sense_is_refused(queue: Any, order: Any, state: 
     (db_id,) = queue.add(job)
     queue.put(job, state)
 
-    with pytest.raises(JfrMpError, match=f"job {db_id} is {state.name}; only"):
+    with pytest.raises(JfrMpError, match=f"job {db_id} is {state.name} and cannot be"):
         order(queue.db, db_id, ME)
 
     assert (queue.job(job)["state"], queue.job(job)["lock_id"]) == (state.value, None)

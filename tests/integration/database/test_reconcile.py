@@ -35,7 +35,7 @@ def test_children_left_waiting(any_queue: Any) -> None:
 
     # Then the child can run, and the flow is what its jobs make it
     assert waiting.endswith("are WAITING although their parents are done")
-    assert "stale" in state
+    assert "out of date" in state
     assert [any_queue.job(job)["state"] for job in (child, grandchild)] == ["READY", "WAITING"]
     assert (any_queue.flow(parent)["state"], any_queue.flow(parent)["lock_id"]) == ("RUNNING", None)
     assert _reconcile(any_queue) == []

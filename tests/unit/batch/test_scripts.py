@@ -84,5 +84,5 @@ def test_a_job_in_a_batch_asks_for_nothing_itself() -> None:
 
 def test_a_worker_without_batch_options() -> None:
     connections = Connections(project_with(w={"type": "local", "scheduler_type": "shell", "work_dir": "/work"}))
-    with pytest.raises(ConfigError, match="no batch worker"):
+    with pytest.raises(ConfigError, match="is not a batch worker"):
         BatchSite("w", connections)

@@ -185,8 +185,8 @@ def test_a_terminated_job_has_left_its_start(worker: Worker) -> None:
     ("module", "name", "reason"),
     [
         ("no_such_package.jobs", "relax", "No module named 'no_such_package'"),
-        ("own_jobs", "relax", "its module has no such name"),
-        ("__main__", "relax", "put it in a module that the worker can import"),
+        ("own_jobs", "relax", "the module does not define it"),
+        ("__main__", "relax", "move it to a module that the worker can import"),
     ],
 )
 def test_a_function_that_is_not_there_is_named(worker: Worker, module: str, name: str, reason: str) -> None:

@@ -193,7 +193,7 @@ def test_a_job_that_outlives_its_batch_process_does_not_run_twice(
 
     # When another one takes it
     process = batch.start("-mw", "0.2")
-    wait_until(lambda: "still runs" in batch.processes.output(process), 30, "a word about that")
+    wait_until(lambda: "is still running" in batch.processes.output(process), 30, "a word about that")
     (batch.run_dir(uuid) / "go").touch()
 
     # Then it waits for the job instead of running it
