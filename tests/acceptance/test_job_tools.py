@@ -119,7 +119,7 @@ def test_the_controller_stops_jobs(user: User, caplog: pytest.LogCaptureFixture)
         job = controller.get_job_info(db_id=db_id)
         assert job is not None
         assert job.state is JobState.USER_STOPPED
-        assert "may go on running on worker local" in caplog.text
+        assert "may still be running on worker local" in caplog.text
         with pytest.raises(ValueError, match="no job 4711"):
             controller.stop_job(db_id="4711")
     finally:

@@ -1,4 +1,4 @@
-"""What a failure of a step means for its job: classified here and nowhere else."""
+"""The only place that classifies the failures of steps and decides what they mean for the job."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from jfr_mp.errors import (
 )
 from jfr_mp.outcomes import Blame, Fail, Outcome, Retry
 
-#: Seconds before a job whose store did not answer is tried again, and one whose site takes no more jobs or files now.
-_STORE_AWAY_DELAY, _SITE_DELAY = 5.0, 60.0
-#: The same for a step that this process gave up because it may have lost the job; if not, it is tried again.
+#: Seconds before a retry if a store did not answer, and if the site accepts no more jobs or files at the moment.
+_STORE_DOWN_DELAY, _SITE_DELAY = 5.0, 60.0
+#: Seconds before a retry of a step that was abandoned because this process may have lost the job.
 _LEASE_LOST_DELAY = 1.0
-#: What a full file system and a used-up quota are called, here and on hosts.
+#: The messages of the operating system for a full file system and an exceeded quota, here and on hosts.
 _NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 def outcome_of(error: Exception) -> Outcome:
-    """Turn what a step, or the writing of its outcome, raised into an outcome for its job.
+    """Return the outcome for a job whose step, or the commit of its outcome, raised an error.
 
     Parameters
     ----------
@@ -44,15 +44,15 @@ def _is(*kinds: type[Exception]) -> Callable[[Exception], bool]:
     return lambda error: isinstance(error, kinds)
 
 
-def _store_away(error: Exception) -> Outcome:
+def _store_down(error: Exception) -> Outcome:
     why = f"a store did not answer: {_one_line(error)}"
-    return Retry(why, delay=_STORE_AWAY_DELAY, blame=Blame.CIRCUMSTANCES)
+    return Retry(why, delay=_STORE_DOWN_DELAY, blame=Blame.CIRCUMSTANCES)
 
 
 def _too_large(error: Exception) -> Outcome:
     return Fail(
-        "the output is larger than the 16 MB that MongoDB allows a document: keep large data in an additional store "
-        f"(see @job(data=...) in jobflow), or return less ({_one_line(error)})"
+        "the output is larger than 16 MB, MongoDB's limit for a document: store large data in an additional store "
+        f"(see @job(data=...) in jobflow), or return less data ({_one_line(error)})"
     )
 
 
@@ -69,20 +69,20 @@ def _bug(error: Exception) -> Outcome:
 
 
 def _one_line(error: Exception) -> str:
-    """Return the kind of an error and the first line of its text."""
+    """Return the type of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:500]}" if lines else type(error).__name__
 
 
-#: The first rule that applies decides; the last one always does.
+#: The first rule that applies decides; the last rule always applies.
 _RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]], ...] = (
-    (_is(*TRANSIENT), _store_away),
+    (_is(*TRANSIENT), _store_down),
     (is_too_large, _too_large),
     (_is(LoginNeeded), lambda error: Retry(str(error), delay=0, blame=Blame.LOGIN)),
     (_is(HostUnreachable), lambda error: Retry(str(error), delay=0, blame=Blame.HOST)),
-    # A file system or a login shell that hangs is not the fault of the job that found out.
+    # A hanging file system or login shell is not caused by the job.
     (_is(SiteLimit, CommandTimeout), lambda error: _wait(str(error))),
-    (_no_room, lambda error: _wait(f"{error}; the job waits until somebody makes room")),
+    (_no_room, lambda error: _wait(f"{error}; free some space, the job waits for it")),
     (_is(LeaseLost), lambda error: Retry(str(error), delay=_LEASE_LOST_DELAY, blame=Blame.CIRCUMSTANCES)),
     (lambda error: isinstance(error, HostError) and error.permanent, lambda error: Fail(str(error))),
     (_is(ConfigError, FlowMissing), lambda error: Fail(str(error))),

@@ -1,4 +1,4 @@
-"""Which lanes a process opens: one for each host if a role works with hosts, otherwise one for the role."""
+"""The lanes of a process: one for each host if a role works with hosts, otherwise one for the role."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from jfr_mp.sites.site import Connections
 from jfr_mp.step_table import ROLES, Role, wake_states
 from jfr_mp.steps.services import Services
 
-#: Seconds that the server holds an answer back while there is no news; a stop waits for it.
+#: Seconds that the server waits for a change before it answers; a stop has to wait for the answer.
 _NEWS_WAIT = 0.5
 
-#: Seconds between two looks at all flows for repairs, and until another process takes that over.
+#: Seconds between two checks of all flows, and until another process takes over the checks.
 _RECONCILE_EVERY, _RECONCILE_WITHIN = 300.0, 10.0
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What the lanes of a process work with.
+    """The resources that the lanes of a process share.
 
     Parameters
     ----------
     db
         The queue database.
     services
-        What the steps may use.
+        The services for the steps.
     owner
-        The identity that locks and leases name.
+        The identity of the process, which locks and leases name.
     """
 
     db: QueueDatabase
@@ -48,7 +48,7 @@ class Engine:
     owner: str
 
     def steps(self, wakeups: Wakeups) -> StepRunner:
-        """Return what moves the jobs of a lane with these wake-ups."""
+        """Return the step runner of a lane with these wake-ups."""
         return StepRunner(self.db, self.services, self.owner, wakeups)
 
 
@@ -58,16 +58,16 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine) -> None:
     Parameters
     ----------
     lanes
-        Where they are opened.
+        The lanes to add to.
     roles
-        The roles that the process plays.
+        The roles of the process.
     engine
-        What the lanes work with.
+        The shared resources.
     """
     db, services, owner = engine.db, engine.services, engine.owner
     services.transfers.tell = lambda transfers: lanes.report(Condition(transfers=list(transfers)))
     if db.supports_transactions:
-        # News from elsewhere: of a submission, of another machine's roles, of jobflow-remote.
+        # Changes made elsewhere: submissions, roles on other machines, jobflow-remote.
         lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)])
     for role in roles:
         for plan in plans_of(role, services.connections):
@@ -83,7 +83,7 @@ def _tasks(role: Role, plan: LanePlan, engine: Engine, lease: Lease | None, wake
 
 @dataclass(frozen=True)
 class LanePlan:
-    """What one lane does: its name, its jobs, and the circuit breaker of their host if it works with one."""
+    """The plan for one lane: its name, its jobs, and the circuit breaker of their host, if any."""
 
     name: str
     jobs: JobFilter = field(default_factory=JobFilter)
@@ -91,10 +91,10 @@ class LanePlan:
 
 
 def plans_of(role: Role, connections: Connections, jobs: JobFilter | None = None) -> list[LanePlan]:
-    """Return the lanes of a role: one for each host if the role works with hosts.
+    """Return the plans of the lanes of a role: one for each host if the role works with hosts.
 
-    Each job is in one of them, and only one: the first also has those whose worker is not in the project any more, so
-    that the job says so.
+    Each job belongs to exactly one lane. The first lane also has the jobs whose worker was removed from the project, so
+    that they fail with that reason.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _news(changes: StateChanges, lanes: Lanes) -> Task:
 
 
 def _reconciliation(db: QueueDatabase, owner: str) -> Task:
-    """Return the task that repairs flows whose completion was cut off: one flow a turn, all of them now and then."""
+    """Return the task that repairs interrupted completions: one flow per turn, all flows periodically."""
     reconciler, lease = Reconciler(db, owner), Lease(db, "reconcile", owner)
     flows: list[str] = []
 

@@ -1,7 +1,7 @@
-"""Lanes: one loop a thread, so that a host that hangs holds up nobody but its own jobs.
+"""Lanes: one loop per thread, so that a hanging host delays only its own jobs.
 
-The main thread keeps the bus and nothing that could block: orders are heard whatever the lanes do. What a lane has to
-say goes through the main thread, because the sockets of a bus belong to one thread.
+The main thread handles the bus and never blocks, so that commands are received whatever the lanes are doing. It also
+sends the messages of the lanes, because the sockets of a bus belong to one thread.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jfr_mp.engine.wakeups import LocalWakeups, Wakeups
 from jfr_mp.model import Condition
 from jfr_mp.states import JobState
 
-#: Seconds between two looks at the clock, and, while stopping, at whether a lane has finished its step.
+#: Seconds between two checks of the clock and, while stopping, of whether a lane has finished its step.
 _GLANCE = 0.5
 _STOPPING_GLANCE = 0.05
 
@@ -31,9 +31,9 @@ class Lane(LocalWakeups):
     name
         The name of the thread, for logs and debuggers.
     make_tasks
-        Makes the tasks, which get their wake-ups from this lane.
+        Returns the tasks, which get their wake-ups from this lane.
     say
-        Hands something to the main thread that is to be said on the bus.
+        Passes a message to the main thread, which sends it on the bus.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class Lane(LocalWakeups):
         self._thread = threading.Thread(target=Loop(make_tasks(self), self).run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def ended(self, timeout: float) -> bool:
-        """Wait for the end of the loop, and tell whether it has come."""
+        """Wait for the end of the loop; return whether it has ended."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -58,21 +58,21 @@ class Lane(LocalWakeups):
             super().publish(state, "", "")
 
     def publish(self, state: JobState, worker: str, db_id: str) -> None:
-        """Tell everybody that a job is now in `state`."""
+        """Publish to all processes that a job is now in `state`."""
         self._say(lambda bus: bus.publish(state, worker, db_id))
 
     def report(self, condition: Condition) -> None:
-        """Tell the master how this process is."""
+        """Report the condition of this process to the master."""
         self._say(lambda bus: bus.report(condition))
 
 
 class Lanes:
-    """Runs lanes until the bus says to stop.
+    """Run lanes until a stop is requested on the bus.
 
     Parameters
     ----------
     bus
-        Where news comes from and goes to; used by the thread that calls `run` only.
+        The bus on which events are received and sent; used only by the thread that calls `run`.
     """
 
     def __init__(self, bus: Wakeups) -> None:
@@ -81,11 +81,11 @@ class Lanes:
         self._lanes: list[Lane] = []
 
     def open(self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]]) -> None:
-        """Add a lane; it begins with `run`."""
+        """Add a lane, which is started by `run`."""
         self._lanes.append(Lane(name, make_tasks, self._say))
 
     def report(self, condition: Condition) -> None:
-        """Tell the master how this process is; any thread may call it."""
+        """Report the condition of this process to the master; any thread may call it."""
         self._say(lambda bus: bus.report(condition))
 
     def deliver(self, news: set[JobState]) -> None:
@@ -94,7 +94,7 @@ class Lanes:
             lane.deliver(news)
 
     def run(self, until: float = float("inf")) -> None:
-        """Run all lanes until a stop is requested or the monotonic time `until`; return when each has done its step."""
+        """Run all lanes until a stop is requested or the monotonic time `until`; return after their current steps."""
         for lane in self._lanes:
             lane.start()
         while not self._bus.stop_requested and (now := time.monotonic()) < until:
@@ -113,6 +113,6 @@ class Lanes:
         self._bus.wake()
 
     def _pass_on(self) -> None:
-        """Say on the bus what the lanes have to say."""
+        """Send the messages of the lanes on the bus."""
         while not self._sayings.empty():
             self._sayings.get()(self._bus)

@@ -1,4 +1,4 @@
-"""`max_jobs`: how many jobs a worker's scheduler may hold at once."""
+"""`max_jobs`: the maximum number of jobs that a worker's scheduler may have at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _IN_QUEUE = (JobState.SUBMITTED, JobState.RUNNING)
 
 
 class WorkerLimits:
-    """Counts the submitted jobs of the workers that have a `max_jobs`.
+    """Count the submitted jobs of the workers that have a `max_jobs`.
 
     Parameters
     ----------
     project
         The project with the workers.
     db
-        Where the jobs are counted.
+        The queue database.
     """
 
     def __init__(self, project: Project, db: QueueDatabase) -> None:
@@ -27,16 +27,16 @@ class WorkerLimits:
         self._most = {
             name: worker.max_jobs for name, worker in project.workers.items() if worker.max_jobs and not worker.is_batch
         }
-        #: How many jobs each of these workers had at the last `refresh`.
+        #: The number of jobs of each of these workers at the last `refresh`.
         self.current = dict.fromkeys(self._most, 0)
 
     def refresh(self) -> None:
-        """Count; a user or another process may have submitted, cancelled or finished jobs since the last time."""
+        """Count again, because users and other processes submit, cancel and finish jobs, too."""
         for name in self._most:
             self.current[name] = count_jobs(self._db, JobFilter(workers=(name,), states=_IN_QUEUE))
 
     def full_workers(self) -> tuple[str, ...]:
-        """Return the workers that may not be given another job now."""
+        """Return the workers that have reached their limit."""
         return tuple(name for name, most in self._most.items() if self.current[name] >= most)
 
     def __bool__(self) -> bool:

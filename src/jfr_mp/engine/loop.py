@@ -1,4 +1,4 @@
-"""The loop of a process: what is due is done, wake-ups first, timers second."""
+"""The loop of a lane: it runs the tasks that are due, by wake-ups first and by timers second."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from jfr_mp.states import JobState
 
 logger = logging.getLogger(__name__)
 
-#: Seconds before a task that raised is tried again: doubled each time, up to the second figure.
+#: Seconds before a task that raised is run again: doubled each time, up to the second value.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
-#: The same for a database that is away, which usually comes back soon.
+#: The limit if the database is unavailable, which is usually short.
 _LONGEST_PAUSE_FOR_DATABASE = 2.0
 
 
 @dataclass
 class Task:
-    """Something that a process does again and again.
+    """A recurring task of a lane.
 
     Parameters
     ----------
     name
-        For logs and status.
+        The name for logs and status.
     interval
         The longest time between two runs, in seconds.
     run
-        Does one piece of work; returns the seconds until it wants its next turn, None for `interval`.
+        Does one piece of work and returns the seconds until its next turn, or None for `interval`.
     wakes
-        States whose arrival makes the task due at once.
+        The states that make the task due as soon as a job enters them.
     """
 
     name: str
@@ -45,16 +45,16 @@ class Task:
 
 
 class Loop:
-    """Runs tasks until it is told to stop.
+    """Run tasks until a stop is requested.
 
-    Each task does one piece of work in its turn, so that a thousand uploads don't keep one download waiting.
+    Each task does one piece of work per turn, so that a thousand uploads do not delay a download.
 
     Parameters
     ----------
     tasks
-        In the order in which they take turns.
+        The tasks, in the order in which they take turns.
     wakeups
-        Where news comes from.
+        The source of events.
     """
 
     def __init__(self, tasks: Sequence[Task], wakeups: Wakeups) -> None:
@@ -84,7 +84,7 @@ class Loop:
     def _run(self, task: Task) -> None:
         try:
             pause = task.run()
-        except Exception as error:  # one failing task must not take the others of the process with it
+        except Exception as error:  # a failing task must not stop the other tasks of the process
             self._pause(task, error)
             return
         if task.failures:
@@ -94,14 +94,14 @@ class Loop:
         task.due = time.monotonic() + (task.interval if pause is None else pause)
 
     def _pause(self, task: Task, error: Exception) -> None:
-        """Put a task that raised off for a while, longer each time."""
-        away = isinstance(error, TRANSIENT)
-        longest = _LONGEST_PAUSE_FOR_DATABASE if away else _LONGEST_PAUSE
+        """Postpone a task that raised, longer each time."""
+        unavailable = isinstance(error, TRANSIENT)
+        longest = _LONGEST_PAUSE_FOR_DATABASE if unavailable else _LONGEST_PAUSE
         pause = min(longest, _FIRST_PAUSE * 2**task.failures)
-        if away and not task.failures:
-            logger.warning("the database is away, %s waits for it: %s", task.name, error)
-        elif not away:
-            logger.exception("%s failed; it is tried again in %.3g s", task.name, pause)
+        if unavailable and not task.failures:
+            logger.warning("the database is unavailable, %s waits for it: %s", task.name, error)
+        elif not unavailable:
+            logger.exception("%s failed; retrying in %.3g s", task.name, pause)
         task.failures += 1
         task.due = time.monotonic() + pause
         complaint = f"{task.name}: {type(error).__name__}: {error}"[:500]

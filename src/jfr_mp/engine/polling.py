@@ -1,4 +1,4 @@
-"""Following the submitted jobs of all workers: journals often, schedulers now and then."""
+"""Tracking the submitted jobs of all workers: by their journals, and periodically by asking the schedulers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds before a scheduler is asked again in whose answer a job was missing.
+#: Seconds before a scheduler is asked again if a job was missing from its answer.
 _DOUBT = 1.0
 
 
@@ -41,7 +41,7 @@ class Polling:
         self._write = write
         self._report = report
         self._watches: dict[str, Watch] = {}
-        #: Whether jobs may be with a scheduler, so that following the journals makes sense.
+        #: Whether any scheduler may have jobs, so that the journals have to be followed.
         self.has_work = True
 
     @staticmethod
@@ -50,23 +50,23 @@ class Polling:
         return True
 
     def watch(self, site: WorkerSite) -> None:
-        """Begin to watch a worker to which a job was submitted."""
+        """Start watching a worker, because a job was submitted to it."""
         self.has_work = True
         if site.name not in self._watches:
             self._watches[site.name] = Watch(site)
 
     def ask(self, jobs: JobFilter) -> float | None:
-        """Ask the schedulers for all jobs that were submitted: one question to each, whatever the number of workers.
+        """Ask the schedulers for all submitted jobs: one query per scheduler, for all workers that use it.
 
         Returns
         -------
         float or None
-            Seconds until a scheduler should be asked again, if a job was missing in its answer.
+            Seconds until a scheduler should be asked again, if a job was missing from its answer.
 
         Raises
         ------
         HostUnreachable
-            A host is unreachable; the schedulers after it have not been asked.
+            A host is unreachable; the remaining schedulers were not asked.
         """
         submitted = self._submitted(jobs)
         self.has_work = bool(submitted)
@@ -77,14 +77,14 @@ class Polling:
             except HostUnreachable:
                 raise
             except HostError as error:
-                # No answer says nothing about any job: none changes its state, none spends an attempt.
+                # Without an answer nothing is known: no job changes its state, and no job spends an attempt.
                 workers = ", ".join(sorted({job.worker for job in those}))
-                logger.warning("the scheduler gives no answer about the jobs of %s: %s", workers, error)
-                self._report(f"the scheduler gives no answer about the jobs of {workers}: {error}"[:500])
+                logger.warning("the scheduler gave no answer about the jobs of %s: %s", workers, error)
+                self._report(f"the scheduler gave no answer about the jobs of {workers}: {error}"[:500])
         return _DOUBT if doubts else None
 
     def follow(self, jobs: JobFilter) -> None:
-        """Read the journals of the workers that have submitted jobs and write the news."""
+        """Read the journals of the workers that have submitted jobs, and write the new states."""
         for watch in self._watches.values():
             try:
                 keys = list(watch.follow())
@@ -97,19 +97,19 @@ class Polling:
                     watch.settled(job)
 
     def _by_scheduler(self, jobs: Iterable[JobInfo]) -> Iterable[Sequence[JobInfo]]:
-        """Return the jobs in groups that one question can be about."""
+        """Return the jobs in groups that one query to a scheduler can cover."""
         groups: dict[str, list[JobInfo]] = {}
         for job in jobs:
             try:
                 scheduler = self._site_of(job.worker).config.scheduler_key
             except ConfigError as error:
-                logger.warning("no scheduler can be asked about job %s: %s", job.db_id, error)
+                logger.warning("the scheduler cannot be asked for job %s: %s", job.db_id, error)
             else:
                 groups.setdefault(scheduler, []).append(job)
         return groups.values()
 
     def _ask(self, jobs: Sequence[JobInfo]) -> bool:
-        """Ask one scheduler for jobs, and write what became of them; return whether one was missing in its answer."""
+        """Ask one scheduler for jobs and write their new states; return whether a job was missing from its answer."""
         scheduler = self._site_of(jobs[0].worker).scheduler
         statuses = scheduler.statuses([job.remote.process_id for job in jobs if job.remote.process_id])
         by_worker: dict[str, list[JobInfo]] = {}
@@ -122,5 +122,5 @@ class Polling:
         return any(self._watches[worker].has_doubts for worker in by_worker)
 
     def _submitted(self, jobs: JobFilter) -> list[JobInfo]:
-        """Return the jobs that are with a scheduler and that no process works on."""
+        """Return the submitted jobs that no process has locked."""
         return jobs_info(self._db, replace(jobs, states=POLL.sources, unlocked=True))

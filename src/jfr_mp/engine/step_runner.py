@@ -1,4 +1,4 @@
-"""Claim, run, commit: the one way in which a job moves by a step."""
+"""Claim, run, commit: the only way in which a step moves a job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step made of a job, and the states in which there now is new work."""
+    """The outcome of a step for a job, and the states in which there is new work now."""
 
     db_id: str
     worker: str
@@ -40,18 +40,18 @@ class StepResult:
 
 
 class StepRunner:
-    """Moves jobs by steps.
+    """Move jobs by steps.
 
     Parameters
     ----------
     db
         The queue database.
     services
-        What the steps may use.
+        The services for the steps.
     owner
-        The identity that the locks name.
+        The identity of the process, which the locks name.
     wakeups
-        Says when to stop waiting for an unavailable database.
+        Tells when to stop waiting for an unavailable database.
     """
 
     def __init__(self, db: QueueDatabase, services: Services, owner: str, wakeups: Wakeups) -> None:
@@ -62,21 +62,21 @@ class StepRunner:
         self._policy = services.project.runner
 
     def advance(self, step: Step, jobs: JobFilter | None = None, *, limit: int | None = None) -> list[StepResult]:
-        """Take the next jobs of a step through it.
+        """Claim the next jobs of a step and perform the step on them.
 
         Parameters
         ----------
         step
             The step.
         jobs
-            Which jobs; None for all.
+            The jobs to choose from; None for all.
         limit
-            The most jobs; None for as many as the row of the step says.
+            The maximum number of jobs; None for the number in the step table.
 
         Returns
         -------
         list of StepResult
-            One for each job that was claimed and whose lease was not lost on the way.
+            One result for each claimed job, except jobs whose lease was lost.
         """
         with claim(self.db, step, self._owner, jobs, limit=limit or step.claims) as claims:
             return self.finish_all(claims, step)
@@ -87,23 +87,23 @@ class StepRunner:
         Parameters
         ----------
         step
-            The step that found the result.
+            The step that determined the result.
         job
             The job as it was seen.
         result
-            An outcome, or a step function that finds it under the lock of the job.
+            An outcome, or a step function that determines it under the lock of the job.
 
         Returns
         -------
         StepResult or None
-            None if another process holds the job, or has moved it, or the lease was lost.
+            None if another process has locked or moved the job, or the lease was lost.
         """
         this_job = JobFilter(job_ids=((job.uuid, job.index),), states=(job.state,))
         with claim(self.db, step, self._owner, this_job) as claims:
             return next((self.finish(each, step, result) for each in claims), None)
 
     def finish_all(self, claims: Sequence[Claim], step: Step) -> list[StepResult]:
-        """Run a step for claimed jobs, write the outcomes and release the locks."""
+        """Run a step for claimed jobs, write the outcomes, release the locks and return the results."""
         if len(claims) == 1:
             results = [self.finish(claims[0], step)]
         else:
@@ -111,17 +111,17 @@ class StepRunner:
         return [result for result in results if result is not None]
 
     def finish(self, claim: Claim, step: Step, result: Outcome | StepFunction | None = None) -> StepResult | None:
-        """Run a step for a claimed job, write its outcome and release the lock.
+        """Run a step for a claimed job, write its outcome, release the lock and return the result.
 
         Parameters
         ----------
         result
-            An outcome that is known already, or what to run instead of the step's own function.
+            An outcome that is already known, or a function to run instead of the function of the step.
 
         Returns
         -------
         StepResult or None
-            None if the lease was lost meanwhile: nothing was written.
+            None if the lease was lost meanwhile; nothing was written.
         """
         outcome = self._outcome(claim, step, result)
         try:
@@ -153,7 +153,7 @@ class StepRunner:
         logger.debug("%s of job %s begins", step.name, job.db_id)
         try:
             return function(job, self.services.site(job.worker), self.services)
-        except Exception as error:  # whatever one job's data make a step raise must not stop the other jobs
+        except Exception as error:  # a step that fails for one job must not stop the other jobs
             logger.debug("%s of job %s raised", step.name, job.db_id, exc_info=True)
             return outcome_of(error)
 
@@ -175,7 +175,7 @@ class StepRunner:
             return self._patiently(lambda: commit(self.db, claim, step, instead, self._policy))
 
     def _patiently(self, write: Callable[[], T]) -> T:
-        """Write, however long the database is unavailable: the step must not be done again for that."""
+        """Write, retrying as long as the database is unavailable, so that the step does not have to be repeated."""
         attempts = Retrying(
             retry=retry_if_exception_type(TRANSIENT),
             wait=wait_exponential(multiplier=0.1, max=2),
@@ -187,7 +187,7 @@ class StepRunner:
         return attempts(write)
 
     def _pause(self, seconds: float) -> None:
-        """Wait, but hear a request to stop; the wake-ups that are dropped here are found by the next probe."""
+        """Wait, but return early if a stop is requested; the next probe finds the jobs of wake-ups dropped here."""
         self._wakeups.wait(seconds)
 
 
@@ -195,7 +195,7 @@ def _log(step: Step, job: JobDoc, outcome: Outcome) -> None:
     if isinstance(outcome, Fail):
         logger.error("%s of job %s failed: %s", step.name, job.db_id, outcome.why)
     elif isinstance(outcome, Retry):
-        logger.warning("%s of job %s will be tried again: %s", step.name, job.db_id, outcome.why)
+        logger.warning("%s of job %s will be retried: %s", step.name, job.db_id, outcome.why)
     elif isinstance(outcome, Completion) and outcome.error:
         last_line = outcome.error.strip().rpartition("\n")[2]
         logger.info("%s of job %s: %s, %s", step.name, job.db_id, outcome.state.value, last_line)
@@ -209,4 +209,6 @@ def _log_lost(step: Step, claim: Claim, error: LeaseLost) -> None:
 
 def _log_unavailable(state: RetryCallState) -> None:
     if state.attempt_number == 1 and state.outcome is not None:
-        logger.warning("the database is unavailable, an outcome waits to be written: %s", state.outcome.exception())
+        logger.warning(
+            "the database is unavailable; an outcome is kept and will be written later: %s", state.outcome.exception()
+        )

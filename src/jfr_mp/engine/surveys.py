@@ -1,4 +1,4 @@
-"""What a step of the kind SURVEY offers: it looks at all jobs in its states at once and claims those that moved."""
+"""The interface of steps of the kind SURVEY, which examine all jobs in their states and claim the ones that moved."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jfr_mp.outcomes import Outcome
 from jfr_mp.sites.site import WorkerSite
 from jfr_mp.steps.services import StepFunction
 
-#: Claims a job in the state that was seen, writes a result for it, and returns whether it was written.
+#: Claims a job in the state in which it was seen, writes the result, and returns whether it was written.
 Write = Callable[[JobInfo, Outcome | StepFunction], bool]
 
 
 class Survey(Protocol):
-    """Follows the jobs in the states of its step. One thread uses it.
+    """Track the jobs in the states of a step. An instance is used by a single thread.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Survey(Protocol):
     write
         Writes the result of one job.
     report
-        Told what a user should know and no job says.
+        Called with problems that the user should know about and that no job records.
     """
 
     def __init__(
@@ -42,23 +42,23 @@ class Survey(Protocol):
 
     @staticmethod
     def concerns(project: Project) -> bool:
-        """Return whether there is anything for it to do in a project."""
+        """Return whether a project can have jobs in the states of the step."""
 
     @property
     def has_work(self) -> bool:
-        """Whether jobs may be in its states, so that following the journals makes sense."""
+        """Whether jobs may be in its states, so that the journals have to be followed."""
 
     def watch(self, site: WorkerSite) -> None:
-        """Begin to watch a worker: a job came into one of the states there."""
+        """Start watching a worker, because one of its jobs entered one of the states."""
 
     def ask(self, jobs: JobFilter) -> float | None:
-        """Look at all these jobs; return the seconds until it should be done again, if that is soon.
+        """Examine all these jobs; return the seconds until the next survey, if it is due sooner than usual.
 
         Raises
         ------
         HostUnreachable
-            A host is unreachable; what comes after it has not been looked at.
+            A host is unreachable; the jobs of the remaining hosts were not examined.
         """
 
     def follow(self, jobs: JobFilter) -> None:
-        """Read what the journals say about these jobs; raises as `ask` does."""
+        """Process the journal events of these jobs; raises as `ask` does."""

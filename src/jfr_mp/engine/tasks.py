@@ -1,4 +1,4 @@
-"""The tasks of a lane: what its loop does for a role, and for the jobs of one host."""
+"""The tasks of a lane: the work that its loop does for a role and the jobs of one host."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 def interval(step: Step, project: Project) -> float:
-    """Return the longest time, in seconds, between two looks of a step for work.
+    """Return the longest time between two searches of a step for work, in seconds.
 
-    A look for claimable jobs is one indexed query, so `probe_interval` shortens it below the project's own delay. A
-    survey asks a scheduler and keeps the project's delay.
+    Searching for jobs to claim is one indexed query, so `probe_interval` may shorten the delay in the project. A survey
+    asks a scheduler and keeps the delay in the project.
     """
     delay = float(getattr(project.runner, step.interval))
     return delay if step.kind is Kind.SURVEY else min(delay, project.jfr_mp.probe_interval)
@@ -43,22 +43,22 @@ class LaneTasks:
     role
         The role.
     steps
-        Moves the jobs.
+        The step runner that moves the jobs.
     wakeups
-        Where the news of each move goes.
+        Publishes the new state of each job that was moved.
     jobs
-        Which jobs these tasks are for; None for all.
+        The jobs that these tasks are for; None for all.
     breaker
-        The circuit breaker of the host of these jobs; None if the tasks concern no host.
+        The circuit breaker of the host of these jobs; None if the tasks do not access a host.
     lease
-        Without it the tasks rest; None if any number of processes may do the same.
+        The tasks run only while this lease is held; None if any number of processes may run them.
 
     Attributes
     ----------
     tasks : list of Task
-        What a loop runs.
+        The tasks for a loop.
     surveys : dict of Step to Survey
-        What the surveys among the steps look at.
+        The surveys among the steps.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class LaneTasks:
         follow = partial(self._follow, survey)
         yield Task(f"{step.name} journal", self._project.jfr_mp.probe_interval, follow, wakes)
 
-    # What a task does in its turn: each returns the seconds until its next one, None for its interval.
+    # The turns of the tasks: each method returns the seconds until the next turn, or None for the interval.
 
     def _visit(self, work: Callable[[], float | None]) -> float | None:
-        """Do a piece of work at the host, unless another process does it or the host is to be left alone."""
+        """Do a piece of work on the host, unless another process holds the lease or the breaker is open."""
         if self._lease is not None and not self._lease.held():
             return self._project.jfr_mp.probe_interval
         if self._breaker is not None and (pause := self._breaker.pause()):
@@ -110,7 +110,7 @@ class LaneTasks:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
 
     def _advance(self, step: Step) -> float | None:
-        """Move the next jobs; 0 while there were some, because more may be waiting."""
+        """Move the next jobs; return 0 if there were any, because more may be waiting."""
         jobs = self._jobs
         if step.respects_max_jobs:
             self._limits.refresh()
@@ -139,7 +139,7 @@ class LaneTasks:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
         return self._project.jfr_mp.journal_interval
 
-    # What comes of it
+    # The results
 
     def _write(self, step: Step, job: JobInfo, result: Outcome | StepFunction) -> bool:
         written = self._steps.write(step, job, result)
@@ -154,14 +154,14 @@ class LaneTasks:
             if follower in self.surveys:
                 self.surveys[follower].watch(self._steps.services.site(result.worker))
         if self._limits and JobState.RUNNING not in result.states:
-            # A job that left the scheduler makes room for one that waits.
+            # A job that has left the scheduler makes room for a waiting job.
             self._wakeups.publish(SUBMIT.sources[0], result.worker, result.db_id)
 
     def _report_silence(self, why: str) -> None:
         self._wakeups.report(Condition(last_error=why))
 
     def _judge_host(self, results: Sequence[StepResult]) -> float:
-        """Note what the results say about the host; return the seconds until the next turn."""
+        """Record whether the host worked; return the seconds until the next turn."""
         outcomes = [result.outcome for result in results]
         for outcome in outcomes:
             if isinstance(outcome, Retry) and outcome.blame in (Blame.HOST, Blame.LOGIN):
@@ -171,7 +171,7 @@ class LaneTasks:
         return 0.0
 
     def _host_failed(self, why: str, *, wants_login: bool) -> float:
-        """Leave the host alone for a while; return for how long."""
+        """Open the breaker of the host; return the seconds until the next attempt."""
         if self._breaker is None:
             return 0.0
         if self._breaker.failed(why, wants_login=wants_login):
@@ -180,7 +180,7 @@ class LaneTasks:
         return self._breaker.pause()
 
     def _host_skipped(self) -> None:
-        """Leave it to another task to try the host: this one has no job there now."""
+        """Let another task try the host, because this one has no job for it now."""
         if self._breaker:
             self._breaker.skipped()
 

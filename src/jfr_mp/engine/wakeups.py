@@ -1,4 +1,4 @@
-"""How a loop learns that there is work: what every bus offers, and the one inside a process."""
+"""Wake-ups: how a loop learns that there is work, from a bus or within a process."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from jfr_mp.states import JobState
 
 
 class Wakeups(Protocol):
-    """The side of a bus that the loop sees."""
+    """The interface of a bus that a loop uses."""
 
     @property
     def stop_requested(self) -> bool:
-        """Whether the process should end after the step in hand."""
+        """Whether the process should stop after its current step."""
 
     def wait(self, timeout: float) -> set[JobState]:
-        """Block until there is news or `timeout` seconds have passed; return the states that have new jobs."""
+        """Wait for an event, at most `timeout` seconds; return the states that have new jobs."""
 
     def wake(self) -> None:
-        """End the `wait` of now, or the next one; the only method that any thread may call."""
+        """End the current `wait`, or the next one; the only method that any thread may call."""
 
     def publish(self, state: JobState, worker: str, db_id: str) -> None:
-        """Tell everybody that a job is now in `state`."""
+        """Publish to all processes that a job is now in `state`."""
 
     def report(self, condition: Condition) -> None:
-        """Tell the master how this process is."""
+        """Report the condition of this process to the master."""
 
 
 class LocalWakeups:
-    """Wake-ups inside one process: for a runner that no master supervises, and for each lane."""
+    """Wake-ups within one process: for a runner without a master, and for each lane."""
 
     def __init__(self) -> None:
         self._news: queue.SimpleQueue[JobState] = queue.SimpleQueue()
@@ -44,7 +44,7 @@ class LocalWakeups:
         return self._stop
 
     def request_stop(self) -> None:
-        """End the loop after the step in hand; safe in a signal handler."""
+        """Stop the loop after its current step; safe to call in a signal handler."""
         self._stop = True
         self._event.set()
 
@@ -52,7 +52,7 @@ class LocalWakeups:
         """Return the states published since the last call, at once if there are any."""
         if timeout > 0:
             self._event.wait(timeout)
-        # Cleared before the reading: what is published in between ends the next wait at once.
+        # Cleared before the states are read, so that a state published in between ends the next wait at once.
         if not self._stop:
             self._event.clear()
         news = set()
@@ -61,13 +61,13 @@ class LocalWakeups:
         return news
 
     def wake(self) -> None:
-        """End the `wait` of now, or the next one."""
+        """End the current `wait`, or the next one."""
         self._event.set()
 
     def publish(self, state: JobState, worker: str, db_id: str) -> None:
-        """Remember the state for the next `wait`, and end the one of now."""
+        """Add the state to the result of `wait`, and end the current one."""
         self._news.put(state)
         self._event.set()
 
     def report(self, condition: Condition) -> None:
-        """Do nothing: there is no master to tell."""
+        """Do nothing, because there is no master."""

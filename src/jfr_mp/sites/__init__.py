@@ -1,4 +1,4 @@
-"""A worker as the steps see it: its configuration joined to its host, its scheduler, its journal and its health.
+"""Sites: a worker's configuration together with its host, scheduler, journal and circuit breaker.
 
-`site.WorkerSite` is handed out once for each worker; whoever has one never looks up a worker by its name again.
+Each process has one `site.WorkerSite` per worker. Code that has a site never looks up the worker by name again.
 """

@@ -1,7 +1,7 @@
-"""Whether a host can be worked with: a circuit breaker.
+"""The circuit breaker of a host.
 
-After a failure that is the host's own, nobody tries it for a while, longer each time; then one try decides. Its jobs
-stay where they are and spend no attempts.
+When a host becomes unreachable, the process does not try to use it for a while, longer after each failed attempt. Then
+a single attempt decides. Meanwhile its jobs keep their states and spend no attempts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from jfr_mp.model import Outage, utcnow
 
-#: Seconds to the second try, doubled with each further one, up to the second figure.
+#: Seconds before the next attempt: doubled each time, up to the second value.
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 
 
@@ -23,7 +23,7 @@ class CircuitBreaker:
     Parameters
     ----------
     host
-        The host, as status shows it.
+        The name of the host in `jfr-mp status`.
     clock
         Monotonic time in seconds.
     """
@@ -38,13 +38,13 @@ class CircuitBreaker:
 
     @property
     def outage(self) -> Outage | None:
-        """What is wrong with the host, or None."""
+        """The current outage of the host, or None if the host is reachable."""
         return self._outage
 
     def pause(self) -> float:
-        """Return the seconds for which the host is to be left alone; 0 lets the caller try.
+        """Return the seconds to wait before the host may be tried; 0 allows the caller to try now.
 
-        While the host is away one caller at a time is let through; the others wait for what it finds.
+        While the host is unreachable, one caller at a time may try; the others wait for the result.
         """
         with self._lock:
             if self._outage is None:
@@ -56,23 +56,23 @@ class CircuitBreaker:
             return 0.0
 
     def skipped(self) -> None:
-        """Note that the caller who was let through had nothing to do there: the next one may try."""
+        """Record that the caller that was allowed to try had nothing to do on the host: the next caller may try."""
         with self._lock:
             self._closed_until = self._clock()
 
     def failed(self, why: str, *, wants_login: bool = False) -> bool:
-        """Note that the host could not be worked with; tell whether that is news.
+        """Record that the host is unreachable; return whether it was reachable before.
 
         Parameters
         ----------
         why
-            What was found.
+            The reason.
         wants_login
-            A person has to log in. Asking whether somebody has costs nothing, so that the pause stays short.
+            Whether the user has to log in. Checking for the login is cheap, so the pause stays short.
         """
         with self._lock:
             longest = FIRST_PAUSE if wants_login else LONGEST_PAUSE
-            # The exponent is bounded because a host may be away for any time.
+            # The exponent is bounded because the number of failures is not.
             pause = min(longest, FIRST_PAUSE * 2 ** min(self._failures, 16))
             now = utcnow()
             since = self._outage.since if self._outage else now
@@ -83,7 +83,7 @@ class CircuitBreaker:
             return news
 
     def worked(self) -> bool:
-        """Note that the host answered; tell whether that is news."""
+        """Record that the host answered; return whether it was unreachable before."""
         with self._lock:
             news = self._outage is not None
             self._outage = None

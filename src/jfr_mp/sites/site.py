@@ -1,4 +1,4 @@
-"""A worker with everything that belongs to it, and the hosts that a project's workers share."""
+"""The site of a worker, and the connections that the workers of a project share."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """What the workers of a project share: hosts, schedulers on them, and circuit breakers.
+    """The hosts, schedulers and circuit breakers that the workers of a project share.
 
-    Several threads may use it at once.
+    It is thread-safe.
 
     Parameters
     ----------
@@ -45,14 +45,14 @@ class Connections:
             self._breakers[key] = CircuitBreaker(", ".join(names))
 
     def workers_by_host(self) -> dict[str, list[str]]:
-        """Return the names of the workers that share each host, by the key of the host."""
+        """Return the names of the workers on each host, by the key of the host."""
         groups: dict[str, list[str]] = {}
         for name, worker in self.project.workers.items():
             groups.setdefault(worker.host_key, []).append(name)
         return groups
 
     def host(self, name: str) -> BaseHost:
-        """Return the host of a worker, connected; HostError if that is not possible now."""
+        """Return the connected host of a worker, or raise a `HostError` if it cannot be connected."""
         return self._hosts.connected(name)
 
     def breaker(self, worker: WorkerBase) -> CircuitBreaker:
@@ -60,7 +60,7 @@ class Connections:
         return self._breakers[worker.host_key]
 
     def scheduler(self, name: str) -> QueueManager:
-        """Return the scheduler of a worker, joined to its host; workers with the same scheduler there share it."""
+        """Return the scheduler of a worker on its host; workers with the same scheduler on the same host share it."""
         host, worker = self.host(name), self.project.workers[name]
         with self._lock:
             if worker.scheduler_key not in self._schedulers:
@@ -77,14 +77,14 @@ class Connections:
 
 
 class WorkerSite:
-    """One worker: configuration, host, scheduler, journal and health.
+    """The site of one worker: configuration, host, scheduler, journal and circuit breaker.
 
     Parameters
     ----------
     name
-        Its name in the project.
+        The name of the worker in the project.
     connections
-        What it shares with the other workers.
+        The connections that it shares with the other workers.
     """
 
     def __init__(self, name: str, connections: Connections) -> None:
@@ -102,12 +102,12 @@ class WorkerSite:
 
     @property
     def host(self) -> BaseHost:
-        """The connected host; HostError if it cannot be connected to now."""
+        """The connected host; a `HostError` is raised if it cannot be connected."""
         return self._connections.host(self.name)
 
     @property
     def scheduler(self) -> QueueManager:
-        """The scheduler, joined to the host."""
+        """The scheduler on the host."""
         return self._connections.scheduler(self.name)
 
     @property
@@ -117,7 +117,7 @@ class WorkerSite:
 
     @property
     def journal(self) -> JournalReader:
-        """The journal, read from where it was when it was first asked for."""
+        """The reader of the worker's journal, created on first use."""
         host = self.host
         with self._making:
             if self._journal is None:
@@ -140,17 +140,17 @@ class WorkerSite:
 
     @property
     def state_after_run(self) -> JobState:
-        """The state of a job that has ended here: the output of a local job needs no download."""
+        """The state of a job that has ended on this worker: the output of a local job needs no download."""
         return JobState.DOWNLOADED if self.is_local else JobState.RUN_FINISHED
 
     def output_dir(self, job: JobDoc) -> Path:
-        """Return the directory of this machine in which the output files of a job are, or will be."""
+        """Return the directory on this machine for the output files of a job."""
         if self.is_local:
             return Path(job.run_dir or "")
         return Path(job_path(job.uuid, job.index, Path(self.project.tmp_dir, "download")))
 
     def cancel(self, job: JobInfo) -> str | None:
-        """Cancel what a job that was stopped has left running.
+        """Cancel the scheduler job of a stopped job.
 
         Parameters
         ----------
@@ -160,12 +160,12 @@ class WorkerSite:
         Returns
         -------
         str or None
-            What is still running, and why; None if nothing is.
+            What may still be running, and why; None if nothing is.
         """
         try:
             return self._cancel(job)
         except JfrMpError as error:
-            return f"its process {job.remote.process_id or ''} may go on running on worker {self.name}: {error}"
+            return f"its process {job.remote.process_id or ''} may still be running on worker {self.name}: {error}"
 
     def _cancel(self, job: JobInfo) -> str | None:
         if job.state in (JobState.SUBMITTED, JobState.RUNNING) and job.remote.process_id:

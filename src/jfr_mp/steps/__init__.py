@@ -1,6 +1,6 @@
-"""What each step does to a job: one module a step, with ``run(job, site, services) -> Outcome``.
+"""The steps: one module per step, with a function ``run(job, site, services) -> Outcome``.
 
-A step knows sites and JobStores, and nothing of the queue database: claiming a job before and writing the outcome after
-is the business of `jfr_mp.engine`, the same for all. Which steps there are is the table in `jfr_mp.step_table`. `poll`
-weighs what is known about submitted jobs; `jfr_mp.engine.polling` asks for it.
+A step uses sites and JobStores, but not the queue database: `jfr_mp.engine` claims the job before the step and writes
+the outcome after it, in the same way for all steps. The table of the steps is `jfr_mp.step_table`. The module `poll`
+evaluates what is known about submitted jobs; `jfr_mp.engine.polling` collects it.
 """

@@ -1,4 +1,4 @@
-"""READY to CHECKED_OUT: the job is reserved and its inputs and worker are final."""
+"""READY to CHECKED_OUT: the job is reserved, and its inputs and worker are final."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from jfr_mp.steps.services import Services
 
 
 def run(_job: JobDoc, _site: WorkerSite, _services: Services) -> Outcome:
-    """Reserve the job; the claim has done all the work."""
+    """Reserve the job; the claim has already done the work."""
     return Advance(JobState.CHECKED_OUT)

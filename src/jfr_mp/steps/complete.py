@@ -1,4 +1,4 @@
-"""DOWNLOADED to COMPLETED or FAILED: the output is kept, and what the job asks for happens."""
+"""DOWNLOADED to COMPLETED or FAILED: the output is stored, and the requests of the job are carried out."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jfr_mp.steps.services import Services
 
 
 def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
-    """Copy the output into the JobStore and say how the job ended.
+    """Copy the output to the JobStore and return how the job ended.
 
-    Repeating it is harmless: the output documents are replaced by equal ones.
+    Repeating this is safe: the output documents are replaced by equal ones.
     """
     directory = site.output_dir(job)
     transfer_config = services.project.remote_jobstore

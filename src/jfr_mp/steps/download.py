@@ -1,4 +1,4 @@
-"""RUN_FINISHED to DOWNLOADED: the output files are where the complete role reads them."""
+"""RUN_FINISHED to DOWNLOADED: the output files are copied to the directory from which the complete role reads them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from jfr_mp.steps.services import Services
 
 
 def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
-    """Bring the output files to this machine; those of a local worker are here already.
+    """Copy the output files to this machine, unless the worker is local.
 
-    Files that the job did not leave are no error here: the completion says what that means.
+    Missing files are not an error here; the complete step decides what they mean.
     """
     if site.is_local:
         return Advance(JobState.DOWNLOADED)
@@ -31,7 +31,7 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
         with services.transfers.of(job.db_id, site.name, "download") as progress:
             site.host.fetch(job.run_dir, names, target, progress=progress)
     except OSError as error:
-        # Of this machine: what goes wrong on the host comes as a HostError.
+        # An error on this machine: errors on the host are raised as HostError.
         raise HostError(
             f"this machine: cannot write to {target}: {error.strerror or error}", permanent=is_permanent(error)
         ) from error

@@ -1,9 +1,9 @@
-"""SUBMITTED and RUNNING: what the journal and the scheduler say about the jobs of one worker.
+"""SUBMITTED and RUNNING: tracking the jobs of one worker by its journal and its scheduler.
 
-The submission script appends a line to the worker's journal when it starts and when it ends; following that file costs
-next to nothing and tells of the end at once. The scheduler is asked now and then, as the safety net: a script that was
-killed writes no line. A job ends on evidence only: its journal line, a scheduler that calls it done, a complete output
-file, or its absence from two answers of the scheduler.
+The submission script appends a line to the journal of the worker when it starts and when it ends. Following that file
+is cheap and shows the end of a job at once. The scheduler is asked periodically as well, because a killed script writes
+no line. A job counts as ended only if there is evidence: a journal line, a scheduler that reports it as done, a
+complete output file, or its absence from two answers of the scheduler.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from jfr_mp.schedulers.journal import Event, JobKey
 from jfr_mp.sites.site import WorkerSite
 from jfr_mp.states import JobState
 
-#: How often a scheduler must answer without a job before the job counts as ended.
+#: The number of scheduler answers without a job after which the job counts as ended.
 _ABSENCES = 2
-#: Seconds for which a journal line is kept whose job has not been seen SUBMITTED yet.
+#: Seconds for which a journal line is kept if its job is not SUBMITTED yet.
 _NEWS_LIFETIME = 60.0
 
 
@@ -37,7 +37,7 @@ class Evidence:
 
 
 def decide(job: JobRecord, evidence: Evidence, site: WorkerSite) -> Outcome | None:
-    """Return what the evidence means for a job, or None if it changes nothing."""
+    """Return the outcome that follows from the evidence about a job, or None if nothing changes."""
     if evidence.ended:
         fields: dict[str, Any] = {"remote.queue_state": evidence.queue_state}
         return Advance(site.state_after_run, fields, next_step_delay=site.config.delay_download)
@@ -48,7 +48,7 @@ def decide(job: JobRecord, evidence: Evidence, site: WorkerSite) -> Outcome | No
 
 
 class Watch:
-    """Watches the submitted jobs of one worker.
+    """Watch the submitted jobs of one worker.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ class Watch:
     def __init__(self, site: WorkerSite) -> None:
         self.site = site
         self._journal = site.journal
-        #: By submission: an earlier run of the same job may have left lines too.
+        #: By submission token, because earlier runs of the same job may have left lines, too.
         self._news: dict[str, Event] = {}
         self._absences: dict[str, int] = {}
 
     def follow(self) -> Collection[JobKey]:
-        """Read what the journal has got; return the jobs of which there is news that has not been `settled`."""
+        """Read the journal and return the jobs with events that have not been `settled`."""
         now = datetime.now(UTC)
         for event in self._journal.new_events():
             known = self._news.get(event.submission)
@@ -76,23 +76,23 @@ class Watch:
         return {event.job for event in self._news.values()}
 
     def news_of(self, job: JobRecord) -> Outcome | None:
-        """Return what the journal means for a job."""
+        """Return the outcome that follows from the journal events of a job, or None if nothing changes."""
         event = self._news.get(job.remote.submission or "")
         if event is None:
             return None
         return decide(job, Evidence(started_at=event.time, ended=event.ended), self.site)
 
     def settled(self, job: JobRecord) -> None:
-        """Forget the news of a job, which has been written."""
+        """Forget the events of a job, because its new state has been written."""
         self._news.pop(job.remote.submission or "", None)
 
     def weigh(self, jobs: Collection[JobInfo], statuses: Mapping[str, JobStatus]) -> Iterator[tuple[JobInfo, Outcome]]:
-        """Weigh the answer of the scheduler, which was asked for all these jobs; yield those that moved.
+        """Evaluate the answer of the scheduler for all these jobs; yield the jobs that moved, with their outcomes.
 
         Raises
         ------
         HostError
-            The run directory of a job about which the answer says nothing cannot be looked at.
+            The run directory of a job that is missing from the answer cannot be read.
         """
         by_id = {job.remote.process_id: job for job in jobs if job.remote.process_id}
         self._absences = {job_id: count for job_id, count in self._absences.items() if job_id in by_id}
@@ -107,7 +107,7 @@ class Watch:
         return bool(self._absences)
 
     def _evidence(self, job: JobRecord, job_id: str, status: JobStatus | None) -> Evidence:
-        """Weigh the scheduler's answer about one job."""
+        """Return the evidence in the scheduler's answer about one job."""
         if status is not None and not status.done:
             self._absences.pop(job_id, None)
             started_at = datetime.now(UTC) if status.running else None

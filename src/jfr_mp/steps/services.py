@@ -1,4 +1,4 @@
-"""What a step may use of the outside world: sites and JobStores, never the queue database."""
+"""The services that a step may use: sites and JobStores, but never the queue database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Services:
-    """The sites and stores of one project, opened when first used and kept.
+    """The sites and stores of one project, opened on first use and kept open.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Services:
     store_name_of
         Returns the name of the optional JobStore of the flow of a job, or None for the default one.
     holds_lease_since
-        Returns whether this process has kept its locks since a monotonic time, for what no fence in a database guards.
+        Returns whether this process has held its locks since a monotonic time, for operations that no fence protects.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Services:
         self.project = project
         self.jobstores = JobStores(project)
         self.holds_lease_since = holds_lease_since
-        #: Where the steps say how far their transfers are.
+        #: The progress of the transfers, reported by the steps.
         self.transfers = Transfers()
         self.connections = Connections(project)
         self._store_name_of = store_name_of
@@ -52,7 +52,7 @@ class Services:
         self._making = threading.Lock()
 
     def site(self, worker_name: str) -> WorkerSite:
-        """Return a worker with all that belongs to it; ConfigError names the workers of the project."""
+        """Return the site of a worker, or raise a `ConfigError` that lists the workers of the project."""
         with self._making:
             if worker_name not in self._sites:
                 kind = BatchSite if self.project.worker(worker_name).is_batch else WorkerSite
@@ -64,11 +64,11 @@ class Services:
         return self.connections.outages()
 
     def jobstore(self, job: JobDoc | JobInfo) -> AbstractContextManager[JobStore]:
-        """Lend the connected JobStore that keeps the output of a job."""
+        """Return a context manager for the connected JobStore with the output of a job."""
         return self.jobstores.named(self._store_name_of(job) if self.project.optional_jobstores else None)
 
     def exec_config(self, job: JobDoc) -> ExecutionConfig:
-        """Return what is to be set before and after the execution of a job."""
+        """Return the execution configuration of a job."""
         from jfr_mp.config.workers import ExecutionConfig
 
         if isinstance(job.exec_config, str):
@@ -76,7 +76,7 @@ class Services:
         return ExecutionConfig.model_validate(job.exec_config or {})
 
     def forget_output(self, job: JobDoc) -> None:
-        """Remove the copies of a job's output files that were downloaded; those in its run directory stay."""
+        """Remove the downloaded copies of the output files of a job; the files in its run directory are kept."""
         site = self.site(job.worker)
         if self.project.runner.delete_tmp_folder and not site.is_local:
             shutil.rmtree(site.output_dir(job), ignore_errors=True)
@@ -87,5 +87,5 @@ class Services:
         self.connections.close()
 
 
-#: What a step does to a claimed job.
+#: The function that a step runs on a claimed job.
 StepFunction = Callable[["JobDoc", WorkerSite, Services], Outcome]

@@ -1,4 +1,4 @@
-"""UPLOADED to SUBMITTED: the scheduler has the job; or to BATCH_SUBMITTED: the job waits in the pool of its worker."""
+"""UPLOADED to SUBMITTED, when the scheduler has the job, or to BATCH_SUBMITTED, when it waits in the worker's pool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jfr_mp.steps.services import Services
 
 
 def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
-    """Submit the job, or find the submission of an attempt that died before it could write the id down."""
+    """Submit the job, or find it if an earlier attempt submitted it and was interrupted."""
     if not job.run_dir:
         return Fail("the job has no run directory; rerun it")
     token = job.remote.submission or new_submission()
@@ -42,5 +42,5 @@ def _put_into_pool(job: JobDoc, run_dir: str, token: str, site: BatchSite, servi
 
 
 def new_submission() -> str:
-    """Return a token for the submissions of one upload, which the journal and the name of the job carry."""
+    """Return a new submission token, which appears in the journal and in the name of the scheduler job."""
     return secrets.token_hex(4)

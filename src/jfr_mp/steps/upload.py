@@ -1,4 +1,4 @@
-"""CHECKED_OUT to UPLOADED: the run directory exists and holds the input, references resolved."""
+"""CHECKED_OUT to UPLOADED: the run directory exists and contains the input with resolved references."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jfr_mp.steps.submit import new_submission
 
 
 def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
-    """Make the run directory and put the input there."""
+    """Create the run directory and write the input to it."""
     begun = time.monotonic()
     host = site.host
     run_dir = job_path(job.uuid, job.index, site.config.work_dir)
@@ -32,11 +32,11 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
 
     reach("upload.before_put")
     if not services.holds_lease_since(begun):
-        # Another process may have run the job since, and what is there now belongs to that run.
+        # Another process may have run the job since, and the files that are there now belong to that run.
         raise LeaseLost(f"job {job.db_id} was not uploaded: this process was suspended for longer than its lease")
     if job.remote.prerun_cleanup and job.run_dir:
         _remove_earlier_run(host, job.run_dir)
-    # What an earlier run left there would be taken for the result, or the submission, of this one.
+    # Files of an earlier run would be mistaken for the output, or the submission, of this one.
     where, out_of_date = PurePosixPath(run_dir, IN_FILENAME), (OUT_FILENAME, *SUBMISSION_FILES)
     with services.transfers.of(job.db_id, site.name, "upload") as progress:
         host.deliver(where, payload, instead_of=out_of_date, progress=progress)
@@ -46,9 +46,12 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
 
 
 def _remove_earlier_run(host: BaseHost, run_dir: str) -> None:
-    """Remove the run directory of an earlier run, and nothing that does not look like one."""
+    """Remove the run directory of an earlier run; refuse to remove a directory that does not look like one."""
     if not host.exists(run_dir):
         return
     if not host.exists(str(PurePosixPath(run_dir, IN_FILENAME))):
-        raise HostError(f"{run_dir} has no {IN_FILENAME} and so is no run directory: it was not removed; look at it")
+        raise HostError(
+            f"{run_dir} was not removed because it contains no {IN_FILENAME} and may not be a run directory; "
+            "check it and remove it by hand"
+        )
     host.remove_tree(run_dir)
