@@ -1,1 +1,1 @@
-"""jobflow-remote's Python interface on top of the engine."""
+"""The Python interface of jobflow-remote, implemented on top of the engine."""

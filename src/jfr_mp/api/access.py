@@ -1,4 +1,4 @@
-"""What every method of `JobController` works with: the queue database, the services and an identity of its own."""
+"""The resources of all methods of `JobController`: the queue database, the services and an identity for locks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProjectAccess:
-    """The connections of one project, as commands and scripts use them.
+    """The connections of commands and scripts to one project.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class ProjectAccess:
     def __init__(self, db: QueueDatabase) -> None:
         self.db = db
         self.project: Project = db.project
-        # A command that is suspended holds no claim of a job that it uploads.
+        # Commands do not upload jobs, so there is no lease that a suspended command could lose.
         self.services = Services(db.project, partial(store_name_of, db), holds_lease_since=lambda _moment: True)
         self.owner = new_owner()
 
@@ -39,7 +39,7 @@ class ProjectAccess:
         self.db.close()
 
     def one_job(self, job_id: str | None, db_id: str | None, job_index: int | None = None) -> JobInfo:
-        """Return one job, by db_id or by uuid and index (None for the last).
+        """Return one job, selected by its db_id or by its uuid and index (None for the last index).
 
         Raises
         ------
@@ -52,14 +52,14 @@ class ProjectAccess:
         return job
 
     def policy(self, wait: float | None = None, break_lock: bool = False) -> LockPolicy:
-        """Return how a command takes locks."""
+        """Return the lock policy of a command."""
         return LockPolicy(self.owner, wait=wait, break_lock=break_lock)
 
     def cancel(self, job: JobInfo) -> None:
-        """Cancel what a job has left running; a warning says what could not be cancelled."""
+        """Cancel the scheduler job of a job; log a warning if that fails."""
         try:
             left = self.services.site(job.worker).cancel(job)
         except ConfigError as error:
-            left = f"its process {job.remote.process_id or ''} may go on running: {error}"
+            left = f"its process {job.remote.process_id or ''} may still be running: {error}"
         if left:
             logger.warning("job %s: %s", job.db_id, left)

@@ -1,4 +1,4 @@
-"""Methods of `JobController` that prepare and fill the queue database. Names and parameters are jobflow-remote's."""
+"""Methods of `JobController` that initialise and fill the queue database, with jobflow-remote's parameters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
     priority: int = 0,
     jobstore: str | None = None,
 ) -> list[str]:
-    """Insert a flow and return the db_ids of its jobs; `jfr_mp.submit_flow` checks the choices first."""
+    """Insert a flow and return the db_ids of its jobs; `jfr_mp.submit_flow` also validates the arguments first."""
     setup.ensure_initialised(self.db)
     return submission.add_flow(
         self.db,
@@ -38,10 +38,10 @@ def add_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
 
 
 def reset(self: ProjectAccess) -> None:
-    """Delete all jobs, flows and batches and prepare the database anew; outputs stay."""
+    """Delete all jobs, flows and batches and initialise the database again; outputs are kept."""
     setup.reset(self.db)
 
 
 def build_indexes(self: ProjectAccess) -> None:
-    """Make the indexes that are missing."""
+    """Create the missing indexes."""
     indexes.ensure_indexes(self.db)

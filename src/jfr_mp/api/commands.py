@@ -1,7 +1,8 @@
-"""Methods of `JobController` that move jobs. Names, parameters and results are jobflow-remote's.
+"""Methods of `JobController` that change the state of jobs. Names, parameters and results are those of jobflow-remote.
 
-Each raises ValueError if there is no such job, `JfrMpError` if the job is in a state in which that cannot be done, and
-`JobLockedError` or `FlowLockedError` if a lock was still held after `wait` seconds; nothing is changed then.
+Each method raises ValueError if there is no such job, `JfrMpError` if the state of the job does not allow the command,
+and `JobLockedError` or `FlowLockedError` if another process still held a lock after `wait` seconds. In these cases
+nothing is changed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def checkout_job(
     flow_uuid: str | None = None,
     sort: list[tuple[str, int]] | None = None,
 ) -> JobId | None:
-    """Check out the next READY job and return its uuid and index; None if there is none."""
+    """Check out the next READY job and return its uuid and index, or None if no job is READY."""
     jobs = JobFilter(flow_ids=(flow_uuid,) if flow_uuid else None, further=query or {})
     with claims.claim(self.db, CHECKOUT, self.owner, jobs, sort=sort or claims.ORDER) as claimed:
         for claim in claimed:
@@ -43,7 +44,7 @@ def stop_job(
     wait: int | None = None,
     break_lock: bool = False,
 ) -> str:
-    """Stop a job that is READY or on its way and cancel it at its scheduler; a warning says if that failed.
+    """Stop a job that is READY or in progress, and cancel it at its scheduler; log a warning if that fails.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def stop_job(
     Returns
     -------
     str
-        Its db_id.
+        The db_id of the job.
     """
     job = self.one_job(job_id, db_id, job_index)
     self.cancel(job_commands.stop_job(self.db, job.db_id, self.policy(wait, break_lock)))
@@ -69,7 +70,7 @@ def pause_job(
     job_index: int | None = None,
     wait: int | None = None,
 ) -> str:
-    """Keep a job that is READY or WAITING from starting, until it is resumed; otherwise as `stop_job`."""
+    """Pause a job that is READY or WAITING, so that it does not start until it is resumed; otherwise as `stop_job`."""
     job = self.one_job(job_id, db_id, job_index)
     return job_commands.pause_job(self.db, job.db_id, self.policy(wait)).db_id
 
@@ -82,7 +83,7 @@ def resume_job(
     wait: int | None = None,
     break_lock: bool = False,
 ) -> str:
-    """Let a job that was paused or stopped start, or wait for its parents; otherwise as `stop_job`."""
+    """Resume a paused or stopped job: it starts, or waits for its parents; otherwise as `stop_job`."""
     job = self.one_job(job_id, db_id, job_index)
     return job_commands.resume_job(self.db, job.db_id, self.policy(wait, break_lock)).db_id
 
@@ -95,7 +96,7 @@ def retry_job(
     wait: int | None = None,
     break_lock: bool = False,
 ) -> str:
-    """Let the step of a job that failed be tried again; otherwise as `stop_job`."""
+    """Retry the failed step of a job; otherwise as `stop_job`."""
     job = self.one_job(job_id, db_id, job_index)
     return job_commands.retry_job(self.db, job.db_id, self.policy(wait, break_lock)).db_id
 
@@ -110,16 +111,16 @@ def rerun_job(  # noqa: PLR0913, PLR0917 - the reference's signature
     break_lock: bool = False,
     delete_files: bool = True,
 ) -> list[str]:
-    """Run a job again from the beginning, and what depends on it after it.
+    """Rerun a job from the beginning, and afterwards the jobs that depend on it.
 
-    Its process is cancelled if it has one; a warning says if that failed.
+    If the job is still running, it is cancelled at its scheduler; a warning is logged if that fails.
 
     Parameters
     ----------
     job_id, db_id, job_index
         The job, as for `get_job_info`.
     force, delete_files
-        See `jfr_mp.database.rerun.Rerun`.
+        As for `jfr_mp.database.rerun.Rerun`.
     wait, break_lock
         As for `jfr_mp.database.job_commands.LockPolicy`.
 
@@ -133,19 +134,19 @@ def rerun_job(  # noqa: PLR0913, PLR0917 - the reference's signature
 
 
 def update_flow_state(self: ProjectAccess, flow_uuid: str) -> FlowState:
-    """Derive the state of a flow from its jobs, write and return it; lock the flow first."""
+    """Derive the state of a flow from its jobs, store it and return it; the caller must hold the lock of the flow."""
     return flow_state.update_flow_state(self.db, flow_uuid)
 
 
 @contextmanager
 def lock_job(self: ProjectAccess, **lock_kwargs: Any) -> Iterator[MongoLock]:
-    """Lock a job; the arguments are those of `MongoLock`."""
+    """Lock a job and yield the lock; the arguments are those of `MongoLock`."""
     with MongoLock(collection=self.db.jobs, **lock_kwargs) as lock:
         yield lock
 
 
 @contextmanager
 def lock_flow(self: ProjectAccess, **lock_kwargs: Any) -> Iterator[MongoLock]:
-    """Lock a flow; the arguments are those of `MongoLock`."""
+    """Lock a flow and yield the lock; the arguments are those of `MongoLock`."""
     with MongoLock(collection=self.db.flows, **lock_kwargs) as lock:
         yield lock

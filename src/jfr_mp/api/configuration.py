@@ -1,4 +1,4 @@
-"""`ConfigManager` as scripts use it: its projects lead to their jobs."""
+"""The public `ConfigManager`, whose projects provide access to their jobs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Project(config.Project):
-    """A project file, with the way to its jobs that jobflow-remote's projects have."""
+    """A project with the method `get_job_controller`, as in jobflow-remote."""
 
     def get_job_controller(self) -> JobController:
-        """Return the controller of the jobs of this project."""
+        """Return a controller for the jobs of this project."""
         from jfr_mp.api.controller import JobController
 
         return JobController.from_project(self)

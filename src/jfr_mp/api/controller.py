@@ -1,4 +1,4 @@
-"""`JobController`: jobflow-remote's names for what the database package does, as a table."""
+"""`JobController`: jobflow-remote's interface to the jobs and flows of a project, as a table of functions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from jfr_mp.database.connection import QueueDatabase
 
 
 class JobController(ProjectAccess):
-    """Looks at and changes the jobs and flows of a project.
+    """Read and change the jobs and flows of a project.
 
-    Methods and parameters are those of jobflow-remote's JobController. Each row names the function that is the method;
-    the modules are one for each concern.
+    Methods and parameters are those of jobflow-remote's JobController. The functions that implement them are in one
+    module per concern.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ class JobController(ProjectAccess):
 
     @classmethod
     def from_project_name(cls, project_name: str | None = None) -> JobController:
-        """Return the controller of a project; None for the one of the settings."""
+        """Return the controller of a project; None for the project chosen in the settings."""
         return cls.from_project(ConfigManager().get_project(project_name))
 
     @classmethod
@@ -32,11 +32,11 @@ class JobController(ProjectAccess):
         Raises
         ------
         DatabaseError
-            The queue database is unreachable or refuses the connection.
+            The queue database is unreachable or refused the connection.
         """
         return cls(QueueDatabase.connect(project))
 
-    # Looking at jobs and flows
+    # Reading jobs and flows
     get_jobs_info = reading.get_jobs_info
     get_job_info = reading.get_job_info
     get_job_doc = reading.get_job_doc
@@ -49,7 +49,7 @@ class JobController(ProjectAccess):
     count_flows_states = reading.count_flows_states
     get_running_runner = reading.get_running_runner
 
-    # Moving jobs
+    # Changing jobs
     checkout_job = commands.checkout_job
     stop_job = commands.stop_job
     pause_job = commands.pause_job
@@ -60,7 +60,7 @@ class JobController(ProjectAccess):
     lock_job = commands.lock_job
     lock_flow = commands.lock_flow
 
-    # The database
+    # Managing the database
     add_flow = administration.add_flow
     reset = administration.reset
     build_indexes = administration.build_indexes

@@ -1,4 +1,4 @@
-"""Methods of `JobController` that look at jobs and flows. Names, parameters and results are jobflow-remote's."""
+"""Methods of `JobController` that read jobs and flows. Names, parameters and results are those of jobflow-remote."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def get_jobs_info(  # noqa: PLR0913, PLR0917 - the reference's signature
 def get_job_info(
     self: ProjectAccess, job_id: str | None = None, db_id: str | None = None, job_index: int | None = None
 ) -> JobInfo | None:
-    """Return one job, by db_id or by uuid and index (None for the last), or None if there is none."""
+    """Return one job, selected by db_id or by uuid and index (None for the last index), or None if there is none."""
     return queries.job_info(self.db, job_id=job_id, db_id=db_id, job_index=job_index)
 
 
@@ -82,7 +82,7 @@ def get_job_output(
     job_id, db_id, job_index
         The job, as for `get_job_info`.
     load
-        What to load from additional stores, as for jobflow's JobStore.
+        The data to load from additional stores, as for jobflow's JobStore.
 
     Raises
     ------
@@ -126,32 +126,32 @@ def get_flows_info(  # noqa: PLR0913, PLR0917 - the reference's signature
 
 
 def get_flow_store(self: ProjectAccess, flow_id: str) -> str | None:
-    """Return the name of the optional JobStore of a flow; None for the default one."""
+    """Return the name of the optional JobStore of a flow, or None for the default one."""
     return queries.flow_store_name(self.db, flow_id)
 
 
 def count_jobs(self: ProjectAccess, query: dict[str, Any] | None = None, **conditions: Any) -> int:
-    """Return how many jobs satisfy a query and the conditions of `get_jobs_info`."""
+    """Return the number of jobs that satisfy a query and the conditions of `get_jobs_info`."""
     return queries.count_jobs(self.db, JobFilter.of(custom_query=query, **conditions))
 
 
 def count_flows(self: ProjectAccess, query: dict[str, Any] | None = None, **conditions: Any) -> int:
-    """Return how many flows satisfy a query and the conditions of `get_flows_info`."""
+    """Return the number of flows that satisfy a query and the conditions of `get_flows_info`."""
     return queries.count_flows(self.db, FlowFilter.of(custom_query=query, **conditions))
 
 
 def count_jobs_states(
     self: ProjectAccess, states: Sequence[JobState], worker: str | None = None
 ) -> dict[JobState, int]:
-    """Return the number of jobs in each of these states, of one worker or all."""
+    """Return the number of jobs in each of the states, for one worker or for all."""
     return queries.count_jobs_states(self.db, states, worker)
 
 
 def count_flows_states(self: ProjectAccess, states: Sequence[FlowState]) -> dict[FlowState, int]:
-    """Return the number of flows in each of these states."""
+    """Return the number of flows in each of the states."""
     return queries.count_flows_states(self.db, states)
 
 
 def get_running_runner(self: ProjectAccess) -> dict[str, Any] | None:
-    """Return what the database says of the runner that is running, or None."""
+    """Return the document of the running runner, or None if no runner is running."""
     return running_runner.read(self.db)

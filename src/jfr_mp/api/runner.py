@@ -1,4 +1,4 @@
-"""`Runner`: the reference interface of jobflow-remote's runner, a thin face over the steps and the loop."""
+"""`Runner`: the interface of jobflow-remote's runner, a thin layer over the steps and the loop."""
 
 from __future__ import annotations
 
@@ -40,36 +40,36 @@ logger = logging.getLogger(__name__)
 #: The length of one tick of `Runner.run`, in seconds.
 TICK = 1.0
 
-#: Seconds between two looks at whether the jobs that `run_all_jobs` and `run_one_job` wait for have ended.
+#: Seconds between two checks whether the jobs that `run_all_jobs` and `run_one_job` wait for have ended.
 _GLANCE = 0.1
 
-#: A runner that waits for a job gives up on these: nothing but a person moves such a job.
+#: The states in which the runner does not wait for a job any more, because only the user can move it.
 _AT_REST = (*FINAL_STATES, JobState.REMOTE_ERROR, JobState.PAUSED, JobState.WAITING)
 
 
 class Runner:
-    """Takes jobs through their life, in this process.
+    """Run jobs in this process.
 
     Members, signatures and meanings are those of jobflow-remote's Runner. The role processes of a master run the same
-    steps by the same loop.
+    steps in the same loop.
 
     Parameters
     ----------
     project_name
-        The project; None for the one of the settings.
+        The project; None for the project chosen in the settings.
     log_level
-        How much is logged; None for the project's own level.
+        The log level; None for the level of the project.
     runner_id
-        What the locks of this runner are called; None for a name with host and process id.
+        The identity of this runner, which its locks name; None for a name with host and process id.
     connect_interactive
-        Whether to log in now, at the terminal, at the hosts that want a person for it.
+        Whether to log in now, in this terminal, to the hosts with an interactive login.
 
     Raises
     ------
     ConfigError
         The project or one of its files is not valid.
     DatabaseError
-        The queue database does not answer or refuses us.
+        The queue database does not answer or refused the connection.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Runner:
 
     @cached_property
     def _all_lanes(self) -> list[LaneTasks]:
-        """The tasks of all roles for all jobs, to be done in one thread."""
+        """The tasks of all roles for all jobs, to be run in one thread."""
         return self._lanes_of(JobFilter())
 
     def _lanes_of(self, jobs: JobFilter) -> list[LaneTasks]:
@@ -108,15 +108,15 @@ class Runner:
 
     @property
     def runner_options(self) -> RunnerOptions:
-        """The options of the runner, from the project."""
+        """The runner options of the project."""
         return self.project.runner
 
     def handle_signal(self, signum, frame) -> None:  # type: ignore[no-untyped-def]  # the reference leaves it open
-        """Stop after the step in hand."""
+        """Stop after the current step."""
         self._wakeups.request_stop()
 
     def get_worker(self, worker_name: str) -> WorkerBase:
-        """Return the configuration of a worker; ConfigError names the known ones."""
+        """Return the configuration of a worker, or raise a `ConfigError` that lists the known workers."""
         return self.project.worker(worker_name)
 
     def get_host(self, worker_name: str) -> BaseHost:
@@ -124,7 +124,7 @@ class Runner:
         return self._services.site(worker_name).host
 
     def get_queue_manager(self, worker_name: str) -> QueueManager:
-        """Return the scheduler of a worker, joined to its host."""
+        """Return the scheduler of a worker on its host."""
         return self._services.site(worker_name).scheduler
 
     def run(
@@ -135,14 +135,14 @@ class Runner:
         checkout: bool = True,
         ticks: int | None = None,
     ) -> None:
-        """Run until told to stop by SIGTERM, SIGINT or `handle_signal`.
+        """Run until stopped by SIGTERM, SIGINT or `handle_signal`.
 
         Parameters
         ----------
         transfer, complete, queue, checkout
-            The roles to play.
+            Whether to run the role.
         ticks
-            Seconds after which to stop; None for never. (A tick of jobflow-remote lasts a second.)
+            Seconds after which to stop; None for no limit. (A tick of jobflow-remote lasts one second.)
         """
         wanted = {Role.CHECKOUT: checkout, Role.TRANSFER: transfer, Role.QUEUE: queue, Role.COMPLETE: complete}
         roles = tuple(role for role, chosen in wanted.items() if chosen)
@@ -155,18 +155,18 @@ class Runner:
 
     @contextmanager
     def _present(self, roles: tuple[Role, ...] = tuple(Role)) -> Iterator[None]:
-        """Let the locks of this runner be those of a living process."""
+        """Register this runner and keep its heartbeat going, so that its locks are respected."""
         with Member.role_process(self._db, self.runner_id, "runner", roles) as self._member:
             yield
         self._member = None
 
     def _holds_lease_since(self, moment: float) -> bool:
-        """Return whether this runner has kept its locks since a monotonic time; it has no lease outside of a run."""
+        """Return whether this runner has held its locks since a monotonic time; outside of a run there is no lease."""
         return self._member is None or self._member.holds_since(moment)
 
     @contextmanager
     def _stopped_by_signals(self) -> Iterator[None]:
-        """Let SIGTERM and SIGINT end the loop after the step in hand."""
+        """Let SIGTERM and SIGINT stop the loop after its current step."""
         previous = {number: signal.signal(number, self.handle_signal) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             yield
@@ -175,7 +175,7 @@ class Runner:
                 signal.signal(number, handler)
 
     def run_all_jobs(self, max_seconds: int | None = None) -> None:
-        """Run until no job is left that could move.
+        """Run until no job is left that can move.
 
         Raises
         ------
@@ -192,16 +192,16 @@ class Runner:
         max_seconds: int | None = None,
         raise_at_timeout: bool = True,
     ) -> bool:
-        """Run one job until it is in a terminal state, and touch no other.
+        """Run one job until it is in a terminal state; other jobs are not touched.
 
         Parameters
         ----------
         db_id, job_id
-            The job, by its id in the database or by uuid and index; None for the next one that is READY.
+            The job, by its db_id or by its uuid and index; None for the next READY job.
         max_seconds
-            How long to try.
+            The maximum number of seconds; None for no limit.
         raise_at_timeout
-            Whether to raise if it did not end in time, rather than to return False.
+            Whether to raise, rather than return False, if the job did not end in time.
 
         Returns
         -------
@@ -226,7 +226,7 @@ class Runner:
         return done
 
     def _run_until(self, lanes: Iterable[LaneTasks], done: Callable[[], bool], max_seconds: float | None) -> bool:
-        """Do the tasks of some lanes until `done` says so, or for `max_seconds`; return whether it did."""
+        """Run the tasks of some lanes until `done` returns True, or for `max_seconds`; return whether it did."""
         wakeups, tasks = self._wakeups, [task for lane in lanes for task in lane.tasks]
         until = float("inf") if max_seconds is None else time.monotonic() + max_seconds
         with self._present():
@@ -237,14 +237,14 @@ class Runner:
         return True
 
     def checkout(self) -> None:
-        """Check out every job that is READY."""
+        """Check out all READY jobs."""
         while self._steps.advance(CHECKOUT):
             pass
 
     def advance_state(self, states: list[str], filter: dict | None = None) -> None:  # type: ignore[type-arg]
-        """Take the jobs in some states through their next step, until none of them is left.
+        """Perform the next step of all jobs in some states, until no such job is left.
 
-        The loop of `run` calls it for one job at a time.
+        The loop of `run` calls this method for one job at a time.
 
         Parameters
         ----------
@@ -256,23 +256,23 @@ class Runner:
         self._steps.advance_states({JobState(state) for state in states}, filter)
 
     def upload(self, lock: MongoLock) -> None:
-        """Upload the files of a locked job that is CHECKED_OUT; it is UPLOADED and unlocked then."""
+        """Upload the files of a locked CHECKED_OUT job; afterwards it is UPLOADED and unlocked."""
         self._steps.finish_lock(lock, UPLOAD)
 
     def submit(self, lock: MongoLock) -> None:
-        """Submit a locked job that is UPLOADED; it is SUBMITTED and unlocked then."""
+        """Submit a locked UPLOADED job; afterwards it is SUBMITTED and unlocked."""
         self._steps.finish_lock(lock, SUBMIT)
 
     def download(self, lock) -> None:  # type: ignore[no-untyped-def]  # the reference leaves it open
-        """Download the output of a locked job that is RUN_FINISHED; it is DOWNLOADED and unlocked then."""
+        """Download the output of a locked RUN_FINISHED job; afterwards it is DOWNLOADED and unlocked."""
         self._steps.finish_lock(lock, DOWNLOAD)
 
     def complete_job(self, lock) -> None:  # type: ignore[no-untyped-def]  # the reference leaves it open
-        """Complete a locked job that is DOWNLOADED; it is COMPLETED or FAILED and unlocked then."""
+        """Complete a locked DOWNLOADED job; afterwards it is COMPLETED or FAILED, and unlocked."""
         self._steps.finish_lock(lock, COMPLETE)
 
     def check_run_status(self, filter: dict | None = None) -> None:  # type: ignore[type-arg]
-        """Ask the schedulers for all submitted jobs and write which of them run or have ended.
+        """Ask the schedulers for all submitted jobs, and store which of them are running or have ended.
 
         Parameters
         ----------
@@ -291,10 +291,10 @@ class Runner:
         self._limits.refresh()
 
     def update_batch_jobs(self) -> None:
-        """Look after the batch workers.
+        """Process the batch workers.
 
-        The jobs in their pools get the states that the markers there tell, a job whose batch ended too early waits
-        again, and as many batches are submitted as the jobs that wait need.
+        The states of the jobs in their pools are updated from the markers. A job whose batch ended too early returns to
+        the pool. As many batches are submitted as the waiting jobs need.
         """
         self._ask(BATCH, JobFilter())
 

@@ -1,4 +1,4 @@
-"""The steps of a `Runner`: what its loop does goes through its public methods, so that a subclass can change it."""
+"""The steps of a `Runner`: its loop calls its public methods, so that a subclass can override them."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ from jfr_mp.steps.services import StepFunction
 
 logger = logging.getLogger(__name__)
 
-#: The methods of the reference that do a step; any other step has none.
+#: The methods of the reference interface that perform a step. The other steps have no method.
 METHODS = {"upload": "upload", "submit": "submit", "download": "download", "complete": "complete_job"}
 
 
 class StepMethods(Protocol):
-    """The public methods of a `Runner` that its loop calls; there is also one for each of `METHODS`."""
+    """The public methods of a `Runner` that its loop calls; in addition, there is one for each of `METHODS`."""
 
     def advance_state(self, states: list[str], filter: dict[str, Any] | None = None) -> None:
-        """Take the jobs in some states through their next step."""
+        """Perform the next step of the jobs in some states."""
 
 
 @dataclass
 class _Turn:
-    """One turn of a loop: how many jobs it may move, and what came of it."""
+    """One turn of a loop: the number of jobs that it may move, and the results."""
 
     limit: int
     results: list[StepResult] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
-        """Whether the turn has moved its share."""
+        """Whether the turn has moved the maximum number of jobs."""
         return len(self.results) >= self.limit
 
 
 class InHand(threading.local):
-    """What a thread is at, between the loop that calls a method of the runner and what that method calls in turn."""
+    """The state of a thread, passed from the loop to the code that the runner's methods call in turn."""
 
     steps: RunnerSteps | None = None
     turn: _Turn | None = None
@@ -58,10 +58,10 @@ class InHand(threading.local):
 
 
 class RunnerSteps(StepRunner):
-    """Moves jobs by the methods of a runner.
+    """Move jobs by the methods of a runner.
 
-    `advance` calls the runner's ``advance_state``, which claims jobs and calls ``upload``, ``submit``, ``download`` or
-    ``complete_job`` with the lock of each.
+    `advance` calls ``advance_state`` of the runner, which claims jobs and calls ``upload``, ``submit``, ``download`` or
+    ``complete_job`` with the lock of each job.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class RunnerSteps(StepRunner):
         self._limits = WorkerLimits(engine.services.project, engine.db)
 
     def advance(self, step: Step, jobs: JobFilter | None = None, *, limit: int | None = None) -> list[StepResult]:
-        """Take the next job of a step through it, by the runner's `advance_state` if it has a method for the step."""
+        """Perform a step on the next jobs, through the runner's `advance_state` if the step has a method."""
         if step.name not in METHODS:
             return super().advance(step, jobs, limit=limit)
         turn = _Turn(limit or step.claims)
@@ -90,9 +90,9 @@ class RunnerSteps(StepRunner):
         return turn.results
 
     def advance_states(self, states: Collection[JobState], query: Mapping[str, Any] | None) -> None:
-        """Take the jobs in some states through their steps: one in a turn of the loop, otherwise until none is left."""
+        """Perform the steps of the jobs in some states: on one job in a turn of the loop, otherwise on all."""
         jobs, turn = JobFilter(further=query or {}), self._in_hand.turn
-        # In a turn of a lane, its own: they hear when the lane has to stop.
+        # In a turn of a lane, the steps of that lane, which notice when the lane has to stop.
         steps = self._in_hand.steps or self
         for step in (step for step in STEPS if step.kind is Kind.CLAIM and not set(states).isdisjoint(step.sources)):
             while not (turn and turn.over):
@@ -103,29 +103,29 @@ class RunnerSteps(StepRunner):
                     break
 
     def finish(self, claim: Claim, step: Step, result: Outcome | StepFunction | None = None) -> StepResult | None:
-        """Finish a claim by the method of the runner for the step, if it has one."""
+        """Finish a claim by the method of the runner for the step, if there is one."""
         if result is not None or step.name not in METHODS:
             return super().finish(claim, step, result)
         lock = MongoLock.held(self.db.jobs, claim.document, claim.lock_id)
         self._in_hand.finished = None
         try:
             getattr(self._runner, METHODS[step.name])(lock)
-        except Exception as error:  # a method of a subclass fails like a step: its job waits, the others go on
+        except Exception as error:  # an error in a method of a subclass is handled like an error in a step
             if lock.locked_document is not None:
                 return super().finish(claim, step, outcome_of(error))
-            logger.exception("%s of job %s was written, then its method failed", step.name, claim.job.db_id)
+            logger.exception("%s of job %s was written, but then its method failed", step.name, claim.job.db_id)
         claim.held = False
         if lock.locked_document is None:
             return self._in_hand.finished
         return self._released(claim, lock)
 
     def finish_lock(self, lock: MongoLock, step: Step) -> None:
-        """Finish the job of a lock: what the method of a runner for a step does."""
+        """Finish the job of a lock; the methods of the runner call this."""
         self._in_hand.finished = StepRunner.finish(self._in_hand.steps or self, claim_of_lock(lock), step)
         lock.forget()
 
     def _released(self, claim: Claim, lock: MongoLock) -> StepResult | None:
-        """Release a lock that the method of a subclass has left, with the update that it wants."""
+        """Release a lock that the method of a subclass still holds, applying its `update_on_release`."""
         try:
             lock.release()
         except LeaseLost:
@@ -150,10 +150,10 @@ class RunnerEngine(Engine):
     in_hand: InHand = field(default_factory=InHand, compare=False)
 
     def steps(self, wakeups: Wakeups) -> RunnerSteps:
-        """Return what moves the jobs of a lane by the methods of the runner."""
+        """Return the step runner of a lane, which uses the methods of the runner."""
         return RunnerSteps(self, wakeups)
 
 
 def _blames_host(result: StepResult) -> bool:
-    """Return whether the job of an unreachable host may be tried again at any time, so that trying would never end."""
+    """Return whether the host is unreachable: its job can be claimed again at once, so a loop over jobs must stop."""
     return isinstance(result.outcome, Retry) and result.outcome.blame in (Blame.HOST, Blame.LOGIN)

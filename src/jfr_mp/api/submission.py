@@ -1,4 +1,4 @@
-"""Putting flows into the queue, and choosing where and how their jobs run."""
+"""Submitting flows, and choosing where and how their jobs run."""
 
 from __future__ import annotations
 
@@ -27,43 +27,43 @@ def submit_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
     allow_external_references: bool = False,
     jobstore: str | None = None,
 ) -> list[str]:
-    """Put a flow into the queue of a project.
+    """Submit a flow to the queue of a project.
 
-    Everything is checked first: either the whole flow is inserted, or nothing of it. A managed database that is down is
-    started.
+    All arguments are validated first, and the flow is inserted either completely or not at all. A managed database is
+    started if it is not running.
 
     Parameters
     ----------
     flow
         A flow, a job or a list of jobs.
     worker
-        Where the jobs run unless they say otherwise; None for the first worker of the project.
+        The default worker of the jobs; None for the first worker of the project.
     project
-        The project; None for the one of the settings.
+        The project; None for the project chosen in the settings.
     exec_config
-        What is set before and after each job: the name of one in the project, or the configuration itself.
+        The default execution configuration of the jobs: its name in the project, or the configuration itself.
     resources
-        What is asked of the scheduler; None for the default of the worker.
+        The resources to request from the scheduler; None for the default of the worker.
     priority
-        Jobs with a higher one are checked out first.
+        Jobs with a higher priority are checked out first.
     allow_external_references
         Whether jobs may refer to outputs of jobs that are not in the flow.
     jobstore
-        The optional JobStore that keeps the outputs; None for the default one.
+        The name of the optional JobStore for the outputs; None for the default one.
 
     Returns
     -------
     list of str
-        The ids of the jobs in the database.
+        The db_ids of the jobs.
 
     Raises
     ------
     ConfigError
         The project is not valid, or has no such worker, exec_config or JobStore.
     SubmissionError
-        The flow itself is refused, for instance because it was submitted before.
+        The flow is refused, for example because it was already submitted.
     DatabaseError
-        The queue database does not answer or refuses us.
+        The queue database does not answer or refused the connection.
     """
     from jobflow.core.flow import get_flow
 
@@ -98,14 +98,14 @@ def submit_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
 
 def _first_worker(project: Project) -> str:
     if not project.workers:
-        raise ConfigError(f"project {project.name!r} has no workers: add one to its file")
+        raise ConfigError(f"project {project.name!r} has no workers; add one to the project file")
     return next(iter(project.workers))
 
 
 def _check_choices(
     project: Project, worker: str | None, exec_config: str | ExecutionConfig | None, job_name: str | None = None
 ) -> None:
-    """Raise ConfigError where a worker or exec_config is not in the project; `job_name` wished for it."""
+    """Raise a `ConfigError` if the project does not have a worker or an exec_config; `job_name` is the job with it."""
     try:
         if worker:
             project.worker(worker)
@@ -118,13 +118,13 @@ def _check_choices(
 
 
 def _check_stores(job: Job, jobstore: JobStore, name: str | None) -> None:
-    """Raise ConfigError where a job wants an additional store that the JobStore does not have."""
+    """Raise a `ConfigError` if a job uses an additional store that the JobStore does not have."""
     known = sorted(additional_stores(jobstore))
     missing = sorted(set(job._kwargs).difference(known))
     if missing:
         raise ConfigError(
-            f"job {job.name!r} keeps data in the additional stores {missing}, which JobStore {name or '(default)'} "
-            f"does not have; it has {known}"
+            f"job {job.name!r} stores data in the additional stores {missing}, which JobStore {name or '(default)'} "
+            f"does not have; known: {known}"
         )
 
 
@@ -139,22 +139,22 @@ def set_run_config(  # noqa: PLR0913, PLR0917 - the reference's signature
     dynamic: bool = True,
     overwrite: bool = False,
 ) -> Flow | Job:
-    """Choose, in place, where and how some jobs of a flow run.
+    """Set where and how some jobs of a flow run, modifying the flow in place.
 
-    What is None is left to `submit_flow`. To ask for no resources at all pass an empty dictionary.
+    Arguments that are None are left to `submit_flow`. To request no resources at all, pass an empty dictionary.
 
     Parameters
     ----------
     flow_or_job
-        What to modify.
+        The flow or the job to modify.
     name_filter, function_filter
-        Only jobs with this in their name, or of this function; None for all.
+        Only jobs with this text in their name, or of this function; None for all jobs.
     exec_config, resources, priority, worker
-        The choices, as in `submit_flow`.
+        The values to set, as in `submit_flow`.
     dynamic
-        Whether jobs that these jobs create inherit the choices.
+        Whether jobs that are created by these jobs inherit the values.
     overwrite
-        Whether the whole configuration of the jobs is replaced rather than merged with what it was.
+        Whether to replace the whole configuration of the jobs instead of merging the values with it.
 
     Returns
     -------
@@ -181,13 +181,13 @@ def set_run_config(  # noqa: PLR0913, PLR0917 - the reference's signature
 
 
 def get_jobstore(project_name: str | None = None, jobstore_name: str | None = None) -> JobStore:
-    """Return a JobStore of a project, not connected.
+    """Return a JobStore of a project; it is not connected.
 
     Parameters
     ----------
     project_name
-        The project; None for the one of the settings.
+        The project; None for the project chosen in the settings.
     jobstore_name
-        One of its optional JobStores; None for the default one.
+        The name of an optional JobStore; None for the default one.
     """
     return ConfigManager().get_project(project_name).get_jobstore(jobstore_name)

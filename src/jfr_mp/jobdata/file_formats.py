@@ -1,7 +1,8 @@
-"""The built-in formats of transfer stores: each store is one file that is written whole.
+"""The built-in formats of transfer stores: each store is one file that is written as a whole.
 
-Class names, constructor arguments and file contents are those of jobflow-remote's ``remote/data.py``, and a serialized
-store names that module, which is what its worker command can open. This module imports maggma; import it late.
+Class names, constructor arguments and file contents are those of jobflow-remote's ``remote/data.py``. A serialized
+store names that module, so that jobflow-remote's worker command can open it. This module imports maggma; import it
+late.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from monty.io import zopen
 
 from jfr_mp.jobdata.files import PEER_MODULE, replacing
 
-#: The version whose format this is.
+#: The version of jobflow-remote with this format.
 _PEER_VERSION = "1.0.1"
 _MSGPACK_TIME = "%Y%m%dT%H:%M:%S.%f"
 
 
 def plain_float(value: Any) -> float:
-    """Let orjson write the floats of numpy and others that are subclasses of float."""
+    """Convert subclasses of float, such as numpy's, to floats that orjson can write."""
     if isinstance(value, float):
         return float(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _as_peer(document: dict[str, Any]) -> dict[str, Any]:
-    """Name jobflow-remote's module in a serialized store."""
+    """Return a serialized store that names jobflow-remote's module."""
     return {**document, "@module": PEER_MODULE, "@version": _PEER_VERSION}
 
 
@@ -50,16 +51,16 @@ class StdJSONStore(JSONStore):
         return _as_peer(super().as_dict())
 
     def connect(self, force_reset: bool = False) -> None:
-        """Read the file. One that is damaged is an error; maggma would go on as if it were empty."""
+        """Read the file and raise an error if it is damaged; maggma would treat it as empty."""
         super().connect(force_reset)
         if self._damage is not None:
             raise self._damage
 
     def read_json_file(self, path: Any) -> list[Any]:
-        """Read a file, and remember why that fails."""
+        """Read a file; if that fails, keep the error for `connect`."""
         try:
             return super().read_json_file(path)
-        except Exception as error:  # whatever it is, maggma hides it
+        except Exception as error:  # maggma hides errors of any type
             self._damage = error
             raise
 
@@ -72,7 +73,8 @@ class StdJSONStore(JSONStore):
 class MinimalFileStore(Store):
     """A list of documents in a file: read by `connect`, extended by `update`, written by `close`.
 
-    Only what running a job and copying its output need is there; everything else raises NotImplementedError.
+    Only the methods that are needed to run a job and copy its output are implemented; the others raise
+    NotImplementedError.
     """
 
     def __init__(self, path: str, **kwargs: Any) -> None:
@@ -96,11 +98,11 @@ class MinimalFileStore(Store):
 
     @property
     def name(self) -> str:
-        """The format and the file."""
+        """The name of the format, with the path of the file."""
         return f"{type(self).__name__}://{self.path}"
 
     def connect(self, force_reset: bool = False) -> None:
-        """Read the file; where there is none, write an empty one."""
+        """Read the file; if there is none, write an empty one."""
         if not Path(self.path).exists():
             self._write()
             return
@@ -113,12 +115,12 @@ class MinimalFileStore(Store):
                 document[self.last_updated_field] = to_dt(document[self.last_updated_field])
 
     def close(self) -> None:
-        """Write what `update` added."""
+        """Write the documents added by `update`."""
         if not self._is_written:
             self._write()
 
     def update(self, docs: list[dict[str, Any]] | dict[str, Any], key: list[str] | str | None = None) -> None:
-        """Add documents; `key` is of no account, because a job writes each document once."""
+        """Add documents; `key` is ignored, because a job writes each document once."""
         self.data.extend(docs if isinstance(docs, list) else [docs])
         self._is_written = False
 
@@ -130,7 +132,7 @@ class MinimalFileStore(Store):
         skip: int = 0,
         limit: int = 0,
     ) -> Iterator[dict[str, Any]]:
-        """Return all documents; asking for some of them is not possible."""
+        """Return all documents; selecting documents is not supported."""
         if criteria or properties or sort or skip or limit:
             self._refuse()
         return iter(self.data)
@@ -144,15 +146,15 @@ class MinimalFileStore(Store):
         self._refuse()
 
     def ensure_index(self, key: str, unique: bool = False) -> NoReturn:
-        """Refuse."""
+        """Raise NotImplementedError."""
         self._refuse()
 
     def groupby(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse."""
+        """Raise NotImplementedError."""
         self._refuse()
 
     def remove_docs(self, criteria: dict[str, Any]) -> NoReturn:
-        """Refuse."""
+        """Raise NotImplementedError."""
         self._refuse()
 
     def __hash__(self) -> int:
@@ -171,13 +173,13 @@ class MinimalFileStore(Store):
 
     def _refuse(self) -> NoReturn:
         raise NotImplementedError(
-            f"{type(self).__name__} can only be read whole; "
+            f"{type(self).__name__} does not support queries; "
             "use remote_jobstore {'store': 'maggma_json'} for jobs that query their store"
         )
 
 
 class MinimalORJSONStore(MinimalFileStore):
-    """JSON by orjson."""
+    """JSON written by orjson."""
 
     def encode(self, documents: list[dict[str, Any]]) -> bytes:
         """Return a JSON array."""
@@ -189,7 +191,7 @@ class MinimalORJSONStore(MinimalFileStore):
 
 
 class MinimalMsgspecJSONStore(MinimalFileStore):
-    """JSON by msgspec."""
+    """JSON written by msgspec."""
 
     def encode(self, documents: list[dict[str, Any]]) -> bytes:
         """Return a JSON array."""
@@ -233,6 +235,6 @@ def _unpack_time(value: dict[str, Any]) -> Any:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file at once, compressed if its name says so."""
+    """Write a file atomically; compress it if its suffix asks for that."""
     with replacing(path) as temporary, zopen(temporary, "wb") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""Names and places of the files of a job, the same as jobflow-remote's, and how they are written."""
+"""Names and paths of the files of a job, the same as in jobflow-remote, and functions that write files atomically."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
-#: What a job runs: the serialized job, the stores for its output and its document.
+#: The input of a job: the serialized job, the stores for its output and its document.
 IN_FILENAME = "jfremote_in.json"
-#: How a job ended, beside the stores that hold its output.
+#: The result of a job, apart from the output in the transfer stores.
 OUT_FILENAME = "jfremote_out.json"
 #: The standard output and error of the submission script.
 QUEUE_OUT = "queue.out"
 QUEUE_ERR = "queue.err"
 SUBMIT_SCRIPT = "submit.sh"
 
-#: The module that serialized stores of output files name, whoever wrote them: either worker command opens them.
+#: The module that serialized transfer stores name, so that the worker command of either package can open them.
 PEER_MODULE = "jobflow_remote.remote.data"
 
 #: The directories above a run directory are this many pairs of hexadecimal digits of the uuid.
@@ -30,9 +30,9 @@ def job_path(uuid: str, index: int | None, base: str | PurePosixPath | Path) -> 
     Parameters
     ----------
     uuid
-        The uuid of the job; a ValueError says that it is none, so that it cannot lead out of `base`.
+        The uuid of the job. A ValueError is raised if it is not a uuid, so that it cannot lead out of `base`.
     index
-        The index of the job, or None for a directory without one (a batch process).
+        The index of the job, or None for a directory without an index (that of a batch).
     base
         The work_dir of the worker.
     """
@@ -43,21 +43,21 @@ def job_path(uuid: str, index: int | None, base: str | PurePosixPath | Path) -> 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Lend a temporary path beside `path`, which takes its place when the body ends well.
+    """Yield a temporary path next to `path`, and rename it to `path` if the body succeeds.
 
-    A reader sees the old file or the whole new one, whenever the writer dies. The temporary name ends as `path` does,
-    because the ending chooses the compression.
+    A reader sees either the old file or the complete new one, even if the writer dies. The temporary name has the same
+    suffix as `path`, because the suffix selects the compression.
     """
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         yield temporary
         temporary.replace(path)
-    except BaseException:  # Ctrl-C included: no temporary file stays
+    except BaseException:  # including Ctrl-C: no temporary file must be left
         temporary.unlink(missing_ok=True)
         raise
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
+    """Write a file so that it appears complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)

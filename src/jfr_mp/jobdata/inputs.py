@@ -1,4 +1,4 @@
-"""The input of a job: references resolved, everything serialized."""
+"""Building the input of a job: references are resolved, and everything is serialized."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
 
 
 def resolve_references(job: dict[str, Any], jobstore: JobStore) -> None:
-    """Put the outputs of other jobs in the place of the references to them.
+    """Replace the references to other jobs by the outputs of these jobs.
 
-    The job stays serialized: the packages of its inputs need not be installed here. A job whose configuration turns the
-    resolving off is left as it is.
+    The job stays serialized, so that the packages of its inputs need not be installed here. A job whose configuration
+    disables resolving is left unchanged.
 
     Parameters
     ----------
     job
         The serialized job; changed in place.
     jobstore
-        Where the outputs are, connected.
+        The connected JobStore with the outputs.
 
     Raises
     ------
     ConfigError
-        The job keeps output in an additional store that the project does not define.
+        The job stores output in an additional store that the project does not define.
     ValueError
-        A referenced output is missing and the job does not accept that.
+        A referenced output is missing, and the job does not accept that.
     """
     from jobflow.core.reference import OnMissing, find_and_resolve_references
 
     config = job["config"]
     if not config["resolve_references"]:
         return
-    # One cache for both, so that an output used twice is fetched once.
+    # One cache for both, so that an output that is used twice is fetched once.
     cache: dict[str, Any] = {}
     on_missing = OnMissing(config["on_missing_references"])
     for part in ("function_args", "function_kwargs"):
@@ -51,11 +51,11 @@ def input_document(job: dict[str, Any], store: JobStore, job_doc: JobDoc) -> byt
     Parameters
     ----------
     job
-        The serialized job, references resolved.
+        The serialized job with resolved references.
     store
-        The transfer store, with paths as the worker sees them.
+        The transfer store, with paths on the worker.
     job_doc
-        The document of the job, which the running job can look at; stored without the job and its lock.
+        The document of the job, which the running job can read; stored without the job and its lock.
     """
     import orjson
     from monty.json import jsanitize
@@ -68,7 +68,7 @@ def input_document(job: dict[str, Any], store: JobStore, job_doc: JobDoc) -> byt
 
 
 def _check_additional_stores(job: dict[str, Any], jobstore: JobStore) -> None:
-    """Refuse a job that names a store nobody configured; jobflow keeps those names beside a job's own fields."""
+    """Raise an error if a job names an undefined additional store; jobflow keeps the names next to the job's fields."""
     import inspect
 
     from jobflow import Job
@@ -78,6 +78,6 @@ def _check_additional_stores(job: dict[str, Any], jobstore: JobStore) -> None:
     missing = sorted(names - set(additional_stores(jobstore)))
     if missing:
         raise ConfigError(
-            f"job {job.get('name')!r} keeps output in the additional stores {', '.join(missing)}, which this project's "
-            "JobStore does not have; define them under jobstore: additional_stores"
+            f"job {job.get('name')!r} stores output in the additional stores {', '.join(missing)}, which the JobStore "
+            "of this project does not have; define them in jobstore.additional_stores of the project file"
         )

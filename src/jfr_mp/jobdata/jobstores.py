@@ -1,4 +1,4 @@
-"""The JobStores of a project, opened once if that is safe."""
+"""The JobStores of a project, kept open if that is safe."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class JobStores:
-    """Give out connected JobStores.
+    """Provide the connected JobStores of a project.
 
-    Stores on a database server stay open, because connecting costs more than reading. Stores that are files or memory
-    are opened for each use: several processes share them, and an open copy would be a stale one.
+    Stores on a database server stay open, because connecting takes longer than reading. Stores in files or in memory
+    are opened for each use: several processes share them, and an open copy would become stale.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class JobStores:
 
     @contextmanager
     def named(self, name: str | None = None) -> Iterator[JobStore]:
-        """Lend an optional JobStore of the project, connected; None is the default one."""
+        """Yield an optional JobStore of the project, connected; None for the default one."""
         with self._opening:
             store = self._open.get(name)
             if store is None:
@@ -70,7 +70,7 @@ def _close(store: Any) -> None:
 
 
 def _is_served(store: JobStore) -> bool:
-    """Return whether all parts of a JobStore are on a server, so that an open connection always shows what is there."""
+    """Return whether all parts of a JobStore are on a server, so that an open connection is never stale."""
     from maggma.stores import MemoryStore, MongoStore
 
     parts = [store.docs_store, *additional_stores(store).values()]

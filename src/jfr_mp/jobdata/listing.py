@@ -1,4 +1,4 @@
-"""The files in the run directory of a job, on whatever machine."""
+"""Listing the files in the run directory of a job, on any host."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jfr_mp.errors import HostError
 if TYPE_CHECKING:
     from jfr_mp.hosts import BaseHost
 
-#: $1 the directory. A name may hold anything but a NUL.
+#: $1 is the directory. A file name may contain any character except NUL.
 _LIST = r"""cd -- "$1" && find . -mindepth 1 ! -type d -printf '%s %P\0'"""
 
 
@@ -21,9 +21,9 @@ class Entry:
     Parameters
     ----------
     name
-        Its path from there.
+        Its path relative to the run directory.
     size
-        Bytes.
+        Its size in bytes.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Entry:
 
 
 def files_of(host: BaseHost, run_dir: str, *, timeout: float | None = None) -> list[Entry]:
-    """Return the files of a run directory and the directories below it, by name.
+    """Return the files in a run directory and its subdirectories, sorted by name.
 
     Raises
     ------
     HostError
-        The directory is not there or cannot be read.
+        The directory does not exist or cannot be read.
     """
     result = host.run_script(_LIST, run_dir, timeout=timeout, idempotent=True)
     if result.returncode != 0:

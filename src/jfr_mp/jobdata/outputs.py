@@ -1,4 +1,4 @@
-"""The output of a job: read without the packages that made it, judged, and copied to the JobStore."""
+"""Processing the output of a job: it is read without the packages that produced it, checked, and copied."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
 
     from jfr_mp.hosts import BaseHost
 
-#: Bytes of a file that are taken into memory, where what it holds has to fit into a document of MongoDB: 16 MB.
+#: The maximum size in bytes of a file that is read into memory; its content must fit into a MongoDB document of 16 MB.
 _IN_MEMORY = 128 * 2**20
-#: So many characters of queue.out and queue.err are kept with a failed job.
+#: The number of characters of queue.out and queue.err that are stored with a failed job.
 _QUEUE_FILE_LIMIT = 3000
-#: So many last lines of queue.err are shown when a job left no word of its own.
+#: The number of last lines of queue.err that are shown if a job left no error message.
 _LAST_LINES = 10
 
 
 class _BadOutput(Exception):
-    """The output is not that of a job that ended well; the text says why."""
+    """The job did not end successfully, or its output is not valid; the message gives the reason."""
 
 
 def read_output(directory: Path, *, store_files: Sequence[str] = (), run_dir: str | None = None) -> Completion:
-    """Judge how a job ended.
+    """Read the output files of a job and return how it ended.
 
     Parameters
     ----------
     directory
-        Where the output files are.
+        The directory with the output files.
     store_files
-        The names of the files that must be there if the job ended well, that of the main store first.
+        The names of the files that a successful job must leave, that of the main store first.
     run_dir
-        What the user is told of where the files are; None for `directory`.
+        The directory to name in messages to the user; None for `directory`.
 
     Returns
     -------
     Completion
-        COMPLETED with what the job asks for, or FAILED with one text that says why: the traceback of the job, or what
-        is wrong with its files together with the last lines of ``queue.err``.
+        COMPLETED with the requests of the job, or FAILED with the reason: the traceback of the job, or the problem with
+        its files together with the last lines of ``queue.err``.
 
     Raises
     ------
     HostError
-        Permanent: the output is far too large for a document of MongoDB.
+        Permanent: the output is far too large for a MongoDB document.
     """
     output: dict[str, Any] = {}
     where = run_dir or str(directory)
@@ -85,7 +85,7 @@ def read_output(directory: Path, *, store_files: Sequence[str] = (), run_dir: st
 
 
 def is_complete(host: BaseHost, run_dir: str) -> bool:
-    """Tell whether the output file of a job is there and says that the job ended, well or not."""
+    """Return whether the output file of a job shows that the job has ended, successfully or not."""
     import orjson
 
     path = PurePosixPath(run_dir, OUT_FILENAME)
@@ -99,32 +99,32 @@ def is_complete(host: BaseHost, run_dir: str) -> bool:
 
 
 def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> None:
-    """Copy what a job stored on the worker into the JobStore.
+    """Copy the data that a job stored on the worker to the JobStore.
 
-    Store by store, so that nothing is deserialized; doing it again replaces the documents by equal ones.
+    It is copied store by store, so that nothing is deserialized. Repeating this replaces the documents by equal ones.
 
     Parameters
     ----------
     jobstore
-        The JobStore of the job's flow, connected.
+        The connected JobStore of the job's flow.
     transfer_store
-        The files, as `jfr_mp.jobdata.transfer_stores.transfer_store` gives them.
+        The files, as returned by `jfr_mp.jobdata.transfer_stores.transfer_store`.
     db_id
-        The id of the job, kept in the metadata of its output.
+        The db_id of the job, which is added to the metadata of its output.
 
     Raises
     ------
     HostError
-        Permanent: a file is damaged, or the main one does not hold the one document that it should.
+        Permanent: a file is damaged, or the main file does not contain exactly one document.
     """
     files: Any = transfer_store
     names = ", ".join(path.name for path in store_paths(transfer_store))
     try:
         files.connect()
-    except Exception as error:  # each format has its own for a file that is damaged
+    except Exception as error:  # each format raises its own error for a damaged file
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise HostError(
-            f"what the job stored in {names} is damaged; rerun the job ({reason})", permanent=True
+            f"the output of the job in {names} is damaged; rerun the job ({reason})", permanent=True
         ) from error
     try:
         for name, part in additional_stores(transfer_store).items():
@@ -133,8 +133,8 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
         documents = list(transfer_store.docs_store.query())
         if len(documents) != 1:
             raise HostError(
-                f"{store_paths(transfer_store)[0].name} holds {len(documents)} documents instead of one: it was "
-                "damaged, or the job ended before it stored its output; rerun the job",
+                f"{store_paths(transfer_store)[0].name} contains {len(documents)} documents instead of one: the file "
+                "is damaged, or the job ended before it stored its output; rerun the job",
                 permanent=True,
             )
         output = _without_id(documents[0])
@@ -145,12 +145,12 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
 
 
 def _refuse_giants(path: Path, where: str) -> None:
-    """Leave a file alone that would fill the memory, and then could not be stored."""
+    """Raise an error for a file that is too large to be read into memory and stored."""
     size = path.stat().st_size if path.exists() else 0
     if size > _IN_MEMORY:
         raise HostError(
-            f"{path.name} in {where} has {size / 2**20:.0f} MB, and MongoDB allows a document 16 MB: keep large data "
-            "in an additional store (see @job(data=...) in jobflow), or return less",
+            f"{path.name} in {where} has {size / 2**20:.0f} MB, but MongoDB limits a document to 16 MB: store large "
+            "data in an additional store (see @job(data=...) in jobflow), or return less data",
             permanent=True,
         )
 
@@ -172,28 +172,28 @@ def _parse(directory: Path, where: str) -> dict[str, Any]:
             _killed(directory, f"{OUT_FILENAME} in {where} is damaged or incomplete JSON: {error}.")
         ) from None
     if not isinstance(output, dict):
-        raise _BadOutput(f"{OUT_FILENAME} in {where} holds {type(output).__name__} instead of an object.")
+        raise _BadOutput(f"{OUT_FILENAME} in {where} contains a {type(output).__name__} instead of an object.")
     return output
 
 
 def _response(output: Mapping[str, Any], directory: Path, where: str) -> Mapping[str, Any]:
-    """Return what the job returned."""
+    """Return the response of the job."""
     if output.get("error"):
         raise _BadOutput(str(output["error"]))
     response = output.get("response")
     if not isinstance(response, Mapping):
-        what = f"{OUT_FILENAME} in {where} says that the job started but not how it ended: it was probably killed."
+        what = f"{OUT_FILENAME} in {where} shows that the job started, but not how it ended: it was probably killed."
         raise _BadOutput(_killed(directory, what))
     return response
 
 
 def _added(response: Mapping[str, Any]) -> tuple[tuple[Added, Mapping[str, Any]], ...]:
-    """Return the flows that the job asks for; `Added` is in the order in which they have to be added."""
+    """Return the flows that the job returned, in the order of `Added`, in which they have to be added."""
     return tuple((kind, response[kind]) for kind in Added if response.get(kind) is not None)
 
 
 def _killed(directory: Path, what: str) -> str:
-    """Add the last lines of queue.err, where the true reason usually stands."""
+    """Return a message with the last lines of queue.err, which usually contain the actual reason."""
     try:
         lines = Path(directory, QUEUE_ERR).read_text(errors="replace").strip().splitlines()
     except OSError:
@@ -202,7 +202,7 @@ def _killed(directory: Path, what: str) -> str:
 
 
 def _beginning(directory: Path, name: str, where: str) -> str | None:
-    """Return the beginning of a text file, or None where there is none."""
+    """Return the beginning of a text file, or None if it cannot be read."""
     try:
         with Path(directory, name).open(errors="replace") as file:
             text = file.read(_QUEUE_FILE_LIMIT + 1)
@@ -214,7 +214,7 @@ def _beginning(directory: Path, name: str, where: str) -> str | None:
 
 
 def _time(value: Any) -> datetime | None:
-    """Read a time as monty serializes it, ``{"@class": "datetime", "string": ...}``."""
+    """Return a time in monty's serialized form, ``{"@class": "datetime", "string": ...}``, as a datetime."""
     text = value.get("string") if isinstance(value, Mapping) else value
     if not text:
         return None
@@ -223,5 +223,5 @@ def _time(value: Any) -> datetime | None:
 
 
 def _without_id(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop the id that a store gave a document; the next store gives its own."""
+    """Return a document without the `_id` that a store assigned; the next store assigns its own."""
     return {key: value for key, value in document.items() if key != "_id"}

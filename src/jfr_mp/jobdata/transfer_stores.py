@@ -1,7 +1,7 @@
-"""The stores that carry a job's output from the worker to the JobStore: one file for each store.
+"""Transfer stores, which carry the output of a job from the worker to the JobStore: one file for each store.
 
-The project's ``remote_jobstore`` chooses their format. Their serialized form names jobflow-remote's classes, so that
-the worker command of either package opens them.
+The project's ``remote_jobstore`` selects their format. Their serialized form names jobflow-remote's classes, so that
+the worker command of either package can open them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _OUR_MODULE = "jfr_mp.jobdata.file_formats"
 
 @dataclass(frozen=True)
 class Format:
-    """A built-in format: its class in `jfr_mp.jobdata.file_formats` (jobflow-remote's has the same name) and ending."""
+    """A built-in format: its class in `jfr_mp.jobdata.file_formats` (named as in jobflow-remote) and its suffix."""
 
     class_name: str
     extension: str
@@ -42,21 +42,21 @@ _DEFAULT_FORMAT = "maggma_json"
 
 
 def transfer_store(jobstore: JobStore, directory: str | PurePath, config: Mapping[str, Any] | None) -> JobStore:
-    """Return a JobStore of files in `directory` with the same additional stores as `jobstore`, not connected.
+    """Return a JobStore of files in `directory` with the same additional stores as `jobstore`; it is not connected.
 
     Parameters
     ----------
     jobstore
-        The JobStore to which the output finally goes.
+        The JobStore to which the output will be copied.
     directory
-        The run directory, on whatever machine.
+        The run directory, on any host.
     config
         The project's ``remote_jobstore``: ``{"store": a format or a serialized Store, "zip": bool, "extension": str}``.
 
     Raises
     ------
     ConfigError
-        The format is unknown, or a serialized Store is none.
+        The format is unknown, or the serialized Store is not valid.
     """
     from jobflow import JobStore
 
@@ -78,7 +78,7 @@ def transfer_store_names(jobstore: JobStore, config: Mapping[str, Any] | None) -
 
 
 def load_transfer_store(document: Mapping[str, Any]) -> JobStore:
-    """Open what `transfer_store` of either package serialized, whether or not jobflow-remote is installed here."""
+    """Return a transfer store serialized by either package, whether or not jobflow-remote is installed here."""
     from monty.json import MontyDecoder
 
     additional = {name: _as_ours(store) for name, store in document["additional_stores"].items()}
@@ -88,13 +88,13 @@ def load_transfer_store(document: Mapping[str, Any]) -> JobStore:
 
 
 def additional_stores(jobstore: JobStore) -> dict[str, Store]:
-    """Return the stores beside the main one, by name."""
+    """Return the additional stores of a JobStore, by name."""
     stores: dict[str, Store] = cast("Any", jobstore).additional_stores
     return stores
 
 
 def store_paths(store: JobStore) -> list[Path]:
-    """Return the files of a transfer store, the main one first."""
+    """Return the files of a transfer store, that of the main store first."""
     parts: list[Any] = [store.docs_store, *additional_stores(store).values()]
     return [Path(part.paths[0] if getattr(part, "paths", None) else part.path) for part in parts]
 
@@ -107,7 +107,7 @@ def _file_name(base_name: str, config: Mapping[str, Any] | None) -> str:
     if not extension:
         raise ConfigError(
             f"remote_jobstore: the file extension of {kind!r} is not known; "
-            f"give an 'extension', or use one of the formats {', '.join(FORMATS)}"
+            f"set 'extension', or use one of the formats {', '.join(FORMATS)}"
         )
     return f"{base_name}.{extension}" + (".gz" if config.get("zip") else "")
 
@@ -118,7 +118,7 @@ def _file_store(path: PurePath, config: Mapping[str, Any] | None) -> Store:
     if isinstance(kind, Mapping):
         return _serialized_store({**kind, "path": str(path)})
     if kind not in FORMATS:
-        raise ConfigError(f"remote_jobstore: the format {kind!r} is unknown; known are {', '.join(FORMATS)}")
+        raise ConfigError(f"remote_jobstore: unknown format {kind!r}; allowed: {', '.join(FORMATS)}")
     from jfr_mp.jobdata import file_formats
 
     store: Store = getattr(file_formats, FORMATS[kind].class_name)(str(path))
@@ -126,7 +126,7 @@ def _file_store(path: PurePath, config: Mapping[str, Any] | None) -> Store:
 
 
 def _serialized_store(document: Mapping[str, Any]) -> Store:
-    """Open a Store that the project file gives in serialized form."""
+    """Return a Store that the project file gives in serialized form."""
     from maggma.core import Store
     from monty.json import MontyDecoder
 
@@ -143,7 +143,7 @@ def _serialized_store(document: Mapping[str, Any]) -> Store:
 
 
 def _as_ours(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Let a serialized store of jobflow-remote name our class of the same name."""
+    """Return a serialized store of jobflow-remote with the module of the equivalent class in jfr-mp."""
     known = {transfer_format.class_name for transfer_format in FORMATS.values()}
     if document.get("@module") == PEER_MODULE and document.get("@class") in known:
         return {**document, "@module": _OUR_MODULE}

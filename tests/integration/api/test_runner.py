@@ -230,7 +230,7 @@ def test_a_worker_that_left_the_project_hides_no_other(
     runner.check_run_status()
     # Then the other job moves, and the log says which scheduler cannot be asked
     assert [state_of(two_workers, db_id) for db_id in db_ids] == ["SUBMITTED", "RUNNING"]
-    assert f"no scheduler can be asked about job {db_ids[0]}" in capsys.readouterr().err
+    assert f"the scheduler cannot be asked for job {db_ids[0]}" in capsys.readouterr().err
     cancel(two_workers, runner, db_ids)
 
 

@@ -57,7 +57,7 @@ def test_a_job_that_ended_well(tmp_path: Path) -> None:
         (None, "left no jfremote_out.json"),
         ('{"response": {"outp', "damaged or incomplete JSON"),
         ("", "damaged or incomplete JSON"),
-        ("[1]", "holds list instead of an object"),
+        ("[1]", "contains a list instead of an object"),
         ({"start_time": START}, "probably killed"),
         ({"response": None, "error": "Traceback: boom", "start_time": START, "end_time": END}, "Traceback: boom"),
         (finished(), "left no file remote_job_data.json"),
@@ -165,6 +165,6 @@ def test_a_file_that_fills_the_memory_is_left_alone(tmp_path: Path, name: str) -
 @pytest.mark.parametrize("count", [0, 2])
 def test_a_store_without_its_one_document_is_not_tried_again(tmp_path: Path, jobstore: Any, count: int) -> None:
     documents = [{"uuid": "u", "index": index, "metadata": {}} for index in range(count)]
-    with pytest.raises(HostError, match=f"holds {count} documents") as caught:
+    with pytest.raises(HostError, match=f"contains {count} documents") as caught:
         copy_outputs(jobstore, stored(tmp_path, jobstore, *documents), "1")
     assert caught.value.permanent

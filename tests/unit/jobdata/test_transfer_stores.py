@@ -111,9 +111,9 @@ def test_a_store_that_was_only_read_is_not_written_again(jobstore: JobStore, tmp
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"store": "pickle", "extension": "pkl"}, "'pickle' is unknown; known are maggma_json"),
-        ({"store": "pickle"}, "give an 'extension'"),
-        ({"store": PEER_CLASS}, "give an 'extension'"),
+        ({"store": "pickle", "extension": "pkl"}, "unknown format 'pickle'; allowed: maggma_json"),
+        ({"store": "pickle"}, "set 'extension'"),
+        ({"store": PEER_CLASS}, "set 'extension'"),
         ({"store": {"@module": "nowhere", "@class": "Store"}, "extension": "x"}, "nowhere.Store cannot be opened"),
     ],
 )
