@@ -1,7 +1,8 @@
-"""Settings and project files: what the user wrote, checked and typed.
+"""Settings and project files, validated and typed.
 
-The files are jobflow-remote's; options of our own live in a project under ``metadata.jfr_mp``. Reading and checking
-opens no host and no database and imports neither jobflow, maggma nor qtoolkit.
+The files are those of jobflow-remote; the options that are specific to jfr-mp are in the project file under
+``metadata.jfr_mp``. Reading and validating neither connects to a host or a database nor imports jobflow, maggma or
+qtoolkit.
 """
 
 from jfr_mp.config.manager import ConfigManager, ProjectData

@@ -1,6 +1,6 @@
 """Reading and writing configuration files: YAML, JSON and TOML.
 
-An error names the file, the line or field, and what is wrong; it never quotes a value, which may be a password.
+An error names the file, the line or field, and the problem. It never quotes a value, which may be a password.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a file in the format that its suffix names (JSON where it names none).
+    """Return the content of a file in the format that its suffix names; JSON if the suffix is unknown.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        The file cannot be read, or does not parse, or holds something else than named fields.
+        The file cannot be read or parsed, or does not contain named fields.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -45,17 +45,17 @@ def load(path: Path) -> dict[str, Any]:
     if data is None:
         return {}
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: must hold named fields (`name: value`), not a {type(data).__name__}")
+        raise ConfigError(f"{path}: must contain named fields (`name: value`), not a {type(data).__name__}")
     return data
 
 
 def validate(model: type[Model], data: Mapping[str, Any], path: Path, context: dict[str, Any] | None = None) -> Model:
-    """Build `model` from the fields of the file `path`.
+    """Return a `model` built from the fields of the file `path`.
 
     Raises
     ------
     ConfigError
-        One line for each wrong field: ``file: field.path: what is wrong; what is allowed``.
+        Fields are wrong; the message has one line for each, ``file: field.path: what is wrong; what is allowed``.
     """
     try:
         return model.model_validate(data, context=context)
@@ -64,14 +64,14 @@ def validate(model: type[Model], data: Mapping[str, Any], path: Path, context: d
 
 
 def dump(path: Path, data: Mapping[str, Any]) -> None:
-    """Write `data` in the format that the suffix of `path` names, whole or not at all, for the owner's eyes only.
+    """Write `data` atomically, in the format that the suffix of `path` names, with access for the owner only.
 
     Raises
     ------
     ConfigError
-        The file cannot be written; an old one is unchanged.
+        The file cannot be written; an existing file is unchanged.
     """
-    # A link to a file that is kept elsewhere stays a link.
+    # A symbolic link to a file that is kept elsewhere is preserved.
     target = path.resolve()
     temporary = None
     try:
@@ -94,7 +94,7 @@ def _parse_yaml(path: Path, text: str) -> Any:
     from ruamel.yaml.reader import ReaderError
 
     try:
-        # The pure parser speaks YAML 1.2, in which `no` and `on` are text; the one in C does not.
+        # The pure-Python parser implements YAML 1.2, in which `no` and `on` are text; the C parser does not.
         return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -104,12 +104,15 @@ def _parse_yaml(path: Path, text: str) -> Any:
         number = text.count("\n", 0, error.position) + 1
         raise ConfigError(f"{path}, line {number}: is not valid YAML: a character is not allowed") from None
     except (YAMLError, ValueError, RecursionError):
-        # Such as a date in a month 13; the parser tells neither the line nor the field.
-        raise ConfigError(f"{path}: is not valid YAML: it holds a value that does not exist") from None
+        # For example a date in month 13; the parser reports neither the line nor the field.
+        raise ConfigError(f"{path}: is not valid YAML: it contains an impossible value, such as a wrong date") from None
 
 
 def _before_quotation(problem: str | None) -> str:
-    """Cut a message of the parser before it quotes the file, maybe a password; punctuation and token names may stay."""
+    """Return a parser message up to the first quotation of the file, which may be a password.
+
+    Quoted punctuation and token names are kept.
+    """
     harmless = re.match(r"""([^'"]|'<[\w ]+>'|'.{1,2}')*""", problem or "")
     return (harmless[0].rstrip() if harmless else "") or "it cannot be parsed"
 
@@ -151,7 +154,7 @@ def _write_toml(data: Mapping[str, Any], file: Any) -> None:
 
 
 def _without_none(value: Any) -> Any:
-    """Leave out what is None, at any depth: TOML has no word for it."""
+    """Return `value` without fields that are None, at any depth, because TOML has no null value."""
     if isinstance(value, Mapping):
         return {key: _without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The project files in the projects folder: found, read, checked, changed."""
+"""Finding, reading, validating and changing the project files in the projects folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProjectData(NamedTuple):
-    """A project and the file that holds it; `ext` is the suffix of the file, without the dot."""
+    """A project and its file; `ext` is the suffix of the file without the dot."""
 
     filepath: Path
     project: Project
@@ -34,26 +34,26 @@ class ProjectData(NamedTuple):
 class ConfigManager:
     """The projects of a user.
 
-    A file that is not valid hides no other one: it is in `broken`, and asking for its project says what is wrong.
+    An invalid file does not affect other projects: it is listed in `broken`, and its project raises that error.
 
     Parameters
     ----------
     exclude_unset
-        Write only the fields of a project that were given.
+        Whether to write only the fields of a project that were set explicitly.
     exclude_none
-        Write only the fields of a project that are not None. As in TOML, which has no word for it, a None that is not
-        the default is lost.
+        Whether to write only the fields of a project that are not None. As in TOML, which has no null value, a None
+        that is not the default is lost.
     warn
-        Log what is wrong with broken files.
+        Whether to log the errors in broken files.
 
     Attributes
     ----------
     projects_folder : Path
-        Where the files are.
+        The folder with the project files.
     projects_data : dict
-        The valid projects by their names.
+        The valid projects by name.
     broken : dict
-        A `ProjectParsingError` for each other project, by its name, or by the name of its file where it has none.
+        A `ProjectParsingError` for each invalid project, by its name, or by the name of its file if it has no name.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class ConfigManager:
     """
 
     projects_ext = ("json", "yaml", "toml")
-    #: What a project file is read into.
+    #: The class of the projects.
     project_class: type[Project] = Project
 
     def __init__(self, exclude_unset: bool = False, exclude_none: bool = False, warn: bool = False) -> None:
@@ -77,11 +77,11 @@ class ConfigManager:
 
     @property
     def projects(self) -> dict[str, Project]:
-        """The valid projects by their names."""
+        """The valid projects by name."""
         return {name: data.project for name, data in self.projects_data.items()}
 
     def load_projects_data(self) -> dict[str, ProjectData]:
-        """Read all project files anew and return the valid ones by the names of the projects."""
+        """Read all project files again and return the valid projects by name."""
         found: dict[str, list[ProjectData]] = {}
         errors: dict[str, list[str]] = {}
         for path in self._project_files():
@@ -94,7 +94,7 @@ class ConfigManager:
             except ConfigError as error:
                 errors.setdefault(name, []).append(str(error))
                 if self.warn:
-                    logger.warning("ignored a project file that is not valid: %s", error)
+                    logger.warning("ignoring an invalid project file: %s", error)
         for name, several in found.items():
             if len(several) > 1:
                 paths = " and ".join(str(data.filepath) for data in several)
@@ -103,14 +103,14 @@ class ConfigManager:
         return {name: several[0] for name, several in found.items() if len(several) == 1}
 
     def select_project_name(self, project_name: str | None = None) -> str:
-        """Return the name of the project to use: the one given, else that of the settings, else the only one.
+        """Return the name of the project to use: the given one, else the one in the settings, else the only one.
 
         Raises
         ------
         ProjectUndefinedError
             There is no project, or there are several and none is chosen.
         ProjectParsingError
-            None is chosen and no file is valid.
+            No project is chosen, and no project file is valid.
         """
         name = project_name or self._chosen
         if name:
@@ -125,19 +125,19 @@ class ConfigManager:
         if self.broken:
             raise ProjectParsingError("\n".join(str(error) for error in self.broken.values()))
         raise ProjectUndefinedError(
-            f"there is no project in {self.projects_folder}: make one with `jfr-mp init`, "
-            "or name another folder in the environment variable JFREMOTE_PROJECTS_FOLDER"
+            f"there is no project in {self.projects_folder}: create one with `jfr-mp init`, "
+            "or set the environment variable JFREMOTE_PROJECTS_FOLDER to another folder"
         )
 
     def get_project_data(self, project_name: str | None = None) -> ProjectData:
-        """Return a project with its file; the name as for `select_project_name`.
+        """Return a project with its file; the name is as for `select_project_name`.
 
         Raises
         ------
         ProjectUndefinedError
             There is no project, or there are several and none is chosen.
         ProjectParsingError
-            The project does not exist, or its file is not valid: the text names file, field and reason.
+            The project does not exist, or its file is not valid; the message names file, field and reason.
         """
         name = self.select_project_name(project_name)
         if name in self.projects_data:
@@ -154,14 +154,14 @@ class ConfigManager:
         return self.get_project_data(project_name).project
 
     def dump_project(self, project_data: ProjectData) -> None:
-        """Write a project to its file, which only the owner can read: it may hold passwords."""
+        """Write a project to its file, readable only by the owner because it may contain passwords."""
         fields = project_data.project.model_dump(
             mode="json", exclude_none=self.exclude_none, exclude_unset=self.exclude_unset
         )
         files.dump(Path(project_data.filepath), fields)
 
     def create_project(self, project: Project, ext: str = "yaml") -> None:
-        """Write a new project to a new file and make its folders.
+        """Write a new project to a new file and create its folders.
 
         Parameters
         ----------
@@ -173,32 +173,32 @@ class ConfigManager:
         Raises
         ------
         ConfigError
-            There is such a project or file, or the name or the format cannot be that of a file.
+            The project or the file exists already, or the name or the format is not allowed.
         """
         if ext not in self.projects_ext:
             raise ConfigError(f"project files cannot have the format {ext!r}; allowed: {listed(self.projects_ext)}")
         if Path(project.name).name != project.name or project.name.startswith("."):
             raise ConfigError(
-                f"{project.name!r} cannot be the name of a file; it may hold no '/' and begin with no dot"
+                f"{project.name!r} cannot be used as a project name: it must not contain '/' or begin with a dot"
             )
         filepath = self.projects_folder / f"{project.name}.{ext}"
         if project.name in self.projects_data or project.name in self.broken or filepath.exists():
-            raise ConfigError(f"there is a project {project.name!r} in {self.projects_folder}; choose another name")
+            raise ConfigError(f"project {project.name!r} already exists in {self.projects_folder}; choose another name")
         try:
             self.projects_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (project.base_dir, project.tmp_dir, project.log_dir):
                 Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"{error.filename}: cannot be made: {error.strerror}; check its permissions") from None
+            raise ConfigError(f"{error.filename}: cannot be created: {error.strerror}; check its permissions") from None
         self._store(ProjectData(filepath, project, ext))
 
     def remove_project(self, project_name: str, remove_folders: bool = True) -> None:
-        """Remove the file of a project, and its base folder unless told not to; an unknown one is no error.
+        """Remove the file of a project and, by default, its base folder; do nothing if there is no such project.
 
         Raises
         ------
         ConfigError
-            The base folder holds more than the project: it is the home or the projects folder, or above it.
+            The base folder contains more than the project: it is, or contains, the home or the projects folder.
         """
         if project_name not in self.projects_data:
             return
@@ -206,7 +206,7 @@ class ConfigManager:
         base_dir = Path(data.project.base_dir).resolve()
         if remove_folders:
             if any(path.resolve().is_relative_to(base_dir) for path in (Path.home(), self.projects_folder)):
-                raise ConfigError(f"{base_dir}: holds more than the project {project_name!r}; remove it by hand")
+                raise ConfigError(f"{base_dir}: contains more than the project {project_name!r}; remove it by hand")
             shutil.rmtree(base_dir, ignore_errors=True)
         data.filepath.unlink(missing_ok=True)
         del self.projects_data[project_name]
@@ -217,18 +217,18 @@ class ConfigManager:
         Raises
         ------
         ConfigError
-            The result is not valid; nothing is changed.
+            The result is not valid; nothing was changed.
         """
         old = self.get_project_data(project_name)
         project = self._validated(_merged(old.project.model_dump(mode="json"), config), old.filepath)
         if project.name != project_name and project.name in {*self.projects_data, *self.broken}:
-            raise ConfigError(f"there is a project {project.name!r} in {self.projects_folder}; choose another name")
+            raise ConfigError(f"project {project.name!r} already exists in {self.projects_folder}; choose another name")
         self._store(old._replace(project=project))
         if project.name != project_name:
             del self.projects_data[project_name]
 
     def project_names_from_files(self, *, suppress_warnings: bool = False) -> tuple[list[str], list[str]]:
-        """Return the names in all files that parse, valid or not, and the names of the files that do not parse."""
+        """Return the project names in all files that can be parsed, valid or not, and the names of the other files."""
         names: list[str] = []
         erroneous: list[str] = []
         for path in self._project_files():
@@ -243,7 +243,7 @@ class ConfigManager:
         return names, erroneous
 
     def backup_project(self, project_name: str) -> None:
-        """Copy the file of a project to ``<file>.bak.<n>``, with the first number that is free."""
+        """Copy the file of a project to ``<file>.bak.<n>``, with the first free number."""
         path = self.get_project_data(project_name).filepath
         number = 1
         while (backup := path.with_name(f"{path.name}.bak.{number}")).exists():
@@ -253,10 +253,12 @@ class ConfigManager:
     def set_worker(
         self, name: str, worker: WorkerConfig, project_name: str | None = None, replace: bool = False
     ) -> None:
-        """Add a worker to a project, or replace it where told so, and write the project."""
+        """Add a worker to a project, or replace it if `replace` is given, and write the project."""
         data = self.get_project_data(project_name)
         if not replace and name in data.project.workers:
-            raise ConfigError(f"project {data.project.name!r} has a worker {name!r}; replace it or choose another name")
+            raise ConfigError(
+                f"project {data.project.name!r} already has a worker {name!r}; replace it or choose another name"
+            )
         self._change(data, workers={**data.project.workers, name: worker})
 
     def remove_worker(self, worker_name: str, project_name: str | None = None) -> None:
@@ -266,16 +268,16 @@ class ConfigManager:
         self._change(data, workers={key: item for key, item in data.project.workers.items() if key != worker_name})
 
     def get_worker(self, worker_name: str, project_name: str | None = None) -> WorkerConfig:
-        """Return a worker of a project, or raise a `ConfigError` that lists the known ones."""
+        """Return a worker of a project, or raise a `ConfigError` that lists the known workers."""
         return self.get_project(project_name).worker(worker_name)
 
     def set_queue_db(self, store: MongoStore, project_name: str | None = None) -> None:
-        """Let a project keep its jobs in a maggma store, and write the project."""
+        """Set the maggma store for the jobs of a project, and write the project."""
         data = self.get_project_data(project_name)
         self._change(data, queue={**data.project.queue.model_dump(), "store": store.as_dict()})
 
     def set_jobstore(self, jobstore: JobStore, project_name: str | None = None) -> None:
-        """Let a project keep its outputs in a JobStore, and write the project."""
+        """Set the JobStore for the outputs of a project, and write the project."""
         self._change(self.get_project_data(project_name), jobstore=jobstore.as_dict())
 
     def set_exec_config(
@@ -285,21 +287,21 @@ class ConfigManager:
         project_name: str | None = None,
         replace: bool = False,
     ) -> None:
-        """Add an execution configuration to a project, or replace it where told so, and write the project."""
+        """Add an execution configuration to a project, or replace it if `replace` is given, and write the project."""
         data = self.get_project_data(project_name)
         if not replace and exec_config_name in data.project.exec_config:
-            known = f"project {data.project.name!r} has an exec_config {exec_config_name!r}"
+            known = f"project {data.project.name!r} already has an exec_config {exec_config_name!r}"
             raise ConfigError(f"{known}; replace it or choose another name")
         self._change(data, exec_config={**data.project.exec_config, exec_config_name: exec_config})
 
     def remove_exec_config(self, exec_config_name: str, project_name: str | None = None) -> None:
-        """Remove an execution configuration from a project and write the project; an unknown one is no error."""
+        """Remove an execution configuration from a project, if it exists, and write the project."""
         data = self.get_project_data(project_name)
         known = data.project.exec_config
         self._change(data, exec_config={key: item for key, item in known.items() if key != exec_config_name})
 
     def get_exec_config(self, exec_config_name: str, project_name: str | None = None) -> ExecutionConfig:
-        """Return an execution configuration of a project, or raise a `ConfigError` that lists the known ones."""
+        """Return an execution configuration of a project, or raise a `ConfigError` that lists the known names."""
         return self.get_project(project_name).get_exec_config(exec_config_name)
 
     def _project_files(self) -> list[Path]:
@@ -317,7 +319,7 @@ class ConfigManager:
         return files.validate(self.project_class, fields, path, {"projects_folder": self.projects_folder})
 
     def _change(self, data: ProjectData, **fields: Any) -> None:
-        """Write a project with other values of some fields, once the whole is valid."""
+        """Change some fields of a project, validate it as a whole and write it."""
         given = {name: getattr(data.project, name) for name in data.project.model_fields_set}
         self._store(data._replace(project=self._validated({**given, **fields}, data.filepath)))
 
@@ -327,7 +329,7 @@ class ConfigManager:
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `old` with the values of `new`, dictionary by dictionary."""
+    """Return `old` updated with `new`; nested dictionaries are merged."""
     merged = dict(old)
     for key, value in new.items():
         before = merged.get(key)

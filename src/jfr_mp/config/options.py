@@ -1,4 +1,4 @@
-"""Options of our own, which a project file holds under ``metadata.jfr_mp``, where jobflow-remote leaves them alone."""
+"""The options specific to jfr-mp, under ``metadata.jfr_mp`` of a project file, where jobflow-remote ignores them."""
 
 from __future__ import annotations
 
@@ -21,36 +21,38 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class EmbeddedDb(ConfigModel):
-    """The MongoDB that jfr-mp starts and stops itself."""
+    """The MongoDB server that jfr-mp manages."""
 
-    #: The directory with its data, its log and its credentials.
+    #: The directory for its data, its log and its credentials.
     dir: AbsolutePath
     #: The port on the loopback interface.
     port: int = Field(ge=1, le=65535)
 
 
 class JfrMpOptions(ConfigModel):
-    """What jfr-mp can be told beyond jobflow-remote's options. Times are in seconds."""
+    """The options specific to jfr-mp. Times are in seconds."""
 
-    #: The managed database; None when the project uses one that somebody else runs.
+    #: The managed database; None if the project uses a database that is not managed by jfr-mp.
     embedded_db: EmbeddedDb | None = None
     #: Whether jobs of local workers and in batches are forked from a process that has imported jobflow already.
     warm: bool = True
     #: The longest time before a role looks for work that nobody told it about.
     probe_interval: Seconds = 1.0
-    #: How often the queue role looks into the journal in which jobs report their start and end.
+    #: The time between two reads of the journal in which local jobs report their start and end.
     journal_interval: Seconds = 0.05
-    #: The same at most for the journal on a remote host, whose login node is not ours alone.
+    #: The minimum time between two reads of a journal on a remote host, to limit the load on its login node.
     remote_journal_interval: Seconds = 0.5
-    #: How often a process tells the database that it lives.
+    #: The time between two heartbeats of a process in the database.
     heartbeat_interval: Seconds = 2.0
-    #: How long after its last heartbeat a process counts as dead and its locks as free.
+    #: The time after its last heartbeat at which a process counts as dead, so that its locks are freed.
     lease_ttl: Seconds = 30.0
-    #: How long a role process may go on with the step in hand when it is told to stop.
+    #: The time that a role process has to finish its current step when it is asked to stop.
     stop_timeout: Seconds = 60.0
 
     @model_validator(mode="after")
     def _outlive_a_heartbeat(self) -> Self:
         if self.lease_ttl <= self.heartbeat_interval:
-            raise invalid({"lease_ttl": "must be longer than heartbeat_interval, or the living count as dead"})
+            raise invalid(
+                {"lease_ttl": "must be longer than heartbeat_interval; otherwise running processes count as dead"}
+            )
         return self

@@ -1,4 +1,4 @@
-"""A project: where its database and its outputs are, and the workers that its jobs run on."""
+"""The project: its database, its outputs, and the workers that its jobs run on."""
 
 from __future__ import annotations
 
@@ -23,27 +23,31 @@ Item = TypeVar("Item")
 
 
 class RunnerOptions(ConfigModel):
-    """How the runner paces itself. Times are in seconds; the delays are the longest that a role sleeps."""
+    """The timing of the runner. Times are in seconds."""
 
+    #: The longest time between two searches for READY jobs.
     delay_checkout: float = 30
+    #: The time between two queries to a scheduler.
     delay_check_run_status: float = 30
+    #: The longest time between two searches for jobs to upload, submit, download or complete.
     delay_advance_status: float = 30
-    #: How often the jobs of a worker with `max_jobs` are counted.
+    #: Used only by jobflow-remote; jfr-mp counts the jobs of a worker with `max_jobs` before each submission.
     delay_refresh_limited: float = 600
+    #: The time between two complete surveys of the pool of a batch worker.
     delay_update_batch: float = 60
-    #: How often the runner leaves a sign of life in the document of the running runner.
+    #: The time between two heartbeats in the document of the running runner.
     delay_ping_db: float = 3600
-    #: The age at which jobflow-remote may take over a lock.
+    #: The age at which a lock of jobflow-remote counts as stale and is broken.
     lock_timeout: float | None = 86400
     #: Whether the local copy of a job's files is deleted when the job is completed.
     delete_tmp_folder: bool = True
-    #: How often a step is tried before the job is in REMOTE_ERROR.
+    #: How many times a failed step is retried before the job goes to REMOTE_ERROR.
     max_step_attempts: int = 3
-    #: How long to wait after each failed attempt; the last one counts for all that follow.
+    #: The times to wait after each failed attempt; the last value applies to all further attempts.
     delta_retry: tuple[float, ...] = (30, 300, 1200)
 
     def get_delta_retry(self, step_attempts: int) -> float:
-        """Return the seconds to wait after the attempt of that number, the first being 1."""
+        """Return the seconds to wait after an attempt; the first attempt has the number 1."""
         if not self.delta_retry:
             return 0.0
         return self.delta_retry[max(0, min(step_attempts, len(self.delta_retry)) - 1)]
@@ -52,13 +56,15 @@ class RunnerOptions(ConfigModel):
 class QueueConfig(ConfigModel):
     """The database of the jobs and the flows."""
 
-    #: A maggma MongoStore, described as `jfr_mp.config.stores` says; its collection holds the jobs.
+    #: A maggma MongoStore as a dictionary, see `jfr_mp.config.stores`; its collection contains the jobs.
     store: dict[str, Any] = Field(default_factory=dict, repr=False)
-    #: Collections in the same database.
+    #: The collection of the flows, in the same database.
     flows_collection: str = "flows"
+    #: The collection of the auxiliary documents, in the same database.
     auxiliary_collection: str = "jf_auxiliary"
+    #: The collection of the batches, in the same database.
     batches_collection: str = "batches"
-    #: What stands before the number in the id of each job.
+    #: The prefix of the number in the db_id of each job.
     db_id_prefix: str | None = None
 
     @field_validator("store")
@@ -69,7 +75,7 @@ class QueueConfig(ConfigModel):
 
 
 class _Metadata(BaseModel):
-    """The metadata of a project: free, but for the part that is ours."""
+    """The metadata of a project: arbitrary except for the key of jfr-mp."""
 
     model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
 
@@ -79,31 +85,37 @@ class _Metadata(BaseModel):
 class Project(ConfigModel):
     """A project file."""
 
+    #: The name of the project.
     name: str = Field(min_length=1)
-    #: The directory of the project; by default the one of its name in the projects folder.
+    #: The directory of the project; by default a directory with its name in the projects folder.
     base_dir: str = Field("", validate_default=True)
-    #: Directories in `base_dir` by default: for files on their way, for logs, for what the processes need.
+    #: The directory for files in transfer; in `base_dir` by default.
     tmp_dir: str = Field("", validate_default=True)
+    #: The directory for logs; in `base_dir` by default.
     log_dir: str = Field("", validate_default=True)
+    #: The directory for the files of the running processes; in `base_dir` by default.
     daemon_dir: str = Field("", validate_default=True)
+    #: The log level of the runner.
     log_level: LogLevel = LogLevel.INFO
+    #: The timing of the runner.
     runner: RunnerOptions = Field(default_factory=RunnerOptions)
-    #: The workers by their names.
+    #: The workers by name.
     workers: dict[str, WorkerConfig] = Field(default_factory=dict)
+    #: The database of the jobs and flows.
     queue: QueueConfig
-    #: Execution configurations by their names.
+    #: Execution configurations by name.
     exec_config: dict[str, ExecutionConfig] = Field(default_factory=dict)
-    #: Where outputs are stored: a JobStore as jobflow's settings describe one, or serialized.
+    #: The store for outputs: a JobStore as in jobflow's settings, or a serialized one.
     jobstore: dict[str, Any] = Field(
         default_factory=lambda: {"docs_store": {"type": "MemoryStore"}},
         validation_alias=AliasChoices("jobstore", "JOB_STORE"),
         repr=False,
     )
-    #: The format in which outputs travel from the worker; see `jfr_mp.jobdata.transfer_stores`.
+    #: The format of the transfer stores, see `jfr_mp.jobdata.transfer_stores`.
     remote_jobstore: dict[str, Any] | None = None
-    #: Free, but for the key ``jfr_mp``.
+    #: Arbitrary data, except for the key ``jfr_mp``.
     metadata: dict[str, Any] | None = None
-    #: Other places for outputs, which a flow chooses by name.
+    #: Further JobStores, which a flow can select by name.
     optional_jobstores: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
 
     @field_validator("base_dir", mode="before")
@@ -149,7 +161,7 @@ class Project(ConfigModel):
 
     @model_validator(mode="after")
     def _check_jobs_handle_dirs(self) -> Self:
-        """Two batch workers that exchange jobs through one directory would take each other's."""
+        """Refuse two batch workers with the same pool, because they would take each other's jobs."""
         seen: dict[tuple[str, Path], str] = {}
         for name, worker in self.workers.items():
             if worker.batch is None:
@@ -157,39 +169,39 @@ class Project(ConfigModel):
             other = seen.setdefault((worker.host_key, worker.batch.jobs_handle_dir), name)
             if other != name:
                 field = f"workers.{name}.batch.jobs_handle_dir"
-                raise invalid({field: f"is that of the worker {other!r} on the same host; give each its own"})
+                raise invalid({field: f"is also that of worker {other!r} on the same host; use different directories"})
         return self
 
     @property
     def jfr_mp(self) -> JfrMpOptions:
-        """Options of jfr-mp, from the metadata."""
+        """The options specific to jfr-mp, from the metadata."""
         return _Metadata.model_validate(self.metadata or {}).jfr_mp
 
     @property
     def has_interactive_workers(self) -> bool:
-        """Whether a person must be there to log in to one of the workers."""
+        """Whether any worker requires an interactive login by the user."""
         return any(isinstance(worker, SshWorker) and worker.interactive_login for worker in self.workers.values())
 
     def worker(self, name: str) -> WorkerConfig:
-        """Return the worker of that name, or raise a `ConfigError` that lists the known ones."""
+        """Return the worker with a name, or raise a `ConfigError` that lists the known workers."""
         return self._lookup("worker", self.workers, name)
 
     def get_exec_config(self, name: str) -> ExecutionConfig:
-        """Return the execution configuration of that name, or raise a `ConfigError` that lists the known ones."""
+        """Return the execution configuration with a name, or raise a `ConfigError` that lists the known names."""
         return self._lookup("exec_config", self.exec_config, name)
 
     def get_jobstore(self, name: str | None = None) -> JobStore:
-        """Return the place for outputs, not connected.
+        """Return the JobStore for outputs; it is not connected.
 
         Parameters
         ----------
         name
-            One of the optional JobStores; None for the project's own.
+            The name of an optional JobStore; None for the default one.
 
         Raises
         ------
         ConfigError
-            There is no JobStore of that name, or it cannot be made from its description.
+            There is no JobStore with that name, or its description is not valid.
         """
         spec = self._lookup("optional jobstore", self.optional_jobstores, name) if name else self.jobstore
         field = f"optional_jobstores.{name}" if name else "jobstore"
@@ -198,7 +210,7 @@ class Project(ConfigModel):
         return self._made(field, build_jobstore, spec)
 
     def get_queue_store(self) -> Store:
-        """Return the maggma store of the jobs, not connected, or raise a `ConfigError`."""
+        """Return the maggma store of the jobs, not connected, or raise a `ConfigError` if it is not valid."""
         if not self.queue.store:
             raise ConfigError(f"project {self.name!r}: queue.store is empty; describe a MongoStore there")
         return self._made("queue.store", build_store, self.queue.store)

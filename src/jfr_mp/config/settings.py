@@ -1,4 +1,4 @@
-"""The settings of a user, which choose the project: ``~/.jfremote.yaml`` and the environment variables JFREMOTE_*."""
+"""The settings of a user: ``~/.jfremote.yaml`` and the environment variables JFREMOTE_*."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().abs
 
 
 class LogLevel(StrEnum):
-    """How much is logged."""
+    """The log levels."""
 
     ERROR = "error"
     WARN = "warn"
@@ -31,12 +31,12 @@ class LogLevel(StrEnum):
     DEBUG = "debug"
 
     def to_logging(self) -> int:
-        """Return the level of Python's logging."""
+        """Return the corresponding level of Python's logging."""
         return logging.WARNING if self is LogLevel.WARN else logging.getLevelNamesMapping()[self.name]
 
 
 class Settings(BaseSettings):
-    """The settings of a user. An environment variable goes before the file, the file before the default."""
+    """The settings of a user. Environment variables take precedence over the file."""
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX.lower(), hide_input_in_errors=True)
 
@@ -44,17 +44,17 @@ class Settings(BaseSettings):
     config_file: AbsolutePath = DEFAULT_CONFIG_FILE
     #: The folder with the project files.
     projects_folder: AbsolutePath = Path("~/.jfremote")
-    #: The project to use where none is named.
+    #: The project to use if none is given.
     project: str | None = None
-    #: Whether the command line shows whole tracebacks.
+    #: Whether the command line shows full tracebacks.
     cli_full_exc: bool = False
     #: Whether the command line shows suggestions.
     cli_suggestions: bool = True
-    #: What the command line logs.
+    #: The log level of the command line.
     cli_log_level: LogLevel = LogLevel.WARN
-    #: The columns of the list of jobs; None for the usual ones.
+    #: The columns of the list of jobs; None for the default columns.
     cli_job_list_columns: list[str] | None = None
-    #: Whether jobflow-remote loads plug-ins of its command line.
+    #: Whether jobflow-remote loads the plug-ins of its command line.
     cli_load_plugins: bool = True
 
     @model_validator(mode="before")
@@ -74,12 +74,12 @@ class Settings(BaseSettings):
 
 
 def get_settings() -> Settings:
-    """Return the settings as the environment and the file are now.
+    """Return the settings from the current environment and file.
 
     Raises
     ------
     ConfigError
-        The file does not parse, or a field in it or in the environment is wrong.
+        The file cannot be parsed, or a field in the file or in the environment is wrong.
     """
     try:
         return Settings()
@@ -93,7 +93,7 @@ def _config_file(value: str | Path | None) -> Path:
 
 
 def _source(field: str) -> str:
-    """Say where a field came from, so that the user knows what to change."""
+    """Return the origin of a field for an error message: an environment variable, or the file."""
     environment = {name.upper(): value for name, value in os.environ.items()}
     if f"{_PREFIX}{field.upper()}" in environment:
         return f"environment variable {_PREFIX}{field.upper()}: "

@@ -1,8 +1,8 @@
-"""The descriptions of maggma stores in a project file: what they must look like, and the stores made from them.
+"""The descriptions of maggma stores in a project file: validating them, and building the stores.
 
-A description is a dictionary that either names the class of the store as its ``type``, with the arguments of that
-class beside it, or is what the ``as_dict`` of a store returns (``@module`` and ``@class``). Checking one imports
-nothing and connects to nothing.
+A description is a dictionary. Either it names the class of the store as its ``type``, together with the arguments of
+that class, or it is the result of the ``as_dict`` method of a store (``@module`` and ``@class``). Validating it does
+not import maggma or connect to a database.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobflow import JobStore
     from maggma.core.store import Store
 
-#: The stores of maggma that are a MongoStore, and so can hold the queue.
+#: The maggma stores that are subclasses of MongoStore and can therefore contain the queue.
 _QUEUE_STORES = (
     "MongoStore",
     "MongoURIStore",
@@ -72,16 +72,16 @@ _TYPE_NAMES = {str: "a string (quote it)", int: "an integer", dict: "a dictionar
 
 
 def check_queue_store(spec: Mapping[str, Any]) -> None:
-    """Raise a `ValidationError` unless `spec` describes a store that can hold the queue.
+    """Raise a `ValidationError` unless `spec` describes a store that can contain the queue.
 
-    An empty description passes, as in jobflow-remote: a project without a database can still be listed.
+    An empty description is valid, as in jobflow-remote, so that a project without a database can still be listed.
     """
     if not spec:
         return
     kind = _kind(spec)
     if "type" in spec and "@class" not in spec and kind not in _QUEUE_STORES:
         hint = "" if kind in _OTHER_STORES else suggestion(kind, _QUEUE_STORES)
-        raise invalid({"type": f"such a store cannot hold the queue{hint}; allowed: {listed(_QUEUE_STORES)}"})
+        raise invalid({"type": f"this store cannot contain the queue{hint}; allowed: {listed(_QUEUE_STORES)}"})
     _check_mongo(spec, kind)
 
 
@@ -92,18 +92,18 @@ def check_jobstore(spec: Mapping[str, Any]) -> None:
     _check_store("docs_store", spec["docs_store"])
     additional = spec.get("additional_stores", {})
     if not isinstance(additional, Mapping):
-        raise invalid({"additional_stores": "must be a dictionary of stores by their names"})
+        raise invalid({"additional_stores": "must be a dictionary of stores by name"})
     for name, store in additional.items():
         _check_store(f"additional_stores.{name}", store)
 
 
 def build_store(spec: Mapping[str, Any]) -> Store:
-    """Make the maggma store that `spec` describes; it is not connected.
+    """Return the maggma store that `spec` describes; it is not connected.
 
     Raises
     ------
     ConfigError
-        maggma refuses the description.
+        maggma rejects the description.
     """
     import maggma.stores  # noqa: F401  (its classes are found as subclasses of Store)
     from maggma.core.store import Store
@@ -130,12 +130,12 @@ def build_store(spec: Mapping[str, Any]) -> Store:
 
 
 def build_jobstore(spec: Mapping[str, Any]) -> JobStore:
-    """Make the JobStore that `spec` describes; it is not connected.
+    """Return the JobStore that `spec` describes; it is not connected.
 
     Raises
     ------
     ConfigError
-        jobflow or maggma refuses the description.
+        jobflow or maggma rejects the description.
     """
     from jobflow import JobStore
 
@@ -155,7 +155,7 @@ def _check_store(field: str, spec: object) -> None:
     known = (*_QUEUE_STORES, *_OTHER_STORES)
     with inside(field):
         kind = _kind(spec)
-        # Other packages may bring stores of their own, so that only what looks like a slip is refused.
+        # Other packages may define stores, so only a name that looks like a typing error is refused.
         if "type" in spec and kind not in known and (hint := suggestion(kind, known)):
             raise invalid({"type": f"unknown store{hint}"})
         _check_mongo(spec, kind)
@@ -173,7 +173,7 @@ def _kind(spec: Mapping[str, Any]) -> str:
 
 
 def _check_mongo(spec: Mapping[str, Any], kind: str) -> None:
-    """Check the arguments of the two stores that everybody uses; those of others are their own business."""
+    """Check the arguments of the two most common stores; the arguments of others are not known here."""
     if kind not in ("MongoStore", "MongoURIStore"):
         return
     problems: dict[str, str] = {}
@@ -211,6 +211,6 @@ def _subclasses(cls: type) -> set[type]:
 
 
 def _refused(error: Exception) -> ConfigError:
-    # Python names the wrong argument or class. What other errors quote, a URI for one, may hold a password.
+    # These errors only name the wrong argument or class. Other errors may quote a value, such as a URI with a password.
     safe = isinstance(error, TypeError | KeyError | ImportError)
-    return ConfigError(f"maggma refuses the store: {type(error).__name__}" + (f": {error}" if safe else ""))
+    return ConfigError(f"maggma rejected the store: {type(error).__name__}" + (f": {error}" if safe else ""))

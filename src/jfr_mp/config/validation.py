@@ -1,6 +1,6 @@
-"""What is wrong with a configuration, in words that name the field and what is allowed, and never hold a value.
+"""Error messages for wrong configurations: they name the field and what is allowed, but never contain a value.
 
-A value may be a password. So pydantic's own rendering, which quotes its input, is never shown.
+A value may be a password. Therefore pydantic's own messages, which quote the input, are never shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OURS = "config"
 
 
 class ConfigModel(BaseModel):
-    """The base of all parts of a project file: an unknown field is refused, with a suggestion."""
+    """The base of all parts of a project file: unknown fields are refused with a suggestion."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -31,7 +31,7 @@ class ConfigModel(BaseModel):
 
 
 def field_names(model: type[BaseModel]) -> list[str]:
-    """Return the names under which the fields of `model` may be given, aliases included."""
+    """Return the names that are allowed for the fields of `model`, including aliases."""
     names = []
     for name, field in model.model_fields.items():
         alias = field.validation_alias
@@ -40,20 +40,20 @@ def field_names(model: type[BaseModel]) -> list[str]:
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """Return `` (did you mean 'work_dir'?)`` for the closest allowed name, or nothing where none is close."""
+    """Return `` (did you mean 'work_dir'?)`` for the closest allowed name, or an empty string if none is close."""
     close = get_close_matches(name, list(allowed), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names as text, `none` for no name at all."""
+    """Return names as text; `none` if there is no name."""
     return ", ".join(names) or "none"
 
 
 def invalid(problems: Mapping[str, str]) -> ValidationError:
-    """Return the error of a model in which each field of `problems` is wrong for the reason given.
+    """Return a `ValidationError` for the fields in `problems`, with the given reasons.
 
-    Raised inside a validator, it becomes part of the error of the whole, at the right place of the tree.
+    If it is raised inside a validator, it becomes part of the error of the whole model, with the right location.
     """
     return ValidationError.from_exception_data(
         "configuration",
@@ -66,7 +66,7 @@ def invalid(problems: Mapping[str, str]) -> ValidationError:
 
 @contextmanager
 def inside(field: str) -> Iterator[None]:
-    """Say of everything that is found wrong in the body that it is inside of `field`."""
+    """Add `field` to the location of all validation errors raised in the body."""
     try:
         yield
     except ValidationError as error:
@@ -88,10 +88,10 @@ def explain(error: ValidationError, data: object) -> list[str]:
     Parameters
     ----------
     error
-        What pydantic found.
+        The error raised by pydantic.
     data
-        What it looked at. pydantic's locations also hold the names of types that it tried; only those parts of a
-        location that are in the data are the user's.
+        The validated data. pydantic's locations also contain the names of the types that it tried; only the parts of a
+        location that occur in the data are meaningful to the user.
     """
     texts: dict[str, list[str]] = {}
     for item in error.errors(include_url=False, include_context=False, include_input=False):
@@ -99,7 +99,7 @@ def explain(error: ValidationError, data: object) -> list[str]:
         text = _text(item)
         if text not in texts.setdefault(path, []):
             texts[path].append(text)
-    # Of a field that may have one of several types, what is wrong deep inside one of them says more.
+    # For a field with several possible types, the errors deep inside one of them are the most specific.
     paths = [path for path in texts if not any(other.startswith(f"{path}.") for other in texts)]
     return [f"{path}: {', or '.join(texts[path])}" if path else ", or ".join(texts[path]) for path in paths]
 

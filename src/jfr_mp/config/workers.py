@@ -1,4 +1,4 @@
-"""The clusters that jobs run on (workers), how to reach them, and what surrounds the execution of a job there."""
+"""The workers that jobs run on, how to reach them, and the environment in which jobs are executed."""
 
 from __future__ import annotations
 
@@ -20,55 +20,56 @@ SCHEDULERS = ("slurm", "pbs", "sge", "shell")
 
 
 class BatchConfig(ConfigModel):
-    """How a batch worker runs many jobs in one allocation. Times are in seconds."""
+    """How a batch worker runs many jobs in one batch. Times are in seconds."""
 
-    #: The directory on the worker through which the runner and the allocations exchange jobs.
+    #: The directory on the worker through which the runner and the batches exchange jobs (the pool).
     jobs_handle_dir: Path
-    #: The directory on the worker in which the allocations run; the jobs keep their own directories.
+    #: The directory on the worker for the files of the batches; the jobs have their own directories.
     work_dir: Path
-    #: The most jobs that one allocation runs.
+    #: The maximum number of jobs that one batch runs.
     max_jobs_per_batch: int | None = None
-    #: How long an allocation waits for a new job before it ends.
+    #: The time that an idle batch waits for a new job before it ends.
     max_wait: float | None = 60
-    #: The age at which an allocation starts no more jobs.
+    #: The age at which a batch stops starting jobs.
     max_time: float | None = None
-    #: The number of jobs that run at the same time in one allocation.
+    #: The number of jobs that run at the same time in one batch.
     parallel_jobs: int | None = None
-    #: How long an allocation sleeps before it looks for a job again.
+    #: The time between two searches of a batch for a new job.
     sleep_time: float | None = None
 
 
 class WorkerBase(ConfigModel):
-    """What all workers have in common."""
+    """The fields that all workers share."""
 
-    #: How the worker is reached.
+    #: The kind of worker: how it is reached.
     type: str
     #: The name of a scheduler, or a serialized qtoolkit BaseSchedulerIO.
     scheduler_type: str | dict[str, Any]
-    #: The absolute path on the worker under which each job gets its directory.
+    #: The absolute path on the worker that contains the run directories of the jobs.
     work_dir: Path
-    #: What jobs ask of the scheduler unless they say otherwise: values for qtoolkit's template.
+    #: The default resources to request from the scheduler: values for qtoolkit's template.
     resources: dict[str, Any] | None = None
-    #: Shell commands before and after each job.
+    #: Shell commands to run before each job.
     pre_run: str | None = None
+    #: Shell commands to run after each job.
     post_run: str | None = None
-    #: The command that runs a job, with ``{}`` in the place of its directory; None for the usual one.
+    #: The command that runs a job, with ``{}`` in place of its directory; None for the default command.
     execution_cmd: str | None = None
-    #: Seconds that a command on the worker may take.
+    #: The maximum run time of a command on the worker, in seconds.
     timeout_execute: int = 60
-    #: The most jobs that are in the queue of the scheduler at one time.
+    #: The maximum number of jobs in the queue of the scheduler.
     max_jobs: int | None = Field(None, ge=0)
-    #: Makes the worker a batch worker.
+    #: The batch options, which make the worker a batch worker.
     batch: BatchConfig | None = None
-    #: Ask the scheduler for the jobs of this user instead of asking by their ids.
+    #: Ask the scheduler for the jobs of this user instead of asking for job ids.
     scheduler_username: str | None = None
     #: Whether text that the user's shell prints after a command is removed from its output; text before it always is.
     sanitize_command: bool = False
-    #: Seconds between the end of a job and its download, for file systems that show new files late.
+    #: Seconds between the end of a job and its download, for file systems that show new files with a delay.
     delay_download: int | None = None
 
     def model_post_init(self, context: Any, /) -> None:
-        """Let `type` always count as set: without it nobody can read a file that leaves out what was not set."""
+        """Mark `type` as set, because a file that is written without unset fields cannot be read without it."""
         self.model_fields_set.add("type")
 
     @field_validator("scheduler_type")
@@ -91,7 +92,7 @@ class WorkerBase(ConfigModel):
     @classmethod
     def _check_execution_cmd(cls, value: str | None) -> str | None:
         if value is not None and "{}" not in value:
-            raise ValueError("must contain {}, which stands for the directory of the job")
+            raise ValueError("must contain {}, which is replaced by the directory of the job")
         return value
 
     @property
@@ -101,23 +102,23 @@ class WorkerBase(ConfigModel):
 
     @property
     def is_batch(self) -> bool:
-        """Whether many jobs share one allocation."""
+        """Whether its jobs run in batches."""
         return self.batch is not None
 
     @property
     def host_key(self) -> str:
-        """A text that is equal for workers that can share one connection; it shows nothing of their secrets."""
+        """A key that is equal for workers that can share one connection; it does not reveal any secrets."""
         return self.type
 
     @property
     def scheduler_key(self) -> str:
-        """A text that is equal for workers that one question to a scheduler can be about."""
+        """A key that is equal for workers that can be covered by one query to a scheduler."""
         fields = self.model_dump(mode="json", include={"scheduler_type", "scheduler_username", "timeout_execute"})
         return f"{self.host_key} {json.dumps(fields, sort_keys=True)}"
 
     @property
     def cli_info(self) -> dict[str, Any]:
-        """What tables show of the worker."""
+        """The properties of the worker to show in tables."""
         return {"scheduler_type": self.scheduler_type, "work_dir": self.work_dir}
 
     def get_scheduler_io(self) -> BaseSchedulerIO:
@@ -137,7 +138,7 @@ class WorkerBase(ConfigModel):
                 scheduler = scheduler_mapping[self.scheduler_type]()
             else:
                 scheduler = MontyDecoder().process_decoded(self.scheduler_type)
-        except Exception as error:  # Any class can be named there, and raise anything.
+        except Exception as error:  # the project file can name any class, which can raise any error
             raise ConfigError(f"scheduler_type: cannot be deserialized: {type(error).__name__}: {error}") from error
         if not isinstance(scheduler, BaseSchedulerIO):
             raise ConfigError("scheduler_type: must be one of qtoolkit's schedulers (a BaseSchedulerIO), serialized")
@@ -145,15 +146,15 @@ class WorkerBase(ConfigModel):
 
 
 class LocalWorker(WorkerBase):
-    """The machine that the runner is on."""
+    """The machine on which the runner runs."""
 
     type: Literal["local"] = "local"
 
 
 class ConnectionData(BaseModel):
-    """How to reach a host by SSH: a gateway, or the host that takes the files.
+    """How to reach a host by SSH: a gateway, or the host for file transfers.
 
-    Unlike elsewhere, an unknown field is ignored: jobflow-remote accepts files with such fields.
+    Unlike elsewhere, unknown fields are ignored, because jobflow-remote accepts files with such fields.
     """
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -164,50 +165,58 @@ class ConnectionData(BaseModel):
     password: str | None = Field(None, repr=False)
     #: The file or files with private keys to try.
     key_filename: str | list[str] | None = None
-    #: What decrypts the private keys.
+    #: The passphrase of the private keys.
     passphrase: str | None = Field(None, repr=False)
-    #: The host before this one, or a command that connects to it.
+    #: The gateway to this host, or a command that connects to it.
     gateway: str | ConnectionData | None = None
-    #: Further arguments of paramiko's ``SSHClient.connect``.
+    #: Further arguments for paramiko's ``SSHClient.connect``.
     connect_kwargs: dict[str, Any] | None = Field(None, repr=False)
 
 
 class SshWorker(WorkerBase):
-    """What the workers that are reached by SSH have in common; the first fields are those of `ConnectionData`."""
+    """The fields that workers reached by SSH share; the first fields are those of `ConnectionData`."""
 
+    #: The host name, or an alias in ``~/.ssh/config``.
     host: str
+    #: The user name on the host.
     user: str | None = None
+    #: The port of the SSH server.
     port: int | None = None
+    #: The password, if keys are not used.
     password: str | None = Field(None, repr=False)
+    #: The file or files with private keys to try.
     key_filename: str | list[str] | None = None
+    #: The passphrase of the private keys.
     passphrase: str | None = Field(None, repr=False)
+    #: The gateway to this host, or a command that connects to it.
     gateway: str | ConnectionData | None = None
     #: Whether the host may use the SSH agent of this machine.
     forward_agent: bool | None = None
-    #: Seconds.
+    #: Seconds that connecting may take.
     connect_timeout: int | None = None
+    #: Further arguments for paramiko's ``SSHClient.connect``.
     connect_kwargs: dict[str, Any] | None = Field(None, repr=False)
-    #: Whether environment variables are put in front of commands instead of sent as requests.
+    #: Whether environment variables are set in the command instead of by SSH requests.
     inline_ssh_env: bool | None = None
     #: Seconds between messages that keep an idle connection open.
     keepalive: int | None = 60
-    #: The shell that runs commands; None to leave it to the host.
+    #: The shell that runs commands; None for the default shell of the host.
     shell_cmd: str | None = "bash"
     #: Whether that shell is a login shell.
     login_shell: bool = True
-    #: Whether a person must be there to log in, to type a one-time password for example.
+    #: Whether the user must log in interactively, for example with a one-time password.
     interactive_login: bool = False
 
     @property
     def host_key(self) -> str:
-        """A digest of all that makes a connection."""
+        """A digest of all fields that affect the connection."""
         connection = set(type(self).model_fields) - set(WorkerBase.model_fields)
         fields = self.model_dump(mode="json", include={*connection, "timeout_execute", "sanitize_command"})
         return f"{self.type}-{hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()}"
 
     @property
     def cli_info(self) -> dict[str, Any]:
-        """What tables show of the worker."""
+        """The properties of the worker to show in tables."""
         return {"host": self.host, **super().cli_info}
 
 
@@ -218,15 +227,15 @@ class RemoteWorker(SshWorker):
 
 
 class SeparatedTransferWorker(SshWorker):
-    """A host reached by SSH whose files go through another host, where the first one offers no SFTP."""
+    """A host reached by SSH with a separate host for file transfers, for hosts without SFTP."""
 
     type: Literal["separated_transfer"] = "separated_transfer"
-    #: The host that takes the files; what it leaves out is as for the first one.
+    #: The host for file transfers; fields that are not set are taken from the first host.
     transfer: ConnectionData
 
     @property
     def cli_info(self) -> dict[str, Any]:
-        """What tables show of the worker."""
+        """The properties of the worker to show in tables."""
         return {"transfer_host": self.transfer.host, **super().cli_info}
 
 
@@ -247,12 +256,13 @@ WorkerConfig = Annotated[
 
 
 class ExecutionConfig(ConfigModel):
-    """What surrounds the execution of a job, by name in the project or given at submission."""
+    """The environment of a job, selected by its name in the project or given at submission."""
 
     #: The environment modules to load.
     modules: list[str] | None = None
     #: The environment variables to set.
     export: dict[str, Any] | None = Field(None, repr=False)
-    #: Shell commands before and after the job.
+    #: Shell commands to run before the job.
     pre_run: str | None = None
+    #: Shell commands to run after the job.
     post_run: str | None = None

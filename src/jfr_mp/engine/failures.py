@@ -82,7 +82,7 @@ _RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]]
     (_is(HostUnreachable), lambda error: Retry(str(error), delay=0, blame=Blame.HOST)),
     # A hanging file system or login shell is not caused by the job.
     (_is(SiteLimit, CommandTimeout), lambda error: _wait(str(error))),
-    (_no_room, lambda error: _wait(f"{error}; free some space, the job waits for it")),
+    (_no_room, lambda error: _wait(f"{error}; the job waits until space is freed")),
     (_is(LeaseLost), lambda error: Retry(str(error), delay=_LEASE_LOST_DELAY, blame=Blame.CIRCUMSTANCES)),
     (lambda error: isinstance(error, HostError) and error.permanent, lambda error: Fail(str(error))),
     (_is(ConfigError, FlowMissing), lambda error: Fail(str(error))),

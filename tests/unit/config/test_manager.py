@@ -60,7 +60,7 @@ def test_the_one_chosen_by_argument_goes_before_the_settings(folder: Path, monke
 def test_no_project(folder: Path, exists: bool) -> None:
     if not exists:
         folder.rmdir()
-    with pytest.raises(ProjectUndefinedError, match=rf"no project in {folder}: make one with `jfr-mp init`"):
+    with pytest.raises(ProjectUndefinedError, match=rf"no project in {folder}: create one with `jfr-mp init`"):
         ConfigManager().get_project()
 
 
@@ -117,7 +117,7 @@ def test_a_broken_file_hides_no_other_and_says_what_is_wrong(folder: Path, caplo
     with pytest.raises(ProjectParsingError, match=rf"{unparsable}, line 4, column 1: is not valid YAML"):
         manager.get_project("ugly")
     assert "SECRET" not in caplog.text + "".join(map(str, manager.broken.values()))
-    assert caplog.text.count("ignored a project file") == 3
+    assert caplog.text.count("ignoring an invalid project file") == 3
 
 
 def test_when_no_file_is_valid_all_errors_are_shown(folder: Path) -> None:
@@ -216,7 +216,7 @@ def test_create_and_remove(folder: Path) -> None:
     assert ConfigManager().get_project().workers["w"].is_local
 
     # And it is not created twice
-    with pytest.raises(ConfigError, match="there is a project 'new'"):
+    with pytest.raises(ConfigError, match="project 'new' already exists"):
         ConfigManager().create_project(project)
 
     # When it is removed, then nothing is left
@@ -233,7 +233,7 @@ def test_a_project_that_cannot_be_a_file(folder: Path, name: str, ext: str) -> N
 
 def test_a_base_folder_that_holds_more_is_not_removed(folder: Path) -> None:
     path = write(folder, "a", f"base_dir: {folder.parent}\n")
-    with pytest.raises(ConfigError, match=f"{folder.parent}: holds more than the project 'a'"):
+    with pytest.raises(ConfigError, match=f"{folder.parent}: contains more than the project 'a'"):
         ConfigManager().remove_project("a")
     assert path.exists()
     ConfigManager().remove_project("a", remove_folders=False)
@@ -276,7 +276,7 @@ def test_workers(folder: Path) -> None:
 
     # When a worker is set, then it is there, and only replaced when told so
     manager.set_worker("w", worker())
-    with pytest.raises(ConfigError, match="has a worker 'w'"):
+    with pytest.raises(ConfigError, match="already has a worker 'w'"):
         manager.set_worker("w", worker("/other"))
     manager.set_worker("w", worker("/other"), replace=True)
     assert ConfigManager().get_worker("w").work_dir == Path("/other")
@@ -296,7 +296,7 @@ def test_exec_configs(folder: Path) -> None:
 
     # When an execution configuration is set, then it is there, and only replaced when told so
     manager.set_exec_config("e", ExecutionConfig(modules=["a"]))
-    with pytest.raises(ConfigError, match="has an exec_config 'e'"):
+    with pytest.raises(ConfigError, match="already has an exec_config 'e'"):
         manager.set_exec_config("e", ExecutionConfig())
     manager.set_exec_config("e", ExecutionConfig(modules=["b"]), replace=True)
     assert ConfigManager().get_exec_config("e").modules == ["b"]

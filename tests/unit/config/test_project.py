@@ -81,14 +81,14 @@ def store(**more: Any) -> dict[str, Any]:
         ({"workers": {"host": {**REMOTE, "hst": 1}}}, "workers.host.hst: unknown field (did you mean 'host'?)"),
         (
             {"workers": {"a": {**WORKER, "batch": BATCH}, "b": {**WORKER, "batch": BATCH}}},
-            "workers.b.batch.jobs_handle_dir: is that of the worker 'a' on the same host",
+            "workers.b.batch.jobs_handle_dir: is also that of worker 'a' on the same host",
         ),
         ({"exec_config": {"e": {"modules": "x"}}}, "exec_config.e.modules: must be a valid list"),
         ({"exec_config": {"e": {"xport": {}}}}, "exec_config.e.xport: unknown field (did you mean 'export'?)"),
         ({"queue": {"stor": {}}}, "queue.stor: unknown field (did you mean 'store'?)"),
         ({"queue": {"store": {"database": "d"}}}, "queue.store.type: missing, but needed"),
-        (store(type="MongoStor"), "queue.store.type: such a store cannot hold the queue (did you mean 'MongoStore'?)"),
-        (store(type="GridFSStore"), "queue.store.type: such a store cannot hold the queue; allowed: MongoStore,"),
+        (store(type="MongoStor"), "queue.store.type: this store cannot contain the queue (did you mean 'MongoStore'?)"),
+        (store(type="GridFSStore"), "queue.store.type: this store cannot contain the queue; allowed: MongoStore,"),
         (store(databse="d"), "queue.store.databse: unknown field (did you mean 'database'?); allowed: database,"),
         (store(port="27017"), "queue.store.port: must be an integer"),
         (store(password=1), "queue.store.password: must be a string (quote it)"),
@@ -259,7 +259,7 @@ def test_a_store_that_maggma_refuses_is_named_without_its_secrets() -> None:
         (made.get_jobstore, "jobstore"),
         (lambda: made.get_jobstore("o"), "optional_jobstores.o"),
     ):
-        with pytest.raises(ConfigError, match=rf"project 'p': {field}: maggma refuses the store") as caught:
+        with pytest.raises(ConfigError, match=rf"project 'p': {field}: maggma rejected the store") as caught:
             make()
         assert "SECRET" not in str(caught.value)
         assert caught.value.__suppress_context__
