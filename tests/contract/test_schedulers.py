@@ -269,7 +269,7 @@ def test_a_job_of_a_submission_that_died_is_found_by_its_name(
     job.resources = cluster.waiting
     with monkeypatch.context() as patch:
         submit_and_die(cluster, tmp_path / "bin", patch)
-        with pytest.raises(HostError, match="nothing could be submitted"):
+        with pytest.raises(HostError, match="could not be submitted"):
             job.submit()
     assert job.has(CLAIM_FILENAME)()
     assert not job.has(PROCESS_ID_FILENAME)()

@@ -1,4 +1,4 @@
-"""Schedulers joined to hosts: the scripts they get, submitting, asking, cancelling."""
+"""Schedulers on hosts: building scripts, submitting jobs, asking for their states, and cancelling them."""
 
 from jfr_mp.schedulers.dialect import JobStatus
 from jfr_mp.schedulers.queue_manager import QueueManager

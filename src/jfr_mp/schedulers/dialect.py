@@ -1,8 +1,8 @@
-"""What one kind of scheduler is told, and what its answers mean: pairs of pure methods around qtoolkit's.
+"""Dialects: the commands of one kind of scheduler and the meaning of their output, as pairs of pure methods.
 
-qtoolkit knows the commands and reads one job at a time well. Added here and in the modules of the single schedulers: an
-answer is divided into the jobs that it is about, so that one which nobody understands hides no other; and what is no
-answer is told from an answer without jobs.
+qtoolkit knows the commands and parses single jobs well. This module and the modules of the single schedulers add two
+things. The output is divided into jobs first, so that a job that cannot be parsed does not hide the others. And an
+answer without jobs is distinguished from a missing answer.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of ids in one command: below every limit, also where the whole command is one argument of a shell.
+#: Bytes of job ids in one command: below every limit, even if the whole command is one argument of a shell.
 _IDS_LENGTH = 16_000
 _NOT_IN_A_JOB_NAME = re.compile(r"[^\w.+-]", re.ASCII)
-#: Slurm, PBS and SGE all take names of this length, and some more for the submission.
+#: Slurm, PBS and SGE accept names of this length plus the submission token.
 _NAME_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """What a scheduler says about a job.
+    """The state of a job according to its scheduler.
 
     Parameters
     ----------
     name
-        One of qtoolkit's states, such as ``QUEUED`` or ``RUNNING``. ``UNDETERMINED`` is no evidence of anything: the
-        scheduler calls the state something that nobody knows, or says nothing about the job.
+        One of qtoolkit's states, such as ``QUEUED`` or ``RUNNING``. ``UNDETERMINED`` allows no conclusion: the
+        scheduler uses an unknown name for the state, or gives no state.
     said
-        The scheduler's own word for it, such as ``TIMEOUT``.
+        The scheduler's own name of the state, such as ``TIMEOUT``.
     """
 
     name: str
@@ -48,23 +48,23 @@ class JobStatus:
 
     @property
     def running(self) -> bool:
-        """Whether the job runs."""
+        """Whether the job is running."""
         return self.name == "RUNNING"
 
     @property
     def done(self) -> bool:
-        """Whether the job has ended, well or not."""
+        """Whether the job has ended, successfully or not."""
         return self.name in ("DONE", "FAILED")
 
 
 UNKNOWN = JobStatus("UNDETERMINED")
-#: The scheduler denies that there is such a job, so that it has ended.
+#: The scheduler reports that there is no such job, so it has ended.
 GONE = JobStatus("DONE", "gone")
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A job in the answer of a scheduler; `text` is what the answer says about it, its name at least."""
+    """A job in the answer of a scheduler; `text` is the part of the answer about it, which contains its name."""
 
     job_id: str
     status: JobStatus
@@ -72,38 +72,38 @@ class Listed:
 
 
 class Dialect:
-    """Any scheduler of which only qtoolkit knows how it answers, such as one of the user's own.
+    """The dialect of a scheduler that only qtoolkit knows, such as a custom scheduler of the user.
 
     Parameters
     ----------
     io
-        qtoolkit's object for it.
+        qtoolkit's object for the scheduler.
     """
 
-    #: The environment variable in which a job finds its own id. With it, a job can tell that it was submitted twice.
+    #: The environment variable with the id of a running job. It allows a job to find out that it was submitted twice.
     id_variable: ClassVar[str | None] = None
-    #: A program for ``sed -n`` that prints the id of the job out of what the submit command prints.
+    #: A script for ``sed -n`` that extracts the job id from the output of the submit command.
     id_finder: ClassVar[str | None] = None
-    #: Asks for one job, whose id is appended; None where a list is all that can be asked for.
+    #: The command that shows one job, whose id is appended; None if jobs can only be listed.
     show_command: ClassVar[Sequence[str] | None] = None
-    #: How the commands say that a job does not exist, or not any more.
+    #: The messages of the commands for a job that does not exist, or does not exist any more.
     gone: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")
 
     def __init__(self, io: BaseSchedulerIO) -> None:
         self.io = io
 
     def job_name(self, name: str, submission: str) -> str:
-        """Return the name of a job for the header, which takes it as it is; queries find the submission by it."""
+        """Return the name of a job for the header; it is valid without quoting and ends with the submission token."""
         plain = _NOT_IN_A_JOB_NAME.sub("_", name)[:_NAME_LENGTH]
-        # PBS wants a letter first; a hyphen would be an option.
+        # PBS requires a letter first; a leading hyphen would be taken for an option.
         return f"{plain if plain[:1].isalpha() else f'job{plain}'}-{submission}"
 
     def submit_command(self) -> list[str]:
-        """Return the command that submits the script of the working directory."""
+        """Return the command that submits the script in the working directory."""
         return self._argv(self.io.get_submit_cmd(SUBMIT_SCRIPT))
 
     def read_id(self, text: str) -> str | None:
-        """Return the id in what a submission left, or None where it holds none."""
+        """Return the job id in the output of a submission, or None if there is none."""
         if self.id_finder:
             job_id = text.strip().rpartition("\n")[2]
         else:
@@ -114,7 +114,7 @@ class Dialect:
         return job_id if job_id and self.io.is_valid_job_id(job_id) else None
 
     def list_commands(self, job_ids: Sequence[str], user: str | None = None) -> Iterator[list[str]]:
-        """Return the commands that list jobs, with their names; all those of a user where there is one."""
+        """Return the commands that list jobs with their names: all jobs of a user if one is given."""
         for chunk in (None,) if user else chunks(job_ids):
             yield self._argv(self.io.get_jobs_list_cmd(None if chunk is None else [*chunk], user))
 
@@ -124,21 +124,21 @@ class Dialect:
         Raises
         ------
         SchedulerError
-            It is no answer and says nothing about any job; the text is the reason alone.
+            The output is not an answer and allows no conclusion about any job; the message is only the reason.
         """
         try:
             jobs = self.io.parse_jobs_list_output(result.returncode, result.stdout, result.stderr)
-        except Exception as error:  # plug-ins raise whatever they like at what they do not expect
+        except Exception as error:  # plug-ins may raise any error for output that they do not expect
             raise SchedulerError(f"{no_answer(result)} ({type(error).__name__}: {error})") from error
         for job in jobs:
             yield Listed(str(job.job_id), _status_of(job), job.name or "")
 
     def read_show(self, text: str) -> JobStatus:
-        """Return what the answer to `show_command` means."""
+        """Return the state in the output of `show_command`."""
         return GONE if self.gone.search(text) else self.read_state(text)
 
     def read_state(self, text: str) -> JobStatus:
-        """Return the state in an answer about one job that qtoolkit does not understand."""
+        """Return the state in an answer about one job that qtoolkit cannot parse."""
         return UNKNOWN
 
     def cancel_command(self, job_id: str) -> list[str]:
@@ -146,23 +146,23 @@ class Dialect:
         return self._argv(self.io.get_cancel_cmd(job_id))
 
     def read_job(self, job_id: str, text: str) -> Listed:
-        """Read an answer about one job, whatever it says."""
+        """Return the job in an answer about one job; its state is unknown if the answer cannot be parsed."""
         try:
             jobs = self.io.parse_jobs_list_output(0, text, "")
             status = _status_of(jobs[0]) if jobs else UNKNOWN
         except Exception as error:  # noqa: BLE001 - qtoolkit raises anything at what it does not expect
             status = self.read_state(text)
             if status == UNKNOWN:
-                logger.debug("what is said of job %s is not understood: %r", job_id, error)
+                logger.debug("the scheduler's answer about job %s cannot be parsed: %r", job_id, error)
         return Listed(job_id, status, text)
 
     def _argv(self, command: str) -> list[str]:
-        """Return one of qtoolkit's commands as a list; of a scheduler that is not known it may be any shell text."""
+        """Return one of qtoolkit's commands as a list; the command of an unknown scheduler may be any shell text."""
         return ["/bin/sh", "-c", command] if type(self) is Dialect else shlex.split(command)
 
 
 def status_named(states: Any, word: str | None) -> JobStatus:
-    """Return the status for the scheduler's own word, which is a value of one of qtoolkit's enumerations of states."""
+    """Return the status for the scheduler's own name of a state, a value of one of qtoolkit's enumerations."""
     try:
         return JobStatus(str(states(word).qstate.value), word or "")
     except ValueError:
@@ -175,13 +175,13 @@ def _status_of(job: Any) -> JobStatus:
 
 
 def no_answer(result: CommandResult) -> SchedulerError:
-    """Return the error for a result that is no answer; its text is the reason alone."""
+    """Return the error for a result that is not an answer; its message is only the reason."""
     reason = " ".join((result.stderr.strip() or result.stdout.strip() or "nothing was printed").split())
     return SchedulerError(f"exit code {result.returncode}: {reason[:500]}")
 
 
 def chunks(job_ids: Sequence[str]) -> Iterator[list[str]]:
-    """Divide ids among commands, so that no limit of a command line is reached."""
+    """Divide ids among several commands, so that no command line becomes too long."""
     chunk: list[str] = []
     length = 0
     for job_id in job_ids:

@@ -1,4 +1,4 @@
-"""Which dialect a scheduler of qtoolkit speaks."""
+"""The dialects of qtoolkit's schedulers."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ _DIALECTS: tuple[tuple[type[BaseSchedulerIO], type[Dialect]], ...] = (
 
 
 def dialect_of(scheduler_io: BaseSchedulerIO) -> Dialect:
-    """Return the dialect of a scheduler; one of the user's own that is based on a known one speaks like it."""
+    """Return the dialect of a scheduler; a custom scheduler that is derived from a known one has the same dialect."""
     return next((dialect for io, dialect in _DIALECTS if isinstance(scheduler_io, io)), Dialect)(scheduler_io)

@@ -1,10 +1,10 @@
-"""The journal of a worker: each job appends a line when its script starts and one when it ends.
+"""The journal of a worker: each job appends a line when its script starts and another one when it ends.
 
-``<start|end> <uuid>_<index> <submission> <seconds since 1970>`` in ``<work_dir>/.jfr_mp/journal``, where the submission
-is a token that tells the lines of one run of a job from those of another. Following that file tells of the end of a job
-at once and for next to nothing. It is a hint, never the truth: a script that is killed writes no line, and a line may
-be lost on a rotation, or where two nodes append at once through a network file system, so the scheduler is still asked
-now and then.
+The journal is the file ``<work_dir>/.jfr_mp/journal`` with lines ``<start|end> <uuid>_<index> <submission> <seconds
+since 1970>``. The submission token distinguishes the lines of different runs of a job. Following the journal is cheap
+and shows the end of a job at once. It is not reliable, however: a killed script writes no line, and a line may be lost
+when the journal is rotated or when two nodes append at once through a network file system. Therefore the scheduler is
+still asked periodically.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from jfr_mp.hosts.quoting import quote
 #: The identity of a job in a journal: uuid and index.
 JobKey = tuple[str, int]
 
-#: Bytes after which the journal is begun anew; the earlier one stays beside it until the next time.
+#: The size in bytes at which the journal is rotated; the previous one is kept until the next rotation.
 _ROTATE_AT = 2**20
 
 
 def journal_path(work_dir: str | PurePath) -> PurePosixPath:
-    """Return the journal of the worker with that work_dir."""
+    """Return the path of the journal of a worker."""
     return PurePosixPath(work_dir, ".jfr_mp", "journal")
 
 
 def journal_lines(work_dir: str | PurePath, job: str, submission: str) -> list[str]:
     """Return the shell lines that make a script report its start now and its end when it exits.
 
-    Nothing here can fail the script: a journal that cannot be written costs time, not the job. A script that sets an
-    EXIT trap of its own, or replaces itself by ``exec``, reports no end.
+    These lines cannot make the script fail: if the journal cannot be written, the end of the job is only noticed later.
+    A script that sets its own EXIT trap, or replaces itself by ``exec``, does not report its end.
 
     Parameters
     ----------
@@ -44,11 +44,11 @@ def journal_lines(work_dir: str | PurePath, job: str, submission: str) -> list[s
     job
         ``<uuid>_<index>``.
     submission
-        The token of this run.
+        The submission token of this run.
     """
     path = journal_path(work_dir)
     journal, directory, names = quote([path]), quote([path.parent]), quote([job, submission])
-    # EPOCHREALTIME is there from bash 5 on and saves a process. A line this short is appended at once.
+    # EPOCHREALTIME exists since bash 5 and saves a process. A line this short is appended atomically.
     return [
         "jfr_mp_report() {",
         f"    [ -d {directory} ] || mkdir -p {directory} || return 0",
@@ -61,7 +61,7 @@ def journal_lines(work_dir: str | PurePath, job: str, submission: str) -> list[s
 
 @dataclass(frozen=True)
 class Event:
-    """A line of the journal: a job started, or ended."""
+    """A line of the journal: the start or the end of a job."""
 
     uuid: str
     index: int
@@ -76,7 +76,7 @@ class Event:
 
     @classmethod
     def parse(cls, line: str) -> Event | None:
-        """Read a line, or return None for one that is none of ours."""
+        """Return the event in a line, or None if the line is not a valid event."""
         match line.split():
             case ["start" | "end" as what, job, submission, seconds]:
                 uuid, _, index = job.rpartition("_")
@@ -90,18 +90,18 @@ class Event:
 
 
 class JournalReader:
-    """Follows the journal of one worker.
+    """Read the journal of one worker incrementally.
 
     Parameters
     ----------
     host
         The host of the worker.
     work_dir
-        Its work_dir.
+        The work_dir of the worker.
     pause
-        Seconds after a look within which the next one is left out.
+        The minimum number of seconds between two reads; calls in between return nothing.
     rotate_at
-        Bytes after which the journal is begun anew.
+        The size in bytes at which the journal is rotated.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class JournalReader:
         self._reading = threading.Lock()
 
     def new_events(self) -> list[Event]:
-        """Return what was appended since the last call; the first call returns all there is.
+        """Return the events appended since the last call; the first call returns all events.
 
         Raises
         ------
@@ -134,13 +134,14 @@ class JournalReader:
     def _new_events(self) -> Iterator[Event]:
         size = self._host.size(self._path) or 0
         if size < self._offset:
-            # We or another reader rotated it: what came between our last look and the rotation is in the earlier file.
+            # This or another reader has rotated it. Lines written between the last read and the rotation are in the
+            # earlier file.
             if (self._host.size(self._earlier) or 0) > self._offset:
                 yield from _events(self._host.read_from(self._earlier, self._offset))
             self._offset = 0
         if size > self._offset:
             content = self._host.read_from(self._path, self._offset)
-            # A line that is still being written has no end yet; it comes next time.
+            # A line that is still being written has no line end yet; it is read next time.
             whole = content[: content.rfind(b"\n") + 1]
             self._offset += len(whole)
             yield from _events(whole)

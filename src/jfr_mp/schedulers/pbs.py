@@ -23,14 +23,14 @@ class Pbs(Dialect):
     gone = re.compile("Unknown Job Id|Job has finished")
 
     def list_commands(self, job_ids: Sequence[str], user: str | None = None) -> Iterator[list[str]]:
-        """Ask for the ids, or for everybody's jobs: not every qstat gives the long form for a user."""
+        """Return the commands for some ids, or for the jobs of all users: not every qstat has a long form by user."""
         if job_ids:
             yield from super().list_commands(job_ids)
         else:
             yield self._argv(self.io.get_jobs_list_cmd(None, None))
 
     def read_list(self, result: CommandResult) -> Iterator[Listed]:
-        """Read job by job; of those that do not exist any more, qstat says so."""
+        """Return the jobs in an answer, including jobs that qstat reports as finished or unknown."""
         blocks = re.split(r"^Job Id: ", result.stdout, flags=re.MULTILINE)[1:]
         denied = _DENIED.findall(result.stderr)
         if not blocks and not denied and (result.returncode != 0 or result.stdout.strip() or result.stderr.strip()):
@@ -41,6 +41,6 @@ class Pbs(Dialect):
             yield Listed(unknown or finished, GONE)
 
     def read_state(self, text: str) -> JobStatus:
-        """Read the state alone; qtoolkit's parser gives up where one of many other fields is missing."""
+        """Return the state only; qtoolkit's parser fails if any of many other fields is missing."""
         state = _STATE.search(text)
         return status_named(PBSState, state and state[1])

@@ -1,4 +1,4 @@
-"""A scheduler joined to a host: the dialect knows what to say, the host says it, and the answer is weighed here."""
+"""A scheduler on a host: the dialect provides the commands, the host runs them, and the answers are evaluated here."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that a submit command may take where nobody says.
+#: The default number of seconds that a submit command may take.
 _LIMIT = 60
-#: Jobs that are asked for one by one in one command of the host.
+#: The number of single jobs that are asked for in one command on the host.
 _SHOWN_AT_ONCE = 50
-#: $1 the ids; the rest is the command that shows one.
+#: $1 is the list of ids; the rest is the command that shows one job.
 _SHOW_EACH = """
 ids=$1
 shift
 for id in $ids; do echo "jfr-mp $id"; "$@" "$id" 2>&1 </dev/null; echo; done
 """
-#: How `timeout` and the shell report a command that did not end, and one that is not there.
+#: The exit codes of `timeout` and the shell for a command that did not finish, or could not be executed or found.
 _TIMED_OUT, _NOT_EXECUTABLE, _NOT_FOUND = (124, 137), 126, 127
 
 
 class QueueManager:
-    """Submits, asks and cancels on one host; several threads may use it at once.
+    """Submit jobs, ask for their states and cancel them on one host. It is thread-safe.
 
     Parameters
     ----------
     scheduler_io
         qtoolkit's object for the scheduler.
     host
-        Where its commands run.
+        The host on which its commands run.
     timeout
-        Seconds that a command may take; None waits for ever.
+        Seconds that a command may take; None for no limit.
     user
-        Ask for all jobs of this user instead of asking for ids, and look for lost ones under this name; None asks for
-        ids, and looks under the name that we have on the host.
+        The user whose jobs are listed instead of asking for ids, and among whose jobs lost ones are looked for. None
+        asks for ids, and looks for lost jobs among those of the login user.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class QueueManager:
 
     @classmethod
     def of_worker(cls, worker: WorkerBase, host: BaseHost) -> Self:
-        """Return the queue manager that a worker's configuration describes."""
+        """Return the queue manager for the configuration of a worker."""
         return cls(worker.get_scheduler_io(), host, worker.timeout_execute, worker.scheduler_username)
 
     def submit(self, script: str, run_dir: str | PurePath, submission: str) -> str:
@@ -78,11 +78,11 @@ class QueueManager:
         Parameters
         ----------
         script
-            The submission script, as `job_script` makes it.
+            The submission script, as returned by `job_script`.
         run_dir
-            The run directory, which exists.
+            The run directory, which must exist.
         submission
-            The token of this run, which the name of the job ends with.
+            The submission token of this run, with which the name of the job ends.
 
         Returns
         -------
@@ -92,12 +92,12 @@ class QueueManager:
         Raises
         ------
         SiteLimit
-            The site takes no more jobs now.
+            The site currently accepts no more jobs.
         SchedulerError
-            It was refused, for good where the error is permanent; or what became of an earlier attempt is not known,
-            and the text says what to do.
+            The job was refused, for good if the error is permanent. Or the result of an earlier attempt is unknown; the
+            message says what to do.
         HostError
-            The host or the scheduler did not answer; whether the job was submitted, the next attempt tells.
+            The host or the scheduler did not answer. The job may have been submitted; the next attempt finds out.
         """
         if isinstance(self.dialect, Shell):
             return submit_to_shell(self.host, run_dir, script, timeout=self.timeout)
@@ -112,7 +112,7 @@ class QueueManager:
         raise self._refusal(result, run_dir)
 
     def statuses(self, process_ids: Collection[str]) -> dict[str, JobStatus]:
-        """Ask for the states of jobs, of all at once.
+        """Ask for the states of several jobs at once.
 
         Parameters
         ----------
@@ -122,13 +122,13 @@ class QueueManager:
         Returns
         -------
         dict of str to JobStatus
-            By id. A job that a list does not mention is asked for once more, by itself; only where a scheduler offers
-            nothing but lists, it is missing here.
+            The states by id. A job that is missing from the list is asked for individually. If the scheduler can only
+            list jobs, it is missing here as well.
 
         Raises
         ------
         SchedulerError
-            There was no answer, or one that says nothing about any job.
+            There was no answer, or an answer that allows no conclusion about any job.
         """
         wanted = [process_id for process_id in process_ids if self.scheduler_io.is_valid_job_id(process_id)]
         if not wanted:
@@ -139,7 +139,7 @@ class QueueManager:
         return statuses | self._shown([process_id for process_id in wanted if process_id not in statuses])
 
     def jobs_of_user(self) -> list[Listed]:
-        """Ask for all jobs that the user has in the queue, whoever submitted them; none is an answer, too.
+        """Return all jobs of the user in the queue, no matter how they were submitted.
 
         Raises
         ------
@@ -150,17 +150,17 @@ class QueueManager:
         return [job for command in self.dialect.list_commands((), user) for job in self._ask(command)]
 
     def cancel(self, process_id: str) -> None:
-        """End a job and all its processes; a job that is gone is fine.
+        """Cancel a job and stop all its processes; do nothing if the job does not exist any more.
 
         Raises
         ------
         SchedulerError
-            The id is none, or the scheduler does not end the job.
+            The id is not valid, or the scheduler did not cancel the job.
         HostError
-            The host did not answer, or does not let us end the job.
+            The host did not answer, or does not allow the job to be stopped.
         """
         if not self.scheduler_io.is_valid_job_id(process_id):
-            raise SchedulerError(f"{process_id!r} is not the id of a job of this scheduler")
+            raise SchedulerError(f"{process_id!r} is not a valid job id of this scheduler")
         if isinstance(self.dialect, Shell):
             cancel_on_shell(self.host, process_id, timeout=self.timeout)
             return
@@ -173,65 +173,65 @@ class QueueManager:
 
     def _login_name(self) -> str:
         result = self.host.run(["id", "-un"], timeout=self.timeout, idempotent=True)
-        # Without a name nobody's jobs would be asked for, and none would be found.
+        # Without a user name the list would be empty, and existing jobs would not be found.
         if result.returncode != 0 or not result.stdout.strip():
-            raise SchedulerError(f"{self.host.name}: 'id -un' does not say who we are: {no_answer(result)}")
+            raise SchedulerError(f"{self.host.name}: 'id -un' did not print the user name: {no_answer(result)}")
         return result.stdout.strip()
 
     def _attempt(self, script: str, run_dir: str | PurePath, stale: str = "") -> Attempt:
         return attempt(self.host, run_dir, script, self._submit_command, stale=stale)
 
     def _orphan(self, run_dir: str | PurePath, submission: str) -> str | None:
-        """Return the id of the job that an attempt submitted which died before it could leave the id.
+        """Return the id of a job that was submitted by an interrupted attempt, or None if there is none.
 
         Raises
         ------
         HostUnreachable
-            The scheduler does not say, so that submitting again might run the job twice.
+            The scheduler does not answer, so submitting again might run the job twice.
         SchedulerError
-            It cannot say, and a person has to look.
+            The scheduler cannot tell whether the job was submitted, and the user has to find out.
         """
         where = f"an earlier attempt to submit the job in {run_dir} left no id"
         try:
             jobs = self.jobs_of_user()
         except SchedulerError as error:
             raise HostUnreachable(
-                f"{where}, and it waits until the scheduler tells whether it has the job: {error}"
+                f"{where}; the job waits until the scheduler answers whether it has the job: {error}"
             ) from error
         found = [job.job_id for job in jobs if submission in job.text]
         if found:
-            logger.info("%s: job %s was submitted by an attempt that died, and is adopted", self.host.name, found[0])
+            logger.info("%s: adopted job %s, which an interrupted attempt had submitted", self.host.name, found[0])
             return found[0]
         if self.dialect.id_variable is None:
             raise SchedulerError(
-                f"{where}, and the queue of {self.host.name} has no job whose name ends in {submission}: it may have "
-                f"run. If it has not, remove {CLAIM_FILENAME} there and retry the job; else rerun it",
+                f"{where}, and the queue of {self.host.name} has no job whose name ends in {submission}: the job may "
+                f"have run. If it has not, remove {CLAIM_FILENAME} in that directory and retry the job; otherwise "
+                "rerun the job",
                 permanent=True,
             )
         return None
 
     def _refusal(self, result: Attempt, run_dir: str | PurePath) -> HostError:
-        """Return the error for an attempt after which we have no id."""
+        """Return the error for an attempt that did not produce an id."""
         command, name = self._submit_command.argv[0], self.host.name
         if result.verdict in ("busy", "stale"):
             return SchedulerError(
-                f"{name}: an earlier attempt to submit the job in {run_dir} may still be at it ({result.text}); it is "
-                f"waited for. If you know that it is dead, remove {CLAIM_FILENAME} there"
+                f"{name}: an earlier attempt to submit the job in {run_dir} may still be in progress ({result.text}); "
+                f"the job waits for it. If it has been killed, remove {CLAIM_FILENAME} in that directory"
             )
         refusal, line = classify(result.text)
         if result.code in (_NOT_FOUND, _NOT_EXECUTABLE):
             refusal = Refusal.BAD
-            line = f"there is no such command, or it cannot be executed; is it on the PATH of a shell there? ({line})"
+            line = f"there is no such command, or it cannot be executed; check the PATH of a shell on the host ({line})"
         elif result.code in _TIMED_OUT:
-            refusal, line = Refusal.AWAY, f"it did not end within {self._submit_command.limit} s, or was killed"
+            refusal = Refusal.AWAY
+            line = f"the command did not finish within {self._submit_command.limit} s, or was killed"
         elif result.code == 0:
             refusal = Refusal.UNCLEAR
-            line = (
-                f"it printed no id of a job, but {line!r}; before it is tried again, the scheduler is asked for the job"
-            )
-        text = f"{name}: {command}: {line or f'exit code {result.code}, without a word'}"
+            line = f"the command printed no job id, but {line!r}; the next attempt asks the scheduler for the job first"
+        text = f"{name}: {command}: {line or f'exit code {result.code} without a message'}"
         if refusal in (Refusal.LIMIT, Refusal.BAD):
-            # The scheduler has no job of ours; the next attempt need not look for one. If this fails, it does.
+            # The scheduler does not have the job, so the next attempt need not look for it. If this fails, it does.
             with suppress(HostError):
                 give_up_claim(self.host, run_dir)
         match refusal:
@@ -251,7 +251,7 @@ class QueueManager:
             raise SchedulerError(f"{self.host.name}: {name} gave no answer: {error}") from error
 
     def _shown(self, process_ids: Sequence[str]) -> dict[str, JobStatus]:
-        """Ask for jobs one by one, so that a list with rows missing ends no job."""
+        """Ask for jobs individually, so that a job does not count as ended because of an incomplete list."""
         return dict(self._show(process_ids)) if self.dialect.show_command else {}
 
     def _show(self, process_ids: Sequence[str]) -> Iterator[tuple[str, JobStatus]]:
@@ -263,5 +263,7 @@ class QueueManager:
             for process_id, text in zip(parts[::2], parts[1::2], strict=True):
                 status = self.dialect.read_show(text)
                 if status is not GONE:
-                    logger.info("%s: job %s was not in a list, but there: %s", self.host.name, process_id, status)
+                    logger.info(
+                        "%s: job %s was missing from a list, but exists: %s", self.host.name, process_id, status
+                    )
                 yield process_id, status

@@ -1,4 +1,4 @@
-"""Why a scheduler did not take a job: its own message, weighed.
+"""Classifying the messages of schedulers that refused a job.
 
 The texts are those of Slurm 20 to 24 (`slurm_errno.c` and the names of limits), OpenPBS and Torque (`pbs_messages.c`)
 and Son of Grid Engine 8.1.
@@ -11,20 +11,20 @@ from enum import Enum, auto
 
 
 class Refusal(Enum):
-    """What a message means."""
+    """The meaning of a message."""
 
-    #: Too many jobs are there already; there will be room.
+    #: A limit on the number of jobs has been reached; the job can be submitted later.
     LIMIT = auto()
-    #: The scheduler itself does not answer; whether it has the job is not known.
+    #: The scheduler does not answer; it is unknown whether it has the job.
     AWAY = auto()
-    #: The scheduler will never take this job.
+    #: The scheduler will never accept this job.
     BAD = auto()
-    #: Nobody knows; whether the scheduler has the job is not known either.
+    #: The message is not known; it is unknown whether the scheduler has the job.
     UNCLEAR = auto()
 
 
-#: The first kind of which a line has a pattern decides. Slurm prints the name of the limit before a line that speaks of
-#: all limits at once, those on the size of a job included.
+#: The first meaning with a matching line decides. Slurm prints the name of the limit before a line that mentions all
+#: limits at once, including the limits on the size of a job.
 _PATTERNS: tuple[tuple[Refusal, str], ...] = (
     (
         Refusal.LIMIT,
@@ -47,19 +47,19 @@ _PATTERNS: tuple[tuple[Refusal, str], ...] = (
     ),
 )
 _RULES = tuple((refusal, re.compile(pattern, re.IGNORECASE)) for refusal, pattern in _PATTERNS)
-#: What the commands put before their messages, and lines that say nothing.
+#: The prefixes of the messages, and lines without information.
 _PREFIX = re.compile(r"^(sbatch|qsub):\s*(error:\s*)?")
 _NOISE = re.compile(r'^(Exiting\.|Try ".*" for more information|usage:.*)$', re.IGNORECASE)
 _LINE_LENGTH = 500
 
 
 def classify(text: str) -> tuple[Refusal, str]:
-    """Return what the message of a submit command means, and the message in one line."""
+    """Return the meaning of the message of a submit command, and the message as one line."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line.strip())]
     for refusal, pattern in _RULES:
         telling = [number for number, line in enumerate(lines) if pattern.search(line)]
         if telling:
-            # What comes before is the site's own: greetings, news.
+            # Earlier lines are greetings and news of the site.
             return refusal, _one_line(lines[telling[0] :])
     return Refusal.UNCLEAR, _one_line(lines)
 

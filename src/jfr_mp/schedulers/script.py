@@ -1,8 +1,8 @@
-"""The submission script of a job: built here, without a side effect.
+"""Building the submission script of a job, without side effects.
 
-The order is jobflow-remote's: header of the scheduler, change of directory, pre_run, exports, modules, the command,
-post_run. Text that users write for the shell (pre_run, post_run, execution_cmd) stays as it is; everything else (names,
-paths, values) is quoted.
+The order is the same as in jobflow-remote: header of the scheduler, change of directory, pre_run, exports, modules, the
+command, post_run. Text that the user writes for the shell (pre_run, post_run, execution_cmd) is used unchanged;
+everything else (names, paths, values) is quoted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from jfr_mp.config.workers import ExecutionConfig, WorkerBase
     from jfr_mp.model import JobDoc
 
-#: A path that every scheduler's header takes as it is: Slurm expands %, PBS and SGE look for a host before a colon.
+#: A path that is valid in the header of every scheduler: Slurm expands %, and PBS and SGE expect a host before a colon.
 _PLAIN_PATH = re.compile(r"[\w./+@=-]+", re.ASCII)
 
 
@@ -67,11 +67,11 @@ def execution_command(worker: WorkerBase, run_dir: str) -> str:
     Raises
     ------
     ConfigError
-        The worker's ``execution_cmd`` has other braces than one ``{}``.
+        The worker's ``execution_cmd`` contains braces other than one ``{}``.
     """
     if not worker.execution_cmd:
         return quote([run_dir if word == "{}" else word for word in default_command(worker)])
-    # Quotes that a user put around {} would spoil ours.
+    # Quotes around {} in the project file are removed, because the path is quoted here.
     template = re.sub(r"'\{\}'|\"\{\}\"", "{}", worker.execution_cmd)
     try:
         return template.format(quote([run_dir]))
@@ -94,28 +94,28 @@ def job_script(
     Parameters
     ----------
     job
-        The job; its own resources go before those of the worker.
+        The job; its resources take precedence over those of the worker.
     worker
-        Where it runs.
+        The worker on which it runs.
     exec_config
-        What is set before it runs and done after.
+        The execution configuration.
     scheduler_io
-        The scheduler, which makes the header.
+        The scheduler, which provides the header.
     run_dir
         The run directory.
     submission
-        The token of this run, for the journal and the name of the job.
+        The submission token of this run, for the journal and the name of the job.
 
     Raises
     ------
     ConfigError
-        The scheduler knows no such resources, or an export or ``execution_cmd`` is not usable.
+        The resources do not suit the scheduler, or an export or the ``execution_cmd`` is not valid.
     """
     dialect = dialect_of(scheduler_io)
     lines = [
         *(once_lines(run_dir, submission, dialect.id_variable) if dialect.id_variable else ()),
         *journal_lines(worker.work_dir, f"{job.uuid}_{job.index}", submission),
-        # Not going on: pre_run would act on another directory.
+        # Exits on failure, because pre_run would otherwise run in another directory.
         f"cd {quote([run_dir])} || exit 1",
         *_texts(worker.pre_run, exec_config.pre_run),
         *(export_line(name, value) for name, value in (exec_config.export or {}).items()),
@@ -126,18 +126,18 @@ def job_script(
     resources = _with_names(_resources(job, worker), dialect.job_name(job.name, submission), run_dir)
     try:
         script = scheduler_io.get_submission_script(lines, resources)
-    except Exception as error:  # qtoolkit raises ValueError and its own, plug-ins whatever they like
+    except Exception as error:  # qtoolkit raises ValueError and its own errors, plug-ins may raise any error
         raise ConfigError(f"the resources of job {job.name!r} do not suit its scheduler: {error}") from error
     return f"{script}\n"
 
 
 def _texts(*texts: str | None) -> list[str]:
-    """Return the texts that are there."""
+    """Return the texts that are not empty."""
     return [text for text in texts if text]
 
 
 def _resources(job: JobDoc, worker: WorkerBase) -> dict[str, Any] | QResources:
-    """Return the resources that the job asks for, else those of its worker."""
+    """Return the resources of the job or, if it has none, those of its worker."""
     resources = job.resources or worker.resources or {}
     if "@class" not in resources:
         return dict(resources)
@@ -148,7 +148,7 @@ def _resources(job: JobDoc, worker: WorkerBase) -> dict[str, Any] | QResources:
 
 
 def _with_names(resources: dict[str, Any] | QResources, job_name: str, run_dir: str) -> dict[str, Any] | QResources:
-    """Put the name of the job and of its output files into the resources."""
+    """Return the resources with the names of the job and of its output files added."""
     out, err = (_header_path(run_dir, file) for file in (QUEUE_OUT, QUEUE_ERR))
     if isinstance(resources, Mapping):
         return {**resources, "job_name": job_name, "qout_path": out, "qerr_path": err}
@@ -156,9 +156,9 @@ def _with_names(resources: dict[str, Any] | QResources, job_name: str, run_dir: 
 
 
 def _header_path(run_dir: str, file: str) -> str:
-    """Return the path of an output file for the header, where nothing is quoted.
+    """Return the path of an output file for the header, in which nothing is quoted.
 
-    Where that would need quotes, the bare name does as well: a job is submitted in its run directory.
+    If the path would need quotes, only the name is returned; the job is submitted in its run directory.
     """
     path = str(PurePosixPath(run_dir, file))
     return path if _PLAIN_PATH.fullmatch(path) else file

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 from jfr_mp.hosts import CommandResult
 from jfr_mp.schedulers.dialect import UNKNOWN, Dialect, JobStatus, Listed, no_answer
 
-#: The letters of a state, the most telling first: ``hRwq`` is a job on hold, ``Rr`` one that runs once more.
+#: The letters of a state, the most significant first: ``hRwq`` is a job on hold, ``Rr`` a restarted job.
 _LETTERS = {
     "E": "FAILED",
     "d": "FAILED",
@@ -19,7 +19,7 @@ _LETTERS = {
     "qw": "QUEUED",
 }
 _STATE = re.compile(r"<state>([EdsSTrthqwR]+)</state>")
-#: How qstat calls the user who asks.
+#: The name of the calling user in qstat.
 _MYSELF = "$user"
 
 
@@ -32,16 +32,16 @@ class GridEngine(Dialect):
     gone = re.compile(r"do(es)? not exist")
 
     def submit_command(self) -> list[str]:
-        """Let the job begin in the directory of its script, and run it by our shell instead of the queue's."""
+        """Return the command that runs the script in its directory, by bash instead of the shell of the queue."""
         command, *arguments = super().submit_command()
         return [command, "-cwd", "-S", "/bin/bash", *arguments]
 
     def list_commands(self, job_ids: Sequence[str], user: str | None = None) -> Iterator[list[str]]:
-        """Ask for all jobs of a user: qstat lists no ids."""
+        """Return the command that lists all jobs of a user, because qstat cannot list jobs by id."""
         return super().list_commands((), user or _MYSELF)
 
     def read_list(self, result: CommandResult) -> Iterator[Listed]:
-        """Read job by job."""
+        """Return the jobs in an answer; each job is parsed separately."""
         try:
             root = ElementTree.fromstring(result.stdout[max(result.stdout.find("<?xml"), 0) :])
         except ElementTree.ParseError:
@@ -53,7 +53,7 @@ class GridEngine(Dialect):
             yield self.read_job(job_id, f"<job_info>{ElementTree.tostring(job, 'unicode')}</job_info>")
 
     def read_state(self, text: str) -> JobStatus:
-        """Read the letters of the state; qtoolkit knows some of their combinations."""
+        """Return the state from its letters; qtoolkit knows only some of their combinations."""
         state = _STATE.search(text)
         if not state:
             return UNKNOWN

@@ -1,8 +1,8 @@
-"""No scheduler at all: a job is a process of the host, its id the pid.
+"""The shell as a scheduler: a job is a process on the host, and its id is the pid.
 
-The process itself is the job. It writes its id beside its script and hard-links it to its final name, which one process
-alone can do; only the one that did goes on to run the script. However often a submission is repeated, and wherever the
-process that submits is killed, one script runs, and every repetition learns its id.
+The process of the job writes its id next to its script and hard-links it to its final name, which only one process can
+do. Only the process that succeeded continues and runs the script. However often a submission is repeated, and wherever
+the submitting process is killed, the script runs once, and every repetition gets its id.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT, SUBMIT_SCRIPT
 from jfr_mp.schedulers.dialect import Dialect, Listed, no_answer
 from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME, RECEIVE, size_of
 
-#: Starts a process in a session of its own, which no signal for ours reaches, and lets it decide whether it is the job.
-#: The process holds our output until it has decided: the end of the output is the moment to go on.
+#: Starts a process in its own session, which is not affected by signals to this one, and lets it find out whether it is
+#: the job. The process keeps the output open until then, so that the end of the output is the moment to continue.
 _SUBMIT = f"""{RECEIVE}
 mv .{SUBMIT_SCRIPT}.$$ {SUBMIT_SCRIPT} || exit
 setsid /bin/sh -c "$2" jfr-mp-job </dev/null &
 """
 
-#: The pid is also the id of the session and of the process group. A subshell prints it, for whoever submitted may be
-#: gone, and the signal of the broken pipe must not hit the job.
+#: The pid is also the id of the session and of the process group. A subshell prints it, because the submitting process
+#: may have been killed, and the signal for the broken pipe must not reach the job.
 _BECOME_THE_JOB = f"""
 claimed=
 if ! test -s {PROCESS_ID_FILENAME} && echo $$ > .{PROCESS_ID_FILENAME}.$$; then
@@ -38,8 +38,9 @@ test "$claimed" || exec cat {PROCESS_ID_FILENAME}
 exec bash {SUBMIT_SCRIPT} >{QUEUE_OUT} 2>{QUEUE_ERR}
 """
 
-#: Ends a process group: politely, then not. A pid that leads no session was never one of ours; it has been given anew.
-#: A pid without a process is not given anew while its group lives, so what the job left behind can be ended.
+#: Stops a process group by SIGTERM, then by SIGKILL. A pid that is not the leader of a session has been reused and does
+#: not belong to the job. A pid is not reused while its process group exists, so processes that the job left behind can
+#: be killed even if the pid has no process any more.
 _CANCEL = """
 session=$(ps -o sid= -p "$1") || { kill -s KILL -- "-$1" 2>/dev/null; exit 0; }
 test $session -eq "$1" || exit 0
@@ -53,14 +54,14 @@ kill -s KILL -- "-$1" 2>/dev/null || :
 
 
 class Shell(Dialect):
-    """The shell of a host and its table of processes."""
+    """The shell of a host and its process table."""
 
     def job_name(self, name: str, submission: str) -> str:
-        """Return the name as the script prints it: the header is itself shell text."""
+        """Return the name of a job, quoted, because the header is itself shell text."""
         return quote(["".join(letter if letter.isprintable() else "_" for letter in name)])
 
     def read_list(self, result: CommandResult) -> Iterator[Listed]:
-        """Read row by row; of no job at all, ps still prints the heading."""
+        """Return the jobs in an answer; each row is parsed separately, and ps prints its heading even without jobs."""
         heading, *rows = result.stdout.splitlines() or [""]
         if not heading.strip() or (result.returncode != 0 and result.stderr.strip()):
             raise no_answer(result)
@@ -69,7 +70,7 @@ class Shell(Dialect):
 
 
 def submit_to_shell(host: BaseHost, run_dir: str | PurePath, script: str, *, timeout: float | None = None) -> str:
-    """Run a script in the background, or find the process that already does.
+    """Run a script in the background, or find the process that is already running it.
 
     Returns
     -------
@@ -81,7 +82,7 @@ def submit_to_shell(host: BaseHost, run_dir: str | PurePath, script: str, *, tim
     SchedulerError
         The script was not started.
     HostError
-        The host did not answer. The job may have started; submitting again tells.
+        The host did not answer. The job may have started; submitting it again finds out.
     """
     argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", size_of(script), _BECOME_THE_JOB]
     result = host.run(argv, cwd=run_dir, timeout=timeout, stdin=script)
@@ -93,13 +94,13 @@ def submit_to_shell(host: BaseHost, run_dir: str | PurePath, script: str, *, tim
 
 
 def cancel_on_shell(host: BaseHost, process_id: str, *, timeout: float | None = None) -> None:
-    """End a job and everything it started; a job that is gone is fine.
+    """Stop a job and all processes that it started; do nothing if it does not exist any more.
 
     Raises
     ------
     HostError
-        The host did not answer, or does not let us end the job.
+        The host did not answer, or does not allow the job to be stopped.
     """
     result = host.run_script(_CANCEL, process_id, timeout=timeout, idempotent=True)
     if result.returncode != 0:
-        raise HostError(f"{host.name}: process {process_id} could not be ended: {result.stderr.strip()}")
+        raise HostError(f"{host.name}: process {process_id} could not be stopped: {result.stderr.strip()}")

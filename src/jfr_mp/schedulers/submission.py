@@ -1,11 +1,14 @@
-"""Submitting to a batch scheduler once, whatever dies when.
+"""Submitting a job to a scheduler exactly once, even if processes or connections fail at any point.
 
-One command of the host submits and leaves the scheduler's id in the run directory. Whoever submits holds a claim there
-meanwhile, and leaves it behind on dying. The next attempt waits for a claim whose holder lives; at a stale one it asks
-the scheduler for a job with our submission in its name, and adopts it. A job that has ended is in no queue any more,
-but it has left its id itself, by the lines of `once_lines`. They also settle what no question can: should the scheduler
-have taken a job twice, the one whose id is in the run directory runs, and the other ends at once; should it have
-forgotten in a crash that it ran a job, and run it again, the output of the first time stays.
+One command on the host submits the job and writes the scheduler's id to the run directory. While it does so, it holds a
+claim, a file in the run directory, which remains if the command is killed. The next attempt waits for a claim whose
+holder is running. If the claim is stale, the attempt asks the scheduler for a job with the submission token in its
+name, and adopts it. A job that has ended is not in the queue any more, but it has written its id itself, by the lines
+of `once_lines`.
+
+These lines also handle two cases that asking the scheduler cannot. If the scheduler has accepted a job twice, the job
+whose id is in the run directory runs, and the other one exits at once. If the scheduler has lost the record of a job in
+a crash and runs it again, the existing output is kept.
 """
 
 from __future__ import annotations
@@ -20,24 +23,24 @@ from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.quoting import quote
 from jfr_mp.jobdata.files import OUT_FILENAME, SUBMIT_SCRIPT
 
-#: The file in the run directory that holds the scheduler's id of the job.
+#: The file in the run directory with the scheduler's id of the job.
 PROCESS_ID_FILENAME = "jfr_mp_process_id"
-#: The claim of an attempt to submit: the machine, the session and the process that make it.
+#: The claim of an attempt to submit, with its machine, session and process.
 CLAIM_FILENAME = "jfr_mp_submitting"
-#: What one submission leaves in the run directory.
+#: The files that a submission leaves in the run directory.
 SUBMISSION_FILES = (PROCESS_ID_FILENAME, CLAIM_FILENAME)
 
-#: Reads the script from the standard input: all of it, $1 bytes, for who sends it may die on the way.
+#: Reads the script from the standard input and checks that it has $1 bytes, because the sender may be killed.
 RECEIVE = f"""
 cat >.{SUBMIT_SCRIPT}.$$ || exit
-test "$(wc -c <.{SUBMIT_SCRIPT}.$$)" -eq "$1" || {{ rm -f .{SUBMIT_SCRIPT}.$$; echo no whole script came >&2; exit 1; }}
+test "$(wc -c <.{SUBMIT_SCRIPT}.$$)" -eq "$1" || {{ rm -f .{SUBMIT_SCRIPT}.$$; echo truncated script >&2; exit 1; }}
 """
 
-#: $2 seconds that the command may take, $3 a claim that is known to be stale, $4 what finds the id in the output of the
-#: command, which is the rest. Prints the verdict, then what belongs to it.
+#: $2 is the maximum number of seconds for the command, $3 a claim that is known to be stale, $4 the sed script that
+#: finds the id in the output of the command, which is the rest. Prints the verdict, then its details.
 #:
-#: By its age the holder of a claim is known to be dead, also on another login node: no command outlives `timeout`. The
-#: age is reckoned by the clock of the file server alone. On the same node a session without processes tells at once.
+#: A claim of sufficient age is stale, even on another login node, because no command runs longer than `timeout`. The
+#: age is computed by the clock of the file server only. On the same node, a session without processes is stale at once.
 _SUBMIT = f"""
 limit=$2 stale=$3 id_finder=$4
 mine=.{CLAIM_FILENAME}.$$
@@ -66,7 +69,7 @@ until trouble=$(ln $mine {CLAIM_FILENAME} 2>&1); do
     fi
     looks=$((looks + 1))
     if test $looks -gt 50; then
-        # Without a claim to wait for, the trouble is another.
+        # If there is no claim to wait for, the link failed for another reason.
         test "$claim" || {{ echo "$trouble" >&2; exit 1; }}
         echo jfr-mp busy
         echo "$claim"
@@ -74,7 +77,7 @@ until trouble=$(ln $mine {CLAIM_FILENAME} 2>&1); do
     fi
     sleep 0.2
 done
-# Once more: looking for the claim has told a network file system to look again.
+# Checked again: creating the claim makes a network file system refresh the directory.
 known
 mv .{SUBMIT_SCRIPT}.$$ {SUBMIT_SCRIPT} || exit
 said=$(timeout -k 5 "$limit" "$@" </dev/null)
@@ -88,7 +91,7 @@ fi
 printf '%s\\n' "$id" >.{PROCESS_ID_FILENAME}.$$ && ln .{PROCESS_ID_FILENAME}.$$ {PROCESS_ID_FILENAME} 2>/dev/null
 rm -f {CLAIM_FILENAME}
 known
-# There is no room for the file: whoever hears this writes the id down.
+# The file could not be written, for example because the disk is full. The caller stores the id.
 echo jfr-mp known
 echo "$id"
 """
@@ -98,16 +101,16 @@ _VERDICT = re.compile(r"^jfr-mp (known|stale|busy|refused)(?: (\d+))?\n(.*)", re
 
 @dataclass(frozen=True)
 class SubmitCommand:
-    """A scheduler's command.
+    """The submit command of a scheduler.
 
     Parameters
     ----------
     argv
-        Submits the script of its working directory.
+        The command, which submits the script in the working directory.
     id_finder
-        A program for ``sed -n`` that prints the id of the job out of what the command prints.
+        A script for ``sed -n`` that extracts the job id from the output of the command.
     limit
-        Seconds that it may take.
+        Seconds that the command may take.
     """
 
     argv: Sequence[str]
@@ -117,14 +120,14 @@ class SubmitCommand:
 
 @dataclass(frozen=True)
 class Attempt:
-    """What became of an attempt to submit.
+    """The result of an attempt to submit.
 
     Parameters
     ----------
     verdict
-        ``known``: the job is with the scheduler, by this attempt or an earlier one, and `text` is what the id is in.
-        ``stale``: an earlier attempt died, and `text` is its claim. ``busy``: an earlier attempt may still be at it.
-        ``refused``: the command failed with `code`, or printed no id; `text` is all that it printed.
+        ``known``: the scheduler has the job, from this or an earlier attempt, and `text` contains the id. ``stale``: an
+        earlier attempt was killed, and `text` is its claim. ``busy``: an earlier attempt may still be in progress.
+        ``refused``: the command failed with `code`, or printed no id; `text` is its output.
     """
 
     verdict: str
@@ -135,20 +138,20 @@ class Attempt:
 def attempt(
     host: BaseHost, run_dir: str | PurePath, script: str, command: SubmitCommand, *, stale: str = ""
 ) -> Attempt:
-    """Submit a script, unless that is done or being done.
+    """Submit a script, unless an earlier attempt has submitted it or is still in progress.
 
     Parameters
     ----------
     host
-        Where.
+        The host.
     run_dir
         The run directory of the job.
     script
         The submission script.
     command
-        What submits it.
+        The submit command.
     stale
-        The claim of an attempt that is known to be dead.
+        The claim of an attempt that is known to have been killed.
 
     Raises
     ------
@@ -156,13 +159,13 @@ def attempt(
         The host did not answer, or the run directory cannot be written.
     """
     arguments = [size_of(script), str(command.limit), stale, command.id_finder, *command.argv]
-    # Longer than the command and the time for which another attempt is waited for.
+    # Longer than the command and the time to wait for another attempt.
     argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", *arguments]
     result = host.run(argv, cwd=run_dir, timeout=command.limit + 30, stdin=script)
     match = _VERDICT.search(result.stdout)
     if match is None:
         reason = " ".join((result.stderr or result.stdout).split())[:500] or f"exit code {result.returncode}"
-        raise SchedulerError(f"{host.name}: nothing could be submitted in {run_dir}: {reason}")
+        raise SchedulerError(f"{host.name}: the job in {run_dir} could not be submitted: {reason}")
     verdict, code, text = match.groups()
     if verdict == "refused":
         text = f"{text}\n{result.stderr}"
@@ -175,33 +178,33 @@ def size_of(script: str) -> str:
 
 
 def adopt(host: BaseHost, run_dir: str | PurePath, process_id: str) -> None:
-    """Leave the id of a job that the scheduler was found to have."""
+    """Write the id of a job that was found in the queue of the scheduler."""
     host.write(PurePosixPath(run_dir, PROCESS_ID_FILENAME), f"{process_id}\n".encode())
     give_up_claim(host, run_dir)
 
 
 def give_up_claim(host: BaseHost, run_dir: str | PurePath) -> None:
-    """Tell the next attempt that there is nothing to look for."""
+    """Remove the claim, so that the next attempt does not look for a job."""
     host.remove(PurePosixPath(run_dir, CLAIM_FILENAME))
 
 
 def once_lines(run_dir: str, submission: str, id_variable: str) -> list[str]:
-    """Return the shell lines that end a script which the scheduler runs a second time.
+    """Return the shell lines that make a script exit if the scheduler runs it a second time.
 
-    That is a script whose output is there already, or one under another id than the first. A job also leaves its id
-    where that is missing, and does nothing where its run directory was given to a later submission.
+    A script runs a second time if its output exists already, or if the run directory has another id. The lines also
+    write the id if it is missing, and exit if the run directory belongs to a later submission.
 
     Parameters
     ----------
     run_dir
         The run directory.
     submission
-        The token of this run, which the script has in it.
+        The submission token of this run, which the script contains.
     id_variable
         The environment variable with the scheduler's id.
     """
     own = f".{PROCESS_ID_FILENAME}.$1"
-    # Of "12.server" and "12" alike, the number counts: schedulers are not always consistent there.
+    # Only the number is compared, because schedulers use both "12.server" and "12".
     return [
         "jfr_mp_is_superfluous() (",
         f"    cd {quote([run_dir])} || exit 1",
@@ -210,12 +213,12 @@ def once_lines(run_dir: str, submission: str, id_variable: str) -> list[str]:
         f'        echo "$1" >"{own}" && ln "{own}" {PROCESS_ID_FILENAME}',
         f'        rm -f "{own}"',
         "    fi",
-        # An older output is that of an earlier submission.
+        # An output that is older than the id belongs to an earlier submission.
         f"    grep -q end_time {OUT_FILENAME} && [ ! {OUT_FILENAME} -ot {PROCESS_ID_FILENAME} ] && exit 0",
         f'    read -r id <{PROCESS_ID_FILENAME} && [ "${{id%%[!0-9]*}}" != "${{1%%[!0-9]*}}" ]',
         ") 2>/dev/null",
         f'if [ -n "${{{id_variable}:-}}" ] && jfr_mp_is_superfluous "${id_variable}"; then',
-        f'    echo "jfr-mp: job ${id_variable} does nothing: it has run, or another one runs in its place" >&2',
+        f'    echo "jfr-mp: job ${id_variable} exits: it has already run, or another job runs in its place" >&2',
         "    exit 0",
         "fi",
     ]

@@ -57,7 +57,7 @@ SUBMISSIONS = {
         REFUSED,
         "Invalid account or account/partition combination",
     ),
-    "no sbatch": ("exec /nowhere/sbatch", REFUSED, "sbatch: there is no such command.* on the PATH of a shell there"),
+    "no sbatch": ("exec /nowhere/sbatch", REFUSED, "sbatch: there is no such command.* PATH of a shell on the host"),
     "a limit of the site": (
         f"""echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2
         echo "sbatch: error: Batch job submission failed: {POLICY}" >&2; exit 1""",
@@ -69,10 +69,14 @@ SUBMISSIONS = {
         WAITS,
         "Unable to contact slurm controller",
     ),
-    "an sbatch that hangs": ("sleep 100", WAITS, "sbatch: it did not end within 1 s"),
-    "an sbatch that hangs when it is done": ('/usr/bin/sbatch "$@" >/dev/null; sleep 100', WAITS, "did not end within"),
-    "rubbish": ("echo what?", TRIES, "it printed no id of a job, but 'what[?]'"),
-    "rubbish from an sbatch that did its work": ('/usr/bin/sbatch "$@" | rev', TRIES, "it printed no id of a job"),
+    "an sbatch that hangs": ("sleep 100", WAITS, "sbatch: the command did not finish within 1 s"),
+    "an sbatch that hangs when it is done": (
+        '/usr/bin/sbatch "$@" >/dev/null; sleep 100',
+        WAITS,
+        "did not finish within",
+    ),
+    "rubbish": ("echo what?", TRIES, "the command printed no job id, but 'what[?]'"),
+    "rubbish from an sbatch that did its work": ('/usr/bin/sbatch "$@" | rev', TRIES, "the command printed no job id"),
     "an error that nobody knows": ("echo 'sbatch: error: oops' >&2; exit 1", TRIES, "this machine: sbatch: oops"),
 }
 
@@ -114,7 +118,7 @@ def test_what_nobody_tells_is_not_guessed(project: TestProject, runner: Runner, 
             job = submitted(project, runner, db_id)
         # Then it waits, and spends no further attempt
         assert (job["state"], job["remote"]["step_attempts"]) == ("UPLOADED", 1)
-        assert "left no id, and it waits until the scheduler tells" in job["remote"]["error"]
+        assert "left no id; the job waits until the scheduler answers" in job["remote"]["error"]
     # When squeue works again, then the job is found
     job = submitted(project, runner, db_id)
     assert job["state"] == "SUBMITTED"

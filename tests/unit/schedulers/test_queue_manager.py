@@ -105,7 +105,7 @@ def test_nothing_is_asked_about_no_job(manager: QueueManager, monkeypatch: pytes
 
 @pytest.mark.parametrize("process_id", ["", "-1", "0", "1; touch x"])
 def test_only_ids_are_cancelled(manager: QueueManager, process_id: str) -> None:
-    with pytest.raises(SchedulerError, match="is not the id of a job"):
+    with pytest.raises(SchedulerError, match="is not a valid job id"):
         manager.cancel(process_id)
 
 

@@ -93,9 +93,9 @@ def test_it_leaves_the_id_and_nothing_else(manager: QueueManager, run_dir: Path,
         ("echo 'sbatch: error: invalid account' >&2; exit 1", BAD, "sbatch: invalid account"),
         ("echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2; exit 1", SiteLimit, "AssocMaxSubmitJobLimit"),
         ("echo 'Unable to contact slurm controller' >&2; exit 1", HostUnreachable, "Unable to contact"),
-        ("exit 3", SchedulerError, "exit code 3, without a word"),
-        ("echo rubbish", SchedulerError, "it printed no id of a job, but 'rubbish'"),
-        ("sleep 60", HostUnreachable, "it did not end within 2 s"),
+        ("exit 3", SchedulerError, "exit code 3 without a message"),
+        ("echo rubbish", SchedulerError, "the command printed no job id, but 'rubbish'"),
+        ("sleep 60", HostUnreachable, "the command did not finish within 2 s"),
         ("exit 127", BAD, "there is no such command"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_script_of_which_only_a_part_came_is_not_submitted(run_dir: Path, comm
             return super().run(argv, stdin=stdin and stdin[:2], **options)
 
     command("sbatch", ACCEPT)
-    with pytest.raises(SchedulerError, match="no whole script came"):
+    with pytest.raises(SchedulerError, match="truncated script"):
         QueueManager(SlurmIO(), HalfHost()).submit("true\n", run_dir, TOKEN)
     assert submissions(run_dir) == 0
 
@@ -152,7 +152,7 @@ def test_nothing_is_submitted_again_while_the_scheduler_says_nothing(
     command("squeue", squeue)
     command("sbatch", ACCEPT)
     leave_claim(run_dir, f"{os.uname().nodename} 4194304 4194304")
-    with pytest.raises(HostUnreachable, match="left no id, and it waits until the scheduler tells"):
+    with pytest.raises(HostUnreachable, match="left no id; the job waits until the scheduler answers"):
         manager.submit("true\n", run_dir, TOKEN)
     assert submissions(run_dir) == 0
 
@@ -162,7 +162,7 @@ def test_a_claim_of_another_login_node_counts_until_it_is_old(
 ) -> None:
     command("sbatch", ACCEPT)
     leave_claim(run_dir, "login2 1 1")
-    with pytest.raises(SchedulerError, match="may still be at it"):
+    with pytest.raises(SchedulerError, match="may still be in progress"):
         manager.submit("true\n", run_dir, TOKEN)
     leave_claim(run_dir, "login2 1 1", age=20)
     assert manager.submit("true\n", run_dir, TOKEN) == "12"
@@ -176,7 +176,7 @@ def test_an_attempt_that_is_at_it_is_waited_for(run_dir: Path, command: Command)
     try:
         leave_claim(run_dir, f"{os.uname().nodename} {holder.pid} {holder.pid}")
         # When it does not end, then nothing is submitted
-        with pytest.raises(SchedulerError, match="may still be at it"):
+        with pytest.raises(SchedulerError, match="may still be in progress"):
             manager.submit("true\n", run_dir, TOKEN)
         assert submissions(run_dir) == 0
     finally:
@@ -194,7 +194,7 @@ def test_where_a_job_cannot_tell_its_id_what_is_not_known_is_shown(run_dir: Path
     claim = leave_claim(run_dir, f"{os.uname().nodename} 4194304 4194304")
     # When the next one comes, then it says what to do
     with pytest.raises(
-        SchedulerError, match=rf"name ends in {TOKEN}: it may have run\. If it has not, remove"
+        SchedulerError, match=rf"name ends in {TOKEN}: the job may have run\. If it has not, remove"
     ) as caught:
         manager.submit("true\n", run_dir, TOKEN)
     assert caught.value.permanent
@@ -205,7 +205,7 @@ def test_where_a_job_cannot_tell_its_id_what_is_not_known_is_shown(run_dir: Path
 
 
 def test_a_directory_that_cannot_be_written_is_an_error_with_its_reason(manager: QueueManager) -> None:
-    with pytest.raises(SchedulerError, match="nothing could be submitted in /proc/self: ") as caught:
+    with pytest.raises(SchedulerError, match="the job in /proc/self could not be submitted: ") as caught:
         manager.submit("true\n", "/proc/self", TOKEN)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -223,7 +223,7 @@ class TestOnce:
         )
         ran = (run_dir.parent / "ran").exists()
         (run_dir.parent / "ran").unlink(missing_ok=True)
-        assert ("does nothing" in done.stderr) is not ran
+        assert ("it has already run" in done.stderr) is not ran
         return ran
 
     def test_the_job_whose_id_is_there_runs(self, run_dir: Path) -> None:
