@@ -1,4 +1,4 @@
-"""The managed mongod of a project that brings no database of its own."""
+"""The managed mongod of a project without its own MongoDB server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a managed mongod keeps on disk: one private directory."""
+"""The private directory of a managed mongod."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from jfr_mp.errors import EmbeddedError
 
 
 class Record(BaseModel):
-    """What must outlive the server: where it listens and who may use it.
+    """The persistent data about the server: its port and its user.
 
     Parameters
     ----------
     port
-        The port on 127.0.0.1. The configuration of the replica set names it, so that it never changes.
+        The port on 127.0.0.1. It never changes, because the configuration of the replica set contains it.
     username, password
         The only user. The password is random.
     prepared
-        Whether the replica set and the user have been made.
+        Whether the replica set and the user have been created.
     """
 
     port: int
@@ -49,34 +49,34 @@ class Directory:
 
     @property
     def pid(self) -> int | None:
-        """The pid of the mongod that runs on this data, or None.
+        """The pid of the mongod that is running on this data, or None.
 
-        A pid file may be stale, and its pid may by now be another program's, or a zombie's that nobody reaps.
+        A pid file may be stale: its pid may belong to another program by now, or to a zombie that is not reaped.
         """
         try:
             process = psutil.Process(int(self.pid_file.read_text()))
-            ours = str(self.data) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+            runs_here = str(self.data) in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
         except (OSError, ValueError, psutil.NoSuchProcess):
             return None
-        return process.pid if ours else None
+        return process.pid if runs_here else None
 
     @property
     def exists(self) -> bool:
-        """Whether a managed database was made here."""
+        """Whether the directory contains a managed database."""
         return self._record_file.exists()
 
     def make(self, port: int | None) -> Record:
-        """Make the directory with the record of a new server, or return the record that is there.
+        """Create the directory with the record of a new server, or return the existing record.
 
         Parameters
         ----------
         port
-            The port of a new server; None chooses one that is free now.
+            The port of a new server; None chooses a free port.
 
         Raises
         ------
         EmbeddedError
-            The database that is here has another port.
+            The existing database has another port.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path.chmod(0o700)
@@ -95,7 +95,7 @@ class Directory:
         Parameters
         ----------
         port
-            The port that the project file names; None where there is no project file yet.
+            The port in the project file; None if there is no project file yet.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Directory:
             record = Record.model_validate_json(self._record_file.read_bytes())
         except FileNotFoundError:
             raise EmbeddedError(
-                f"there is no managed database in {self.path}: make a project that has one with `jfr-mp init`, "
+                f"there is no managed database in {self.path}: create a project with one by `jfr-mp init`, "
                 "or correct metadata.jfr_mp.embedded_db.dir in the project file"
             ) from None
         except ValidationError:
@@ -119,12 +119,12 @@ class Directory:
         return record
 
     def write(self, record: Record) -> None:
-        """Keep a record."""
+        """Write the record."""
         _write_private(self._record_file, record.model_dump_json(indent=1))
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Let one process at a time make, start or stop the server; the kernel frees the lock of a dead one."""
+        """Let only one process at a time create, start or stop the server; the kernel frees the lock of a dead one."""
         descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -142,11 +142,11 @@ class Directory:
             raise EmbeddedError(f"the managed database in {self.path} cannot be used: {what}") from error
 
     def log_size(self) -> int:
-        """Return where the log ends now, in bytes."""
+        """Return the current size of the log in bytes."""
         return self.log.stat().st_size if self.log.exists() else 0
 
     def complaints(self, since: int = 0) -> str:
-        """Return what mongod has logged about a failure after an offset in bytes; see `summary`."""
+        """Return the messages about a failure that mongod has logged after an offset in bytes; see `summary`."""
         try:
             with self.log.open("rb") as file:
                 file.seek(since)
@@ -157,7 +157,7 @@ class Directory:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 by a rename, so that nobody ever reads half of it or reads it at all without leave."""
+    """Write a file with mode 0600 atomically, so that it is never readable by other users and never incomplete."""
     draft = path.with_name(f"{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -168,7 +168,7 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _free_port() -> int:
-    """Return a TCP port of the loopback interface that is free now."""
+    """Return a TCP port on the loopback interface that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -1,7 +1,7 @@
-"""Reading the log of mongod, to say why it does not run.
+"""Reading the log of mongod to explain why it is not running.
 
 Since MongoDB 4.4 each line is a JSON object with the severity `s` (E and F are errors), the text `msg` and its details
-`attr`. The storage engine nests a message of its own in the details.
+`attr`. The storage engine nests its own message in the details.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from typing import Any
 
 _ERRORS = ("E", "F")
-#: How much of one line goes into an error message, in characters.
+#: The maximum number of characters of one line in an error message.
 _LINE_LIMIT = 400
 
 
 def summary(lines: Iterable[str]) -> str:
-    """Return the first three errors among the lines of a log, or its last three lines where there is none.
+    """Return the first three errors among the lines of a log, or its last three lines if there are no errors.
 
-    The first ones, because the cause comes before its consequences.
+    The first errors are the most useful, because the cause precedes its consequences.
     """
     errors: list[str] = []
     others: list[str] = []
@@ -30,7 +30,7 @@ def summary(lines: Iterable[str]) -> str:
 
 
 def _entry(line: str) -> dict[str, Any]:
-    """Return a line as an object; an empty one where it is something else, such as half a line."""
+    """Return a line as an object; an empty one if it is not a JSON object, for example because it is truncated."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -39,7 +39,7 @@ def _entry(line: str) -> dict[str, Any]:
 
 
 def _text(entry: dict[str, Any]) -> str:
-    """Return what an entry tells a person, empty where it tells nothing."""
+    """Return the message of an entry for the user; empty if it has none."""
     details = entry.get("attr") or {}
     nested = details.get("message")
     if isinstance(nested, dict):

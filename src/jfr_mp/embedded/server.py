@@ -1,7 +1,7 @@
-"""The managed mongod: a replica set of one on the loopback interface, started when needed, its data kept.
+"""The managed mongod: a replica set of one member on the loopback interface, started when needed.
 
-A replica set, because only there does MongoDB offer transactions; with a password, because every user of the machine
-reaches the loopback interface.
+It is a replica set because MongoDB supports transactions only in replica sets. It has a password because every user of
+the machine can reach the loopback interface.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 REPLICA_SET = "jfr_mp"
-#: The user may do everything with the data and nothing with the server.
+#: The roles of the user: full access to the data, but not to the server.
 ROLES = ("readWriteAnyDatabase", "dbAdminAnyDatabase", "clusterMonitor")
-#: Seconds to the first write; 0.6 is usual, recovery after a power cut takes longer.
+#: Seconds until the first write must succeed; 0.6 s is usual, but recovery after a power failure takes longer.
 START_TIMEOUT = 60.0
-#: Seconds that a taken port may still become free.
+#: Seconds to wait for a port that is in use.
 PORT_TIMEOUT = 2.0
-#: Seconds to a clean end; 0.5 is usual.
+#: Seconds that a clean shutdown may take; 0.5 s is usual.
 STOP_TIMEOUT = 60.0
-#: They bring a fresh data directory from 300 MB down to 3 MB, and memory to about 115 MB.
+#: Options that reduce a new data directory from 300 MB to 3 MB, and the memory to about 115 MB.
 _SMALL_FOOTPRINT = (
     "--oplogSize=16",
     "--wiredTigerCacheSizeGB=0.25",
@@ -48,16 +48,16 @@ _SMALL_FOOTPRINT = (
 
 @dataclass(frozen=True)
 class EmbeddedStatus:
-    """How a managed mongod is.
+    """The status of a managed mongod.
 
     Parameters
     ----------
     pid
-        Its process, or None while it is down.
+        The pid of its process, or None if it is not running.
     address
-        Where it listens, ``host:port``.
+        The address on which it listens, ``host:port``.
     directory, log
-        Where its data and its log are.
+        The paths of its directory and of its log.
     """
 
     pid: int | None
@@ -67,7 +67,7 @@ class EmbeddedStatus:
 
     @property
     def running(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self.pid is not None
 
 
@@ -77,7 +77,7 @@ class EmbeddedMongo:
     Parameters
     ----------
     options
-        Where it is: `metadata.jfr_mp.embedded_db` of the project.
+        Its options, `metadata.jfr_mp.embedded_db` of the project.
     """
 
     def __init__(self, options: EmbeddedDb) -> None:
@@ -85,20 +85,20 @@ class EmbeddedMongo:
         self._directory = Directory(options.dir)
 
     def start(self) -> bool:
-        """Start the server unless it runs, and return when it takes writes.
+        """Start the server unless it is running, and return when it accepts writes.
 
-        Any number of processes may do this at once; one of them starts it.
+        Any number of processes may call this at the same time; one of them starts the server.
 
         Returns
         -------
         bool
-            Whether it had to be started.
+            Whether the server had to be started.
 
         Raises
         ------
         EmbeddedError
-            There is no mongod program or a library of it is missing, the port is taken, the directory is not writable
-            or full, or mongod refuses to start; the last errors of its log are in the message.
+            There is no mongod program or one of its libraries is missing, the port is in use, the directory is not
+            writable or full, or mongod refuses to start; the message contains the errors in its log.
         """
         with self._directory.explained():
             record = self._directory.read(self._port)
@@ -108,17 +108,17 @@ class EmbeddedMongo:
                 return self._start_alone(self._directory.read(self._port))
 
     def stop(self) -> bool:
-        """Shut the server down cleanly and return when it is gone. Its data stay.
+        """Shut the server down cleanly and return when it has exited. Its data are kept.
 
         Returns
         -------
         bool
-            Whether it ran.
+            Whether the server was running.
 
         Raises
         ------
         EmbeddedError
-            It does not end in time, or it belongs to another user.
+            The server did not exit in time, or it belongs to another user.
         """
         with self._directory.explained():
             self._directory.read(self._port)
@@ -130,7 +130,7 @@ class EmbeddedMongo:
                 return True
 
     def status(self) -> EmbeddedStatus:
-        """Return how the server is, without asking it."""
+        """Return the status of the server, without connecting to it."""
         self._directory.read(self._port)
         return EmbeddedStatus(
             pid=self._directory.pid,
@@ -140,7 +140,7 @@ class EmbeddedMongo:
         )
 
     def _start_alone(self, record: Record) -> bool:
-        """Start and prepare the server where it is not yet; the caller keeps everybody else out."""
+        """Start and initialise the server unless that is done; the caller must hold the lock of the directory."""
         from jfr_mp.database import mongod_admin
 
         log_end = self._directory.log_size()
@@ -164,7 +164,7 @@ class EmbeddedMongo:
         return started
 
     def _wait_writable(self) -> None:
-        """Wait until the server takes writes, but not for one that has died meanwhile."""
+        """Wait until the server accepts writes; stop waiting if it has exited."""
         from jfr_mp.database import mongod_admin
 
         deadline = time.monotonic() + START_TIMEOUT
@@ -176,7 +176,7 @@ class EmbeddedMongo:
                     raise
 
     def _end(self, pid: int) -> None:
-        """Send the SIGTERM that shuts mongod down cleanly, and wait for its end."""
+        """Send SIGTERM, on which mongod shuts down cleanly, and wait until it has exited."""
         try:
             process = psutil.Process(pid)
             process.terminate()
@@ -187,23 +187,23 @@ class EmbeddedMongo:
             raise EmbeddedError(f"mongod (pid {pid}) belongs to another user, who has to stop it") from None
         except psutil.TimeoutExpired:
             raise EmbeddedError(
-                f"mongod (pid {pid}) has not ended in {STOP_TIMEOUT:g} s: look into {self._directory.log}"
+                f"mongod (pid {pid}) did not exit within {STOP_TIMEOUT:g} s: see {self._directory.log}"
             ) from None
 
     def _check_port(self) -> None:
-        """Refuse a port that somebody else has, before mongod says the same in a less helpful way."""
-        # The threads of a mongod that was just killed hold its port a moment longer than its pid shows.
+        """Raise an error if the port is in use, because the message of mongod is less helpful."""
+        # The threads of a mongod that was just killed hold the port slightly longer than its pid exists.
         deadline = time.monotonic() + PORT_TIMEOUT
         while _is_taken(self._port):
             if time.monotonic() > deadline:
                 raise EmbeddedError(
-                    f"the managed mongod in {self._directory.path} cannot start: port {self._port} of {HOST} is taken "
-                    f"by another program; end that program (`ss -ltnp 'sport = :{self._port}'` names it)"
+                    f"the managed mongod in {self._directory.path} cannot start: port {self._port} of {HOST} is used "
+                    f"by another program; stop that program (`ss -ltnp 'sport = :{self._port}'` shows it)"
                 )
             time.sleep(0.05)
 
     def _spawn(self, log_end: int) -> None:
-        """Run mongod as a daemon of its own and return when it listens; what it logs begins at `log_end`."""
+        """Start mongod as a daemon and return when it listens; its log begins at the offset `log_end`."""
         directory = self._directory
         command = [
             str(find_mongod()),
@@ -225,22 +225,22 @@ class EmbeddedMongo:
             )
         except subprocess.TimeoutExpired:
             raise EmbeddedError(
-                f"mongod does not listen after {START_TIMEOUT:g} s; the end of {directory.log}:\n"
+                f"mongod did not start listening within {START_TIMEOUT:g} s; from its log, {directory.log}:\n"
                 f"{directory.complaints(log_end)}"
             ) from None
         if done.returncode != 0:
             why = missing_library(done.stdout) or directory.complaints(log_end) or done.stdout.strip()
             raise EmbeddedError(f"{command[0]} cannot start in {directory.path} (exit code {done.returncode}): {why}")
-        directory.pid_file.chmod(0o600)  # mongod gives this one file to all readers
+        directory.pid_file.chmod(0o600)  # mongod makes this file readable by all users
 
 
 def ensure_running(project: Project) -> bool:
-    """Start the managed database of a project that has one, if it is down.
+    """Start the managed database of a project if it has one that is not running.
 
     Returns
     -------
     bool
-        Whether it had to be started.
+        Whether the database had to be started.
 
     Raises
     ------
@@ -252,7 +252,7 @@ def ensure_running(project: Project) -> bool:
 
 
 def _is_taken(port: int) -> bool:
-    """Tell whether somebody listens on a port; connections that linger after their server do not count."""
+    """Return whether a program listens on a port; lingering connections of a stopped server do not count."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

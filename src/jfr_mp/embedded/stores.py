@@ -1,4 +1,4 @@
-"""Making a managed database, and what a project file needs to know of it."""
+"""Creating a managed database, and the settings of a project file for it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from jfr_mp.embedded.server import HOST, EmbeddedMongo
 
 @dataclass(frozen=True)
 class ManagedStores:
-    """What a project file needs to know of a managed database, the password included.
+    """The settings of a project file for a managed database, including the password.
 
     Parameters
     ----------
     queue_store
-        The `store` of the field `queue`.
+        The value of `queue.store`.
     jobstore
-        The field `jobstore`.
+        The value of `jobstore`.
     embedded_db
-        The field `metadata.jfr_mp.embedded_db`.
+        The value of `metadata.jfr_mp.embedded_db`.
     """
 
     queue_store: dict[str, Any] = field(repr=False)
@@ -31,21 +31,21 @@ class ManagedStores:
 
 
 def create(directory: Path, port: int | None = None, *, database: str = "jfr_mp") -> ManagedStores:
-    """Make a managed database and leave it running; one that is there already is used again.
+    """Create a managed database, or use an existing one, start it and return its settings.
 
     Parameters
     ----------
     directory
-        Where everything of it will be kept.
+        The directory for all its files.
     port
-        The port on 127.0.0.1 for good; None chooses one that is free now.
+        The permanent port on 127.0.0.1; None chooses a free port.
     database
         The name of the database for queue and outputs.
 
     Raises
     ------
     EmbeddedError
-        As for `EmbeddedMongo.start`, or the database that is there has another port.
+        As for `EmbeddedMongo.start`, or the existing database has another port.
     """
     home = Directory(directory)
     with home.explained():
@@ -60,7 +60,7 @@ def create(directory: Path, port: int | None = None, *, database: str = "jfr_mp"
 
 
 def _store(record: Record, database: str, collection: str) -> dict[str, Any]:
-    """Return the maggma store of a collection, as project files have it."""
+    """Return the description of the maggma store of a collection."""
     return {
         "type": "MongoStore",
         "host": HOST,

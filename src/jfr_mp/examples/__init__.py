@@ -1,1 +1,1 @@
-"""Workflows to try jfr-mp with, and the driver of ``scripts/quickstart``."""
+"""Example workflows, and the driver of ``scripts/quickstart``."""

@@ -1,4 +1,4 @@
-"""What the quickstart shows: live progress, the result, the time each job spent in each state."""
+"""The display of the quickstart: live progress, the result, and the time that each job spent in each state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.text import Text
 from jfr_mp.examples.timeline import JobTimeline
 from jfr_mp.states import JobState
 
-#: Enough for the table of times where there is no terminal to ask for its width.
+#: The width if the output is not a terminal; wide enough for the table of times.
 PLAIN_WIDTH = 120
 
 _COLOURS = {
@@ -30,18 +30,18 @@ _COLOURS = {
 
 
 def make_console() -> Console:
-    """Return a console on standard output, as wide as its terminal; wide enough for the tables where it is none."""
+    """Return a console on standard output: as wide as the terminal or, without one, wide enough for the tables."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
 
 
 class Progress:
-    """Live progress of the jobs: a table that changes in place, or a line per change where there is no terminal.
+    """Live progress of the jobs: a table that is updated in place or, without a terminal, a line per change.
 
     Parameters
     ----------
     console
-        Where to show it.
+        The console to write to.
     """
 
     def __init__(self, console: Console) -> None:
@@ -49,11 +49,11 @@ class Progress:
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def shown(self) -> AbstractContextManager[object]:
-        """Show the table during a ``with`` block."""
+        """Return a context manager that shows the table."""
         return self._live if self._live is not None else nullcontext()
 
     def update(self, changed: JobTimeline, jobs: Sequence[JobTimeline]) -> None:
-        """Show that a job is in a new state."""
+        """Show the new state of a job."""
         if self._live is not None:
             self._live.update(progress_table(jobs), refresh=True)
             return
@@ -63,7 +63,7 @@ class Progress:
 
 
 def progress_table(jobs: Sequence[JobTimeline]) -> RenderableType:
-    """Return the states of all jobs with a line that counts them."""
+    """Return a table with the states of all jobs, and a line with the number of jobs in each state."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("job", justify="right")
     table.add_column("name")
@@ -76,10 +76,10 @@ def progress_table(jobs: Sequence[JobTimeline]) -> RenderableType:
 
 
 def times_table(jobs: Sequence[JobTimeline]) -> RenderableType:
-    """Return the seconds that each job spent in each state that it met and left."""
+    """Return a table with the seconds that each job spent in each state that it has left."""
     spent = {job.db_id: job.seconds_in() for job in jobs}
     columns = [state for state in JobState if any(state in seconds for seconds in spent.values())]
-    # Without lines it fits a terminal of 80 columns.
+    # Without rules it fits a terminal of 80 columns.
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("job", justify="right")
     table.add_column("name", no_wrap=True)
@@ -96,14 +96,14 @@ def result_text(fitted: Mapping[str, Any]) -> Text:
     rows = (
         ("lattice constant", f"{fitted['lattice_constant']:.4f} Å"),
         ("bulk modulus", f"{fitted['bulk_modulus']:.1f} GPa"),
-        ("its derivative by pressure", f"{fitted['bulk_modulus_derivative']:.2f}"),
+        ("its pressure derivative", f"{fitted['bulk_modulus_derivative']:.2f}"),
     )
     return _pairs(f"Equation of state of fcc {fitted['metal']} (EMT, third-order Birch-Murnaghan)", rows)
 
 
 def places_text(places: Iterable[tuple[str, Path]]) -> Text:
-    """Return where everything is, one path a line; print it with ``soft_wrap``: a path that is cut cannot be copied."""
-    return _pairs("Where everything is", [(what, str(path)) for what, path in places])
+    """Return the paths of all files, one per line; print it with ``soft_wrap``, so that paths can be copied."""
+    return _pairs("Files", [(what, str(path)) for what, path in places])
 
 
 def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> Text:
@@ -113,5 +113,5 @@ def _pairs(title: str, rows: Sequence[tuple[str, str]]) -> Text:
 
 
 def _titled(title: str, table: Table) -> RenderableType:
-    """Put a title above a table; the table's own would be wrapped to its width."""
+    """Return a table with a title above it; rich would wrap the table's own title to the width of the table."""
     return Group(Text(f"\n{title}", "bold cyan"), table)

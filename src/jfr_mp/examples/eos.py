@@ -1,10 +1,11 @@
-"""The equation of state of an fcc metal, as a workflow that makes its own jobs.
+"""The equation of state of an fcc metal, as a workflow that creates its own jobs.
 
-The first job relaxes the cell and then *replaces itself* by one job per strain and a last one that fits the third-order
-Birch-Murnaghan equation of state [1]_ and plots it. Energies come from effective medium theory [2]_ as ASE implements
-it: a calculation takes milliseconds and the result is physics. ``pip install jfr-mp[eos]`` brings what it needs.
+The first job relaxes the cell. It then *replaces itself* by one job per strain, and a final job that fits the
+third-order Birch-Murnaghan equation of state [1]_ and plots it. Energies are computed by effective medium theory [2]_
+as implemented in ASE: a calculation takes only milliseconds, but the result is real physics. The extra `eos` installs
+the required packages.
 
-Jobflow adds one more job by itself, ``store_inputs``: it makes the output of the fit that of the first job.
+Jobflow adds another job, ``store_inputs``, which makes the output of the fit the output of the first job.
 
 References
 ----------
@@ -32,7 +33,7 @@ from jobflow import Flow, Job, Response, job
 if TYPE_CHECKING:
     from ase import Atoms
 
-#: Changes of the lattice constant, as fractions: -3 % to +3 %, which is about -9 % to +9 % of the volume.
+#: Relative changes of the lattice constant: -3 % to +3 %, or about -9 % to +9 % of the volume.
 STRAINS = (-0.03, -0.02, -0.01, 0.0, 0.01, 0.02, 0.03)
 
 #: The plot, in the run directory of the job that fits.
@@ -50,12 +51,12 @@ def equation_of_state(metal: str = "Cu", strains: Sequence[float] = STRAINS) -> 
     metal
         An fcc metal of the EMT potential: Al, Cu, Ag, Au, Ni, Pd or Pt.
     strains
-        Changes of the lattice constant as fractions; at least four, the fit has four parameters.
+        Relative changes of the lattice constant; at least four, because the fit has four parameters.
 
     Returns
     -------
     Flow
-        Its output is that of `fit_curve`.
+        The workflow, whose output is that of `fit_curve`.
     """
     relaxation = relax_cell(metal, list(strains))
     relaxation.name = f"relax {metal}"
@@ -64,14 +65,14 @@ def equation_of_state(metal: str = "Cu", strains: Sequence[float] = STRAINS) -> 
 
 @job
 def relax_cell(metal: str, strains: list[float]) -> Response[dict[str, Any]]:
-    """Find the lattice constant of least energy, then go on with one job per strain and the fit.
+    """Find the lattice constant of minimum energy, and continue with one job per strain and the fit.
 
     Parameters
     ----------
     metal
         The chemical symbol.
     strains
-        Changes of the lattice constant as fractions.
+        Relative changes of the lattice constant.
     """
     atoms = fcc_cell(metal)
     cell: Any = FrechetCellFilter(atoms, hydrostatic_strain=True)
@@ -103,7 +104,7 @@ def energy_of_cell(metal: str, lattice_constant: float) -> dict[str, float]:
 
 @job
 def fit_curve(metal: str, points: list[dict[str, float]]) -> dict[str, Any]:
-    """Fit the equation of state and plot it into the current directory.
+    """Fit the equation of state and plot it to a file in the current directory.
 
     Parameters
     ----------
@@ -116,9 +117,9 @@ def fit_curve(metal: str, points: list[dict[str, float]]) -> dict[str, Any]:
     -------
     dict
         ``metal``, ``lattice_constant`` (Å), ``volume`` (Å³ per atom), ``energy`` (eV per atom), ``bulk_modulus`` (GPa),
-        ``bulk_modulus_derivative`` (its derivative by pressure, no unit), and ``plot``, the absolute path of a PNG.
+        ``bulk_modulus_derivative`` (its pressure derivative, without unit), and ``plot``, the absolute path of a PNG.
     """
-    # matplotlib takes a good part of a second to import, and only this job draws.
+    # Importing matplotlib takes a large part of a second, and only this job needs it.
     from jfr_mp.examples.eos_plot import plot_equation_of_state
 
     points = sorted(points, key=lambda point: point["volume"])
@@ -145,7 +146,7 @@ def fcc_cell(metal: str, lattice_constant: float | None = None) -> Atoms:
     metal
         The chemical symbol.
     lattice_constant
-        The edge of the cell in Å; None takes the experimental one.
+        The edge of the cell in Å; None for the experimental value.
     """
     atoms = bulk(metal, crystalstructure="fcc", a=lattice_constant, cubic=True)
     atoms.calc = EMT()

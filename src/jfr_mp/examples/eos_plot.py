@@ -1,4 +1,4 @@
-"""The picture of an equation of state."""
+"""Plotting an equation of state."""
 
 # Much of ASE has no annotations.
 # mypy: allow-untyped-calls
@@ -21,9 +21,9 @@ MEV = 1000.0
 
 
 def plot_equation_of_state(fitted: Mapping[str, Any], points: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draw the calculated points and the fitted curve into a PNG.
+    """Plot the calculated points and the fitted curve to a PNG file.
 
-    Energies are shown in meV per atom above the fitted minimum, volumes in Å³ per atom.
+    Energies are in meV per atom above the fitted minimum, volumes in Å³ per atom.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def plot_equation_of_state(fitted: Mapping[str, Any], points: Sequence[Mapping[s
     parameters = (fitted["bulk_modulus"] * GPa, fitted["bulk_modulus_derivative"], fitted["volume"])
     curve = birchmurnaghan(grid, fitted["energy"], *parameters)
 
-    # Not pyplot: it would choose a back end by the display and keep the figure for ever.
+    # pyplot would choose a backend for the display and keep the figure in memory.
     figure = Figure(figsize=(6.4, 5.2), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()

@@ -1,7 +1,7 @@
-"""The driver of ``scripts/quickstart``: a throwaway project, a database, all roles and one real flow, start to end.
+"""The driver of ``scripts/quickstart``: it runs a real flow with a temporary project, a database and all roles.
 
-``python -m jfr_mp.examples.quickstart DIRECTORY`` makes everything below that directory and stops all that it started,
-whatever happens: the flow ends, an error, Ctrl-C, SIGTERM.
+``python -m jfr_mp.examples.quickstart DIRECTORY`` creates all files in that directory. It stops everything that it
+started when the flow has ended, and also after an error, Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ PROJECT = "quickstart"
 WORKER = "local"
 METAL = "Cu"
 
-#: A flow in one of these moves no more by itself.
+#: A flow in one of these states does not change any more by itself.
 OVER = (FlowState.COMPLETED, FlowState.FAILED, FlowState.STOPPED)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-#: The longest time, in ms, to wait for a change before looking whether the master still lives.
+#: The longest time, in ms, to wait for a change before checking whether the master is still running.
 LOOK_INTERVAL = 200
 
-#: Seconds that the roles have to finish the step in hand when they are stopped.
+#: Seconds that the roles have to finish their current step when they are stopped.
 STOP_TIMEOUT = 10.0
 
 
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     Parameters
     ----------
     arguments
-        The directory to work in; None takes the command line's.
+        The directory to work in; None to take it from the command line.
 
     Returns
     -------
@@ -73,27 +73,27 @@ def main(arguments: list[str] | None = None) -> int:
                 sandbox.renew()
                 return 0 if Quickstart(sandbox, console, undo).run() is FlowState.COMPLETED else 1
             finally:
-                # From here on things are stopped, and a second Ctrl-C must not interrupt that.
+                # From here on processes are stopped, which a second Ctrl-C must not interrupt.
                 _ignore_signals()
     except JfrMpError as error:
         console.print(f"error: {error}", style="bold red", markup=False)
         return int(error.exit_code)
     except SystemExit:
-        console.print("Interrupted: everything that was started is stopped.")
+        console.print("Interrupted. All processes have been stopped.")
         raise
 
 
 class Quickstart:
-    """One run.
+    """One run of the quickstart.
 
     Parameters
     ----------
     sandbox
-        Where everything is kept.
+        The directory of the run.
     console
-        Where everything is shown.
+        The console to write to.
     undo
-        Collects how to stop what is started.
+        Collects the functions that stop what was started.
     """
 
     def __init__(self, sandbox: Sandbox, console: Console, undo: ExitStack) -> None:
@@ -104,7 +104,7 @@ class Quickstart:
         self._places: list[tuple[str, Path]] = []
 
     def run(self) -> FlowState:
-        """Run the flow from nothing to its end and show it; return its final state."""
+        """Start everything, run the flow, show its progress and its result, and return its final state."""
         from jfr_mp.database.connection import QueueDatabase
 
         with self._doing("a project and a MongoDB of its own"):
@@ -128,14 +128,14 @@ class Quickstart:
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:
-        """Show that something takes its time, and how long it took."""
+        """Show a spinner while something starts, and afterwards how long it took."""
         start = time.monotonic()
         with self._console.status(f"starting {what}"):
             yield
         self._console.print(f"[green]ready[/] {what} ({time.monotonic() - start:.1f} s)")
 
     def _stop(self, what: str, stop: Callable[[], object]) -> None:
-        """Stop something as it likes to be stopped; what does not end that way, the sandbox ends."""
+        """Stop something in the regular way; the sandbox kills it later if that fails."""
         try:
             stop()
         except NotRunning:
@@ -155,7 +155,7 @@ class Quickstart:
             "type": "local",
             "scheduler_type": "shell",
             "work_dir": str(run / "jobs"),
-            # This Python has ASE, whatever the PATH of a shell says.
+            # ASE is installed for this Python, which need not be first on PATH.
             "execution_cmd": f"{shlex.quote(sys.executable)} -m jfr_mp -fe execution run {{}}",
         }
         project = {
@@ -180,11 +180,11 @@ class Quickstart:
         return psutil.Process(info.pid)
 
     def _follow(self, flow: Flow, database: QueueDatabase, master: psutil.Process) -> FlowState:
-        """Submit the flow and show each change of its jobs until it is over; return its state then."""
+        """Submit the flow, show each change of its jobs until it ends, and return its final state."""
         from jfr_mp import submit_flow
 
         progress = Progress(self._console)
-        # Listening starts before the submission, so that nothing is missed.
+        # The change stream is opened before the submission, so that no change is missed.
         with database.jobs.watch(PIPELINE, max_await_time_ms=LOOK_INTERVAL) as changes, progress.shown():
             submit_flow(flow, worker=WORKER, project=PROJECT)
             while True:
@@ -194,7 +194,7 @@ class Quickstart:
                 elif (state := self._flow_state(flow, database)) in OVER or self._is_stuck():
                     return state
                 elif not _is_alive(master):
-                    raise NotRunning(f"the master has ended; its log is below {self._sandbox.run / 'project'}")
+                    raise NotRunning(f"the master has exited; see its log in {self._sandbox.run / 'project'}")
 
     def _record(self, change: Mapping[str, Any], progress: Progress) -> None:
         if (job := self._timelines.record(change)) is not None:
@@ -205,7 +205,7 @@ class Quickstart:
         return FlowState(document["state"]) if document else FlowState.WAITING
 
     def _is_stuck(self) -> bool:
-        """Whether a job waits for a person, which leaves the state of the flow as it is."""
+        """Return whether a job is in REMOTE_ERROR, which does not change the state of the flow."""
         return any(job.state is JobState.REMOTE_ERROR for job in self._timelines.jobs)
 
     def _show_result(self, project: Project, flow: Flow) -> None:
@@ -248,7 +248,7 @@ def _leave(signum: int, _frame: object) -> NoReturn:
 
 def _ignore_signals() -> None:
     for signum in SIGNALS:
-        # A function, not SIG_IGN, which the processes that we start would inherit.
+        # A function instead of SIG_IGN, which child processes would inherit.
         signal.signal(signum, lambda _signum, _frame: None)
 
 

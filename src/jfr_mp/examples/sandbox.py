@@ -1,4 +1,4 @@
-"""A directory of its own for a throwaway run, and the certainty that none of its processes outlives it."""
+"""A directory for a temporary run, and a guarantee that none of its processes outlives it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import psutil
 
 from jfr_mp.errors import AlreadyRunning
 
-#: Every process of a run carries this variable, and nothing else does: a pid may be reused, a name may be shared.
+#: The environment variable that identifies the processes of a run; pids may be reused, and names are not unique.
 MARK = "JFR_MP_QUICKSTART"
 
-#: Seconds that a process has to end after SIGTERM, before it is killed.
+#: Seconds between SIGTERM and SIGKILL.
 GRACE = 10.0
 
-#: How often in a row nothing must be found: a process may start another one while the list is made.
+#: The number of consecutive searches without a process: a process may start another one during a search.
 EMPTY_LOOKS = 2
 
 
@@ -31,7 +31,7 @@ class Sandbox:
     Parameters
     ----------
     home
-        A directory that is ours. ``run/`` in it is deleted and made anew each time, ``cache/`` stays.
+        The directory of the quickstart. ``run/`` in it is deleted and created again each time, ``cache/`` is kept.
     """
 
     def __init__(self, home: Path) -> None:
@@ -42,23 +42,23 @@ class Sandbox:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second quickstart out of this directory.
+        """Prevent a second quickstart in this directory.
 
         Raises
         ------
         AlreadyRunning
-            One runs here now.
+            Another quickstart is running in this directory.
         """
         self.home.mkdir(parents=True, exist_ok=True)
         with (self.home / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise AlreadyRunning(f"another quickstart runs in {self.home}; wait for it or stop it") from None
+                raise AlreadyRunning(f"another quickstart is running in {self.home}; wait for it or stop it") from None
             yield
 
     def renew(self) -> None:
-        """End what a killed run left behind, delete its files and point this process's environment here."""
+        """Stop the processes and delete the files of a killed run, and set the environment of this process."""
         token_file = self.run / "token"
         with suppress(FileNotFoundError):
             self.token = token_file.read_text()
@@ -70,7 +70,7 @@ class Sandbox:
         self._enter_environment()
 
     def _enter_environment(self) -> None:
-        """Hide the user's own settings from this process and the ones that it starts."""
+        """Hide the settings of the user from this process and its children."""
         for name in [name for name in os.environ if name.startswith(("JFREMOTE_", "JOBFLOW_"))]:
             del os.environ[name]
         os.environ |= {
@@ -78,22 +78,22 @@ class Sandbox:
             "JFREMOTE_PROJECTS_FOLDER": str(self.projects),
             "JFREMOTE_CONFIG_FILE": str(self.run / "no-settings.yaml"),
             "JOBFLOW_CONFIG_FILE": str(self.run / "no-settings.yaml"),
-            # matplotlib keeps its list of fonts here, which takes seconds to make.
+            # matplotlib keeps its list of fonts here, which takes seconds to build.
             "MPLCONFIGDIR": str(self.home / "cache" / "matplotlib"),
         }
 
     def processes(self) -> list[psutil.Process]:
-        """Return the living processes of this run but for the calling one."""
+        """Return the running processes of this run, except the calling one."""
         return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._is_ours(process)]
 
     def _is_ours(self, process: psutil.Process) -> bool:
-        # Processes of other users do not tell their environment, and the ones that end meanwhile have none.
+        # The environment of other users' processes is not readable, and exited processes have none.
         with suppress(psutil.Error, OSError):
             return process.environ().get(MARK) == self.token and process.status() != psutil.STATUS_ZOMBIE
         return False
 
     def end_processes(self) -> None:
-        """End every process of this run: SIGTERM, then SIGKILL; return when none is left."""
+        """Stop all processes of this run by SIGTERM, then by SIGKILL; return when none is left."""
         deadline = time.monotonic() + GRACE
         told: set[psutil.Process] = set()
         empty_looks = 0

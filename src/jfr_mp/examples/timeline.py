@@ -1,7 +1,7 @@
-"""When each job entered each state, read from the change stream of the jobs collection.
+"""The times at which each job entered each state, read from the change stream of the jobs collection.
 
-The server stamps every change with its own time, so the times are exact to the millisecond and no state is missed,
-however short; asking again and again would miss most of them.
+The server adds its own time to every change, so the times are exact to the millisecond. No state is missed, however
+short; polling would miss most of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from jfr_mp.states import FINAL_STATES, JobState
 
-#: What to ask the server for: new jobs and changes of a state, without the inputs of the jobs.
+#: The changes to request: new jobs and changes of states, without the inputs of the jobs.
 PIPELINE: list[dict[str, Any]] = [
     {
         "$match": {
@@ -39,14 +39,14 @@ PIPELINE: list[dict[str, Any]] = [
 
 @dataclass
 class JobTimeline:
-    """The life of one job so far.
+    """The history of one job.
 
     Parameters
     ----------
     db_id, name
         The job.
     entered
-        The states in the order in which the job met them, with the server's time.
+        The states in the order in which the job entered them, with the times of the server.
     """
 
     db_id: str
@@ -55,16 +55,16 @@ class JobTimeline:
 
     @property
     def state(self) -> JobState:
-        """Where the job is now."""
+        """The current state of the job."""
         return self.entered[-1][0]
 
     @property
     def is_over(self) -> bool:
-        """Whether the job moves no more by itself."""
+        """Whether the state of the job does not change any more by itself."""
         return self.state in (*FINAL_STATES, JobState.REMOTE_ERROR)
 
     def seconds_in(self) -> dict[JobState, float]:
-        """Return the time spent in each state that the job has left; visits of one state add up."""
+        """Return the time in each state that the job has left; several visits of a state are added up."""
         spent: dict[JobState, float] = {}
         for (state, start), (_, end) in zip(self.entered, self.entered[1:], strict=False):
             spent[state] = spent.get(state, 0.0) + (end - start).total_seconds()
@@ -72,7 +72,7 @@ class JobTimeline:
 
 
 class Timelines:
-    """The lives of all jobs, in the order in which they were created."""
+    """The histories of all jobs, in the order of their creation."""
 
     def __init__(self) -> None:
         self._jobs: dict[Any, JobTimeline] = {}
@@ -83,17 +83,17 @@ class Timelines:
         return list(self._jobs.values())
 
     def record(self, change: Mapping[str, Any]) -> JobTimeline | None:
-        """Take in one event of the change stream.
+        """Record one event of the change stream and return the job that it changed.
 
         Parameters
         ----------
         change
-            An event as `PIPELINE` leaves it.
+            An event in the format of `PIPELINE`.
 
         Returns
         -------
         JobTimeline or None
-            The job that is in a new state; None where the event says nothing new.
+            The job that is in a new state; None if the event does not change a state.
         """
         key = change["documentKey"]["_id"]
         document = change.get("fullDocument")

@@ -207,7 +207,7 @@ def test_a_port_of_somebody_else_is_refused(home: Path) -> None:
     port = stores.queue_store["port"]
 
     # When, Then
-    taken = pytest.raises(EmbeddedError, match=f"port {port} of 127.0.0.1 is taken")
+    taken = pytest.raises(EmbeddedError, match=f"port {port} of 127.0.0.1 is used")
     with socket.create_server(("127.0.0.1", port)), taken:
         server_of(stores).start()
 
