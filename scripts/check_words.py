@@ -36,10 +36,9 @@ IDIOMS = (
     (r"\b(no|some|any|every)body\b", "name the agent: the user, a process, a host"),
     (r"\b(whoever|no one|someone|anyone|everyone)\b", "name the agent"),
     (r"\b(we|us|our|ours|ourselves)\b", "name the agent: jfr-mp, this process, the runner"),
-    (r"\bof (our|its|their) own(?= (and|but|or)\b|[.,;:)]|$)", "say whose"),
     (r"\b(a|the|no) person\b|\bpersons?'s?\b", "the user"),
     (r"\bthose (that|which|who)\b", "the jobs that, the processes that"),
-    (r"\bthat one\b", "name the thing"),
+    (r"\bthat one(?= (is|was|has|had|does|did|may|can|to|in|as|and|which)\b|[.,;:)]|$)", "name the thing"),
     # Hosts, databases, processes
     (r"\b(is|are|was|were|be|been|being|counts? as|found|stays?) away\b", "unreachable, down or unavailable"),
     (r"\b(is|are|was|were|be|been) ended\b", "stopped or cancelled"),
@@ -51,7 +50,7 @@ IDIOMS = (
     (r"\ballocations?\b", "batch"),
     # Summaries
     (r"(^|[.;] )tell(s)? (whether|what|how|that|when|the|everybody)\b", "Return, Report, Whether"),
-    (r"\btells? whether\b", "whether, return whether"),
+    (r"\b(and|; ) ?tells? whether\b", "return whether"),
     # Metaphors and idioms
     (r"\bshared truth\b|\bstate of things\b", "source of truth; status"),
     (r"\bhand(s|ed|ing)? in\b", "submit"),
@@ -69,7 +68,10 @@ IDIOMS = (
     (r"\b(it|this|which|that|worker|directory|line|store) (is|was) (no|none of) (?!longer|more)", "is not a"),
     (r"\b(lends?|lent)\b", "yield, provide"),
     (r"\bgiven? on\b", "pass on"),
-    (r"\bat it\b(?! once)", "in progress"),
+    (r"\b(looks?|looked|looking) after\b", "process, supervise, maintain"),
+    (r"\btried again\b|\bis put off\b", "retried"),
+    (r"\btook? the (word|trouble)\b|\bsays? nothing about\b", "allows no conclusion"),
+    (r"\b(still|be) at it\b", "in progress"),
     (r"\bwhose it is\b", "the job it belongs to"),
 )
 
@@ -146,13 +148,15 @@ def markdown_passages(source: str) -> Iterator[Passage]:
 
 def findings_in(path: Path, passages: Iterable[Passage]) -> Iterator[Finding]:
     """Yield the idioms in the passages of a file."""
+    seen = set()
     for passage in passages:
         prose = re.sub(r"``.+?``|`[^`\n]+`", lambda code: "`" * len(code[0]), passage.text)
         for pattern, advice in _COMPILED:
             for match in pattern.finditer(prose):
-                if not _is_allowed(path, match[0]):
-                    start = match.start() + len(match[0]) - len(match[0].lstrip())
-                    line = passage.line + prose.count("\n", 0, start)
+                start = match.start() + len(match[0]) - len(match[0].lstrip())
+                line = passage.line + prose.count("\n", 0, start)
+                if (line, match.end()) not in seen and not _is_allowed(path, match[0]):
+                    seen.add((line, match.end()))
                     yield Finding(path, line, " ".join(_around(passage.text, match).split()), advice)
 
 
