@@ -1,4 +1,4 @@
-"""How the documentation is built: ``tox -e docs``, or ``sphinx-build -W docs docs/_build``."""
+"""Configuration of the documentation; build it with ``tox -e docs``, or ``sphinx-build -W docs docs/_build``."""
 
 from __future__ import annotations
 
