@@ -9,7 +9,7 @@ from functools import partial
 
 from jfr_mp.batch.fate import Fate, Life, fate_by_run_dir, fate_in_place
 from jfr_mp.batch.markers import ALIVE_FILENAME, Marker, Place
-from jfr_mp.batch.watch import NOWHERE, BatchWatch, Survey
+from jfr_mp.batch.watch import NOWHERE, BatchWatch, Inspection
 from jfr_mp.database.batches import ended_batches, markers_needed, note_job
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.filters import JobFilter
@@ -54,49 +54,53 @@ class Results:
         )
         return jobs_info(self._db, wanted)
 
-    def apply(self, watch: BatchWatch, survey: Survey, jobs: Iterable[JobInfo] | None = None) -> None:
-        """Write the results of a survey.
+    def apply(self, watch: BatchWatch, inspection: Inspection, jobs: Iterable[JobInfo] | None = None) -> None:
+        """Write the results of an inspection.
 
         Parameters
         ----------
         watch
             The worker.
-        survey
-            The survey.
+        inspection
+            The inspection.
         jobs
-            The jobs that were in the pool before the survey, if it covers all places. Jobs without a marker are then
-            looked for. None for the jobs whose markers were found.
+            The jobs that were in the pool before an inspection of all places; those without a marker are then looked
+            for. None for the jobs whose markers were found.
 
         Raises
         ------
         HostError
             The host did not answer.
         """
-        markers = survey.look.markers
-        survey = self._with_others(watch, survey)
+        markers = inspection.look.markers
+        inspection = self._with_others(watch, inspection)
         if jobs is None:
             jobs = [job for job in self.jobs(watch, {uuid for uuid, _ in markers}) if (job.uuid, job.index) in markers]
         for job in jobs:
-            self._apply_to(watch, survey, job, markers.get((job.uuid, job.index)))
-        self._tidy_up(watch, survey)
+            self._apply_to(watch, inspection, job, markers.get((job.uuid, job.index)))
+        self._tidy_up(watch, inspection)
 
-    def _with_others(self, watch: BatchWatch, survey: Survey) -> Survey:
-        """Return the survey with the batches added that it does not cover, if the scheduler was asked at all."""
-        others = {uid for uid in survey.running if uid is not None} - survey.lives.keys() if survey.asked else set()
+    def _with_others(self, watch: BatchWatch, inspection: Inspection) -> Inspection:
+        """Return the inspection with the batches added that it does not cover, if the scheduler was asked at all."""
+        others = (
+            {uid for uid in inspection.running if uid is not None} - inspection.lives.keys()
+            if inspection.asked
+            else set()
+        )
         if not others:
-            return survey
+            return inspection
         ended = ended_batches(self._db, others)
         strangers = watch.lives_of_strangers(others - ended)
-        return replace(survey, lives={**survey.lives, **strangers, **dict.fromkeys(ended, Life.GONE)})
+        return replace(inspection, lives={**inspection.lives, **strangers, **dict.fromkeys(ended, Life.GONE)})
 
-    def _apply_to(self, watch: BatchWatch, survey: Survey, job: JobInfo, marker: Marker | None) -> None:
+    def _apply_to(self, watch: BatchWatch, inspection: Inspection, job: JobInfo, marker: Marker | None) -> None:
         fate = None
         if marker is None:
             if watch.nowhere.of((job.uuid, job.index)) < NOWHERE:
                 return
         else:
             watch.nowhere.forget((job.uuid, job.index))
-            fate = fate_in_place(job.state, marker.place, survey.holds(marker.batch_uid))
+            fate = fate_in_place(job.state, marker.place, inspection.holds(marker.batch_uid))
         if fate is Fate.STAYS:
             return
         losses = losses_of(job) + 1
@@ -115,14 +119,14 @@ class Results:
             )
         return fate_by_run_dir(job.state, found, losses, self._most_losses)
 
-    def _tidy_up(self, watch: BatchWatch, survey: Survey) -> None:
+    def _tidy_up(self, watch: BatchWatch, inspection: Inspection) -> None:
         """Remove the markers that are not needed any more, but none of a job whose result has not been written."""
         left_running = (
             marker
-            for marker in survey.look.markers.values()
-            if marker.place is Place.RUNNING and not survey.holds(marker.batch_uid)
+            for marker in inspection.look.markers.values()
+            if marker.place is Place.RUNNING and not inspection.holds(marker.batch_uid)
         )
-        if markers := [*survey.look.finished, *left_running]:
+        if markers := [*inspection.look.finished, *left_running]:
             needed = markers_needed(self._db, {marker.uuid for marker in markers})
             watch.site.pool.discard([marker for marker in markers if marker.job not in needed])
 
@@ -160,7 +164,9 @@ def _put_back(watch: BatchWatch, marker: Marker | None, losses: int, job: JobDoc
     if marker is None:
         watch.site.pool.add_again(job.uuid, job.index)
     elif marker.place is Place.RUNNING and not watch.site.pool.put_back(marker):
-        return Retry("the marker of the job moved during the survey of the pool", delay=0, blame=Blame.CIRCUMSTANCES)
+        return Retry(
+            "the marker of the job moved during the inspection of the pool", delay=0, blame=Blame.CIRCUMSTANCES
+        )
     logger.warning("job %s returns to the pool of worker %s: its batch ended first", job.db_id, watch.site.name)
     fields = {"start_time": None, "remote.process_id": None, "remote.batch_losses": losses}
     return Advance(JobState.BATCH_SUBMITTED, fields)

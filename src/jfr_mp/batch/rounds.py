@@ -12,7 +12,7 @@ from jfr_mp.batch.markers import Place
 from jfr_mp.batch.results import Results, Write
 from jfr_mp.batch.site import BatchSite
 from jfr_mp.batch.supply import BatchSupply
-from jfr_mp.batch.watch import BatchWatch, Survey
+from jfr_mp.batch.watch import BatchWatch, Inspection
 from jfr_mp.database.batches import PlannedBatches, busy_workers, living_batches
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.filters import JobFilter
@@ -135,7 +135,7 @@ class BatchRounds:
 
     def _apply_news(self, watch: BatchWatch) -> None:
         events = watch.news
-        self._results.apply(watch, Survey(watch.site.pool.look(_MOVING)))
+        self._results.apply(watch, Inspection(watch.site.pool.look(_MOVING)))
         left = self._results.jobs(watch, {event.uuid for event in events})
         puzzling = watch.settle({job.remote.submission or "" for job in left})
         # The journal contains the ends of batches as well.
@@ -170,10 +170,10 @@ class BatchRounds:
         audit = time.monotonic() - self._audits.get(name, _LONG_AGO) >= every
         # The jobs are read before the markers, so that each of them has its marker by then.
         jobs = self._results.jobs(watch) if audit else None
-        survey = watch.survey([batch.batch_uid for batch in batches], tuple(Place) if audit else _MOVING)
-        self._results.apply(watch, survey, jobs)
+        inspection = watch.inspect([batch.batch_uid for batch in batches], tuple(Place) if audit else _MOVING)
+        self._results.apply(watch, inspection, jobs)
         if audit:
             self._audits[name] = time.monotonic()
-        self._supply.record(watch, batches, survey)
-        self._supply.fill_up(watch, planned, survey)
-        return _ROUND if Life.DOUBTFUL in survey.lives.values() else None
+        self._supply.record(watch, batches, inspection)
+        self._supply.fill_up(watch, planned, inspection)
+        return _ROUND if Life.DOUBTFUL in inspection.lives.values() else None

@@ -14,7 +14,7 @@ from uuid import uuid4
 from jfr_mp.batch.fate import Life
 from jfr_mp.batch.scripts import batch_script, submission_of
 from jfr_mp.batch.site import BatchSite
-from jfr_mp.batch.watch import BatchWatch, Survey
+from jfr_mp.batch.watch import BatchWatch, Inspection
 from jfr_mp.config.workers import BatchConfig
 from jfr_mp.database.batches import BatchDoc, PlannedBatches, explain_waiting, jobs_waiting, update_batch
 from jfr_mp.database.connection import QueueDatabase
@@ -97,11 +97,11 @@ class BatchSupply:
         self._db = db
         self._failures: defaultdict[str, Failures] = defaultdict(Failures)
 
-    def record(self, watch: BatchWatch, batches: Sequence[BatchDoc], survey: Survey) -> None:
-        """Write the findings of a survey to the documents of the batches."""
-        users = {marker.batch_uid for marker in survey.look.markers.values()}
+    def record(self, watch: BatchWatch, batches: Sequence[BatchDoc], inspection: Inspection) -> None:
+        """Write the findings of an inspection to the documents of the batches."""
+        users = {marker.batch_uid for marker in inspection.look.markers.values()}
         for batch in batches:
-            life, info = survey.lives[batch.batch_uid], survey.infos.get(batch.batch_uid)
+            life, info = inspection.lives[batch.batch_uid], inspection.infos.get(batch.batch_uid)
             if life is Life.QUEUED:
                 continue
             if batch.jobs or batch.batch_uid in users:
@@ -119,7 +119,7 @@ class BatchSupply:
                 news["end_time"] = (info and info.end_time) or ping or utcnow()
             update_batch(self._db, batch, news)
 
-    def fill_up(self, watch: BatchWatch, planned: PlannedBatches, survey: Survey) -> None:
+    def fill_up(self, watch: BatchWatch, planned: PlannedBatches, inspection: Inspection) -> None:
         """Finish interrupted submissions, then submit the batches that are needed.
 
         Parameters
@@ -127,9 +127,9 @@ class BatchSupply:
         watch
             The worker.
         planned
-            Its planned batches, read before the batches of the survey.
-        survey
-            The survey of the worker.
+            Its planned batches, read before the batches of the inspection.
+        inspection
+            The inspection of the worker.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class BatchSupply:
             explain_waiting(self._db, site.name, failures.why)
             return
         waiting = jobs_waiting(self._db, site.name)
-        offers = [_offer(uid, life, survey) for uid, life in survey.lives.items() if life is not Life.GONE]
+        offers = [_offer(uid, life, inspection) for uid, life in inspection.lives.items() if life is not Life.GONE]
         offers += [Offer() for _ in unfinished]
         for _ in range(batches_to_submit(waiting, offers, site.options, site.config.max_jobs)):
             batch_uid = str(uuid4())
@@ -192,7 +192,7 @@ def submit_batch(site: BatchSite, batch_uid: str) -> str:
     return site.scheduler.submit(batch_script(site, batch_uid), directory, submission_of(batch_uid))
 
 
-def _offer(batch_uid: str, life: Life, survey: Survey) -> Offer:
-    info = survey.infos.get(batch_uid)
+def _offer(batch_uid: str, life: Life, inspection: Inspection) -> Offer:
+    info = inspection.infos.get(batch_uid)
     takes_jobs = life in (Life.QUEUED, Life.RUNNING) and (info is None or info.takes_jobs)
-    return Offer(takes_jobs, survey.running[batch_uid])
+    return Offer(takes_jobs, inspection.running[batch_uid])

@@ -29,7 +29,7 @@ _STRANGER_SILENCE = 1800.0
 
 
 @dataclass(frozen=True)
-class Survey:
+class Inspection:
     """The findings about a worker at one time.
 
     Parameters
@@ -95,7 +95,7 @@ class BatchWatch:
         self._absences: Counter[str] = Counter()
         self._news: dict[str, tuple[Event, float]] = {}
 
-    def survey(self, batch_uids: Collection[str], places: Collection[Place]) -> Survey:
+    def inspect(self, batch_uids: Collection[str], places: Collection[Place]) -> Inspection:
         """Ask the scheduler for the batches, then read the pool, and return the findings.
 
         The order matters: markers that a batch left when it ended do not move any more.
@@ -119,7 +119,7 @@ class BatchWatch:
         infos = {uid: look.infos.get(directory) for uid, directory in directories.items()}
         self._absences = Counter({uid: self._absences[uid] for uid in batch_uids})
         lives = {uid: self._life(uid, statuses.get(self.process_ids[uid]), infos[uid]) for uid in batch_uids}
-        return Survey(look, lives, infos, asked=True)
+        return Inspection(look, lives, infos, asked=True)
 
     def lives_of_strangers(self, batch_uids: Collection[str]) -> dict[str, Life]:
         """Return the phases of batches that the database does not know, because the user ran them by hand.
