@@ -120,7 +120,7 @@ def _check_choices(
 def _check_stores(job: Job, jobstore: JobStore, name: str | None) -> None:
     """Raise a `ConfigError` if a job uses an additional store that the JobStore does not have."""
     known = sorted(additional_stores(jobstore))
-    missing = sorted(set(job._kwargs).difference(known))
+    missing = sorted(set(job._kwargs).difference(known))  # noqa: SLF001 - jobflow offers no other way
     if missing:
         raise ConfigError(
             f"job {job.name!r} stores data in the additional stores {missing}, which JobStore {name or '(default)'} "

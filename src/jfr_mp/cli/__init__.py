@@ -32,7 +32,7 @@ def main() -> int:
             run_job(run_dir)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
-    except Exception as error:  # the top of the process: everything becomes one clear message and an exit code
+    except Exception as error:  # noqa: BLE001 - the top of the process: a clear message, and an exit code
         from jfr_mp.cli.errors import report, wants_traceback
 
         # What a worker prints ends up in the job's queue.err, and the command cannot be repeated for a traceback.

@@ -117,7 +117,7 @@ class QueueDatabase:
         """Let maggma connect, through an SSH tunnel or by a third-party store class."""
         store = project.get_queue_store()
         store.connect()
-        jobs: Any = store._collection
+        jobs: Any = store._collection  # noqa: SLF001 - maggma offers no other way
         client: MongoClient[Doc] = jobs.database.client
         host, port = client.address or ("unknown", 0)
         return cls(client, jobs.database.name, jobs.name, project, f"{host}:{port}")

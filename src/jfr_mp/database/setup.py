@@ -67,7 +67,8 @@ def reset(db: QueueDatabase, *, max_limit: int = 25, validation: str | None = No
         Whether the database was reset; False if it contains too many flows.
     """
     flows = db.flows.count_documents({}) if max_limit else 0
-    if max_limit and flows >= max_limit and validation != datetime.now().strftime("%Y-%m-%d"):
+    today = datetime.now().astimezone().strftime("%Y-%m-%d")
+    if max_limit and flows >= max_limit and validation != today:
         logger.warning(
             "the database contains %d flows and was not reset; pass today's date (YYYY-MM-DD) or a higher max_limit",
             flows,

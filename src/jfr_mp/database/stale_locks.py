@@ -59,9 +59,8 @@ def stale_locks(db: QueueDatabase, *, foreign_too: bool = False) -> list[StaleLo
     living = {record.id for record in processes.living(db, options.lease_ttl)}
     found: list[StaleLock] = []
     for collection in (db.jobs, db.flows, db.auxiliary):
-        for stale in _older_than(collection, options.lease_ttl, _OF_JFR_MP, "its process has died"):
-            if owner_of_lock(stale.lock_id) not in living:
-                found.append(stale)
+        expired = _older_than(collection, options.lease_ttl, _OF_JFR_MP, "its process has died")
+        found += [stale for stale in expired if owner_of_lock(stale.lock_id) not in living]
         if foreign_too:
             found += _older_than(collection, 0, {"$not": _OF_JFR_MP}, "a lock of jobflow-remote")
         elif lock_timeout is not None:

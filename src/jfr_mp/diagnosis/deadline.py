@@ -27,7 +27,7 @@ def within(seconds: float, body: Callable[[], _Result]) -> _Result:
     def run() -> None:
         try:
             done.set_result(body())
-        except Exception as error:  # passed on to the caller
+        except Exception as error:  # noqa: BLE001 - passed on to the caller
             done.set_exception(error)
 
     Thread(target=run, daemon=True).start()

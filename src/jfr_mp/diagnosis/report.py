@@ -52,5 +52,5 @@ def attempt(what: str, cure: str, body: Callable[[], str], *, seconds: float) ->
         return Check(what, Verdict.FAILED, str(error), slow)
     except JfrMpError as error:
         return Check(what, Verdict.FAILED, str(error), cure)
-    except Exception as error:  # stores and drivers raise anything, and the other checks have to go on
+    except Exception as error:  # noqa: BLE001 - stores and drivers raise anything, and the other checks have to go on
         return Check(what, Verdict.FAILED, f"{type(error).__name__}: {error}", cure)

@@ -84,7 +84,7 @@ class Loop:
     def _run(self, task: Task) -> None:
         try:
             pause = task.run()
-        except Exception as error:  # a failing task must not stop the other tasks of the process
+        except Exception as error:  # noqa: BLE001 - a failing task must not stop the other tasks of the process
             self._pause(task, error)
             return
         if task.failures:

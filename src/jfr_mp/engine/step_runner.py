@@ -170,7 +170,7 @@ class StepRunner:
             raise
         except LeaseLost:
             raise
-        except Exception as error:  # the outcome itself cannot be written, for instance because it is too large
+        except Exception as error:  # noqa: BLE001 - the outcome itself cannot be written: it is too large
             instead = outcome_of(error)
             return self._patiently(lambda: commit(self.db, claim, step, instead, self._policy))
 

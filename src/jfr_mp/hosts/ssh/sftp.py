@@ -165,13 +165,13 @@ class _Answers:
 
     def ask(self, client: Any, file: Any, offset: int, length: int) -> int:
         """Ask for a part of a file; return the number of the request."""
-        number: int = client._async_request(self, CMD_READ, file.handle, int64(offset), length)
+        number: int = client._async_request(self, CMD_READ, file.handle, int64(offset), length)  # noqa: SLF001 - paramiko offers no other way
         return number
 
     def wait(self, client: Any, number: int) -> bytes:
         """Return the answer to a request; empty if the file has ended before."""
         while number not in self._blocks:
-            client._read_response()
+            client._read_response()  # noqa: SLF001 - paramiko offers no other way
         answer = self._blocks.pop(number)
         if isinstance(answer, Exception):
             raise answer

@@ -30,7 +30,7 @@ class OrderlyTransport(Transport):
         super().__init__(sock, **options)
         # paramiko looks up what to do with a message of a channel here; there is no public way to change it.
         self._channel_handler_table = {
-            **_transport_class._channel_handler_table,
+            **_transport_class._channel_handler_table,  # noqa: SLF001 - paramiko offers no other way
             MSG_CHANNEL_CLOSE: self._handle_channel_close,
         }
         self._closing = threading.Lock()
@@ -85,17 +85,17 @@ class OrderlyTransport(Transport):
                 answer.add_byte(cMSG_CHANNEL_CLOSE)
                 answer.add_int(channel.remote_chanid)
                 transport: Any = self
-                transport._send_user_message(answer)
+                transport._send_user_message(answer)  # noqa: SLF001 - paramiko offers no other way
             channel.close()
 
     def _handle_channel_close(self, channel: Any, message: Message) -> None:
         """Take note that the host has closed an owned channel; its owner answers."""
         with self._closing:
             if channel in self._owned and not channel.closed:
-                channel._unlink()
+                channel._unlink()  # noqa: SLF001 - paramiko offers no other way
                 self._closed_by_host.add(channel)
                 return
-        channel._handle_close(message)
+        channel._handle_close(message)  # noqa: SLF001 - paramiko offers no other way
 
 
 def _key_type(algorithm: str) -> str:
