@@ -45,7 +45,9 @@ class Execution:
     def __init__(self, base: Path, warm_dir: Path | None) -> None:
         self.base = base
         self.warm_dir = warm_dir
-        self.environment = {**os.environ, "PYTHONPATH": f"{ROOT}/src:{ROOT}", "JFR_MP_WARM_DEBUG": "1"}
+        # A measurement of coverage would be found by the jobs.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+        self.environment = {**inherited, "PYTHONPATH": f"{ROOT}/src:{ROOT}", "JFR_MP_WARM_DEBUG": "1"}
         # No other jfr-mp on the PATH.
         self.environment["PATH"] = os.defpath
         self._number = 0
@@ -85,8 +87,9 @@ class Execution:
 
     def output(self, run_dir: Path) -> Any:
         """Return what the job returned."""
-        (document,) = json.loads((run_dir / "remote_job_data.json").read_text())
-        return document["output"]
+        documents = json.loads((run_dir / "remote_job_data.json").read_text())
+        assert documents, (run_dir / "jfremote_out.json").read_text()
+        return documents[0]["output"]
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +157,11 @@ def test_what_a_job_changes_is_gone_with_it(execution: Execution, tmp_path: Path
     # Then its threads and exit functions ran, its output came in order, and the next job finds nothing of it
     assert ledger.read_text() == "thread\nexit function\n"
     assert done.returncode == 0
-    assert [line for line in done.stdout.splitlines() if "INFO" not in line] == ["on stdout", "unbuffered"]
+    assert [line for line in done.stdout.splitlines() if "INFO" not in line] == [
+        "on stdout",
+        "unbuffered",
+        "buffered",
+    ]
     assert "on stderr" in done.stderr
     after = execution.output(execution.run(probe_jobs.looks_around())[0])
     assert {**after, "cwd": "", "child": "", "environment": ""} == {**before, "cwd": "", "child": "", "environment": ""}

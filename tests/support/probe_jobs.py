@@ -83,9 +83,10 @@ def leaves_traces(ledger: str) -> str:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     random.seed(1)
     warnings.simplefilter("ignore")
-    print("on stdout")
+    print("on stdout", flush=True)
     print("on stderr", file=sys.stderr)
     os.write(1, b"unbuffered\n")
+    print("buffered")
     atexit.register(lambda: Path(ledger).write_text(f"{Path(ledger).read_text()}exit function\n"))
 
     def late() -> None:
@@ -156,7 +157,14 @@ def _disposition(number: int) -> Any:
 
 
 def _blas_threads() -> list[int]:
-    """Return how many threads the libraries for linear algebra use: after work for them, and as the kernel sees it."""
+    """Return how many threads the libraries for linear algebra use: after work for them, and as the kernel sees it.
+
+    A thread that has ended may be seen a little longer; those of the libraries stay.
+    """
     size = 300
     np.linalg.norm(np.ones((size, size)) @ np.ones((size, size)))
-    return [len(list(Path("/proc/self/task").iterdir()))]
+    counts = []
+    for _ in range(20):
+        counts.append(len(list(Path("/proc/self/task").iterdir())))
+        time.sleep(0.005)
+    return [min(counts)]

@@ -47,6 +47,8 @@ class Order:
         The pipe that tells the client of the end of the child.
     begins
         The pipe from which one byte comes when the child shall begin; none comes if the client has given up.
+    watched
+        The pipe that ends when the client does.
     files
         The files that the client would let a command inherit, by their numbers there.
     """
@@ -58,6 +60,7 @@ class Order:
     values: Mapping[str, Any]
     life: int
     begins: int
+    watched: int
     files: Mapping[int, int]
 
     @classmethod
@@ -71,7 +74,7 @@ class Order:
         """
         try:
             kind, directory, values, command, environment = fields
-            life, begins, *rest = files
+            life, begins, watched, *rest = files
         except ValueError as error:
             raise ValueError("this is no request") from error
         known = ast.literal_eval(values.decode())
@@ -84,6 +87,7 @@ class Order:
             values=known,
             life=life,
             begins=begins,
+            watched=watched,
             files=dict(zip(known["files"], rest, strict=True)),
         )
 
@@ -103,10 +107,10 @@ def begin(order: Order, news: int) -> NoReturn:
     """
     code, known = 1, tuple(sys.modules)
     try:
-        life, begins, news = _take_files(order, news)
+        life, begins, watched, news = _take_files(order, news)
         os.setsid()
         if os.read(begins, 1) == b"!":
-            _die_with_client(begins)
+            _die_with_client(watched)
             _become(order)
             code = _run(order)
             if code == 0:
@@ -118,14 +122,16 @@ def begin(order: Order, news: int) -> NoReturn:
         os._exit(code & 255)
 
 
-def _die_with_client(begins: int) -> None:
+def _die_with_client(watched: int) -> None:
     """Let the kernel kill this process group when the client is killed: it then passes on no signal any more.
 
-    The client holds the other end of the pipe, and the kernel sends the chosen signal when that end is closed.
+    The client holds the other end of the pipe, and the kernel sends the chosen signal when that end is closed. The
+    kernel also sends it after a byte was written, and possibly only when that byte has been read: hence a pipe without
+    bytes.
     """
-    fcntl.fcntl(begins, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(begins, _F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(begins, fcntl.F_SETFL, fcntl.fcntl(begins, fcntl.F_GETFL) | os.O_ASYNC)
+    fcntl.fcntl(watched, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(watched, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(watched, fcntl.F_SETFL, fcntl.fcntl(watched, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _tell(news: int, modules: list[str]) -> None:
@@ -135,23 +141,24 @@ def _tell(news: int, modules: list[str]) -> None:
             socket.socket(fileno=os.dup(news)).send("\n".join(modules).encode(), socket.MSG_DONTWAIT)
 
 
-def _take_files(order: Order, news: int) -> tuple[int, int, int]:
+def _take_files(order: Order, news: int) -> tuple[int, int, int, int]:
     """Give the files of the client their numbers and close all others; return where the pipes are now."""
     free = max([2, *order.files]) + 1
     # Out of the way first: a file may have the number that another one is to get.
     moved = {number: _above(descriptor, free) for number, descriptor in order.files.items()}
-    life, begins, news = (_above(descriptor, free) for descriptor in (order.life, order.begins, news))
+    pipes = (order.life, order.begins, order.watched, news)
+    life, begins, watched, news = (_above(descriptor, free) for descriptor in pipes)
     for number in (0, 1, 2):
         if number not in moved:
             moved[number] = os.open(os.devnull, os.O_RDWR)
     for number, descriptor in moved.items():
         os.dup2(descriptor, number, inheritable=True)
-    keep = sorted({*moved, life, begins, news})
+    keep = sorted({*moved, life, begins, watched, news})
     for number, following in zip(keep, [*keep[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
         # Of an empty range, `closerange` closes everything.
         if number + 1 < following:
             os.closerange(number + 1, following)
-    return life, begins, news
+    return life, begins, watched, news
 
 
 def _above(descriptor: int, number: int) -> int:

@@ -173,12 +173,14 @@ def run(directory: str, python: str, command: list[str]) -> int:
     wakes, heard = _hear()
     life, held = os.pipe()
     begins, begin = os.pipe()
+    # Nothing is ever written to this one: it ends with this process.
+    watched, _ = os.pipe()
     numbers = inherited()
-    if len(numbers) + 2 > MOST_FILES:
+    if len(numbers) + 3 > MOST_FILES:
         raise NoServer("too many open files")
-    send(connection, request(kind, command, numbers), [held, begins, *numbers])
-    os.close(held)
-    os.close(begins)
+    send(connection, request(kind, command, numbers), [held, begins, watched, *numbers])
+    for descriptor in (held, begins, watched):
+        os.close(descriptor)
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     answer, value = _fields(connection) if poll.poll(ANSWER_TIMEOUT * 1000) else (b"", b"the server did not answer")
