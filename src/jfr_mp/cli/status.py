@@ -57,9 +57,10 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
             "hosts_away": [outage.model_dump(mode="json") for outage in outages],
             "transfers": [transfer.model_dump(mode="json") for transfer in transfers],
         }
-        print_json({"project": project.name, "masters": masters, "jobs": counts, **concerning_hosts})
+        found_here = {"masters": masters, "jobs": counts, "max_jobs": project.job_limits(), **concerning_hosts}
+        print_json({"project": project.name, **found_here})
     else:
-        _print(project.name, masters, counts)
+        _print(project, masters, counts)
         for transfer in transfers:
             print_text(f"  {transfer_text(transfer)}")
         for outage in outages:
@@ -90,11 +91,13 @@ def exit_code(masters: Sequence[Mapping[str, Any]], *, database_answers: bool) -
     return ExitCode.NOT_RUNNING if database_answers else ExitCode.DATABASE
 
 
-def _print(name: str, masters: Sequence[Mapping[str, Any]], counts: Mapping[str, int] | None) -> None:
-    print_text(f"Project {name}")
+def _print(project: Project, masters: Sequence[Mapping[str, Any]], counts: Mapping[str, int] | None) -> None:
+    print_text(f"Project {project.name}")
     for master in masters:
         print_sheet(role_sheet(master["roles"]), f"Master on {master['host']}, pid {master['pid']}: {master['state']}")
     if not masters:
         typer.echo("No master is running. Start one with `jfr-mp start`.")
     if counts is not None:
         typer.echo(f"Jobs: {counts_text(counts)}")
+    for worker, most in project.job_limits().items():
+        print_text(f"Worker {worker}: at most {most} job{'s' if most > 1 else ''} at once")

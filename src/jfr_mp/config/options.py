@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -36,6 +36,9 @@ class JfrMpOptions(ConfigModel):
     embedded_db: EmbeddedDb | None = None
     #: Whether jobs of local workers and in batches are forked from a process that has imported jobflow already.
     warm: bool = True
+    #: The maximum number of jobs at once on a local worker with the scheduler shell and no `max_jobs`: "cores" for the
+    #: number of cores that the runner can use, null for no limit.
+    local_jobs: Annotated[int, Field(ge=1)] | Literal["cores"] | None = "cores"
     #: The longest time before a role looks for work that nobody told it about.
     probe_interval: Seconds = 1.0
     #: The time between two reads of the journal in which local jobs report their start and end.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -185,6 +186,21 @@ class Project(ConfigModel):
     def worker(self, name: str) -> WorkerConfig:
         """Return the worker with a name, or raise a `ConfigError` that lists the known workers."""
         return self._lookup("worker", self.workers, name)
+
+    def job_limits(self) -> dict[str, int]:
+        """Return the workers whose number of jobs in their scheduler is limited, with the maximum.
+
+        A local worker with the scheduler shell has no queue that would hold jobs back; without `max_jobs`,
+        `metadata.jfr_mp.local_jobs` limits it. The `max_jobs` of a batch worker counts batches, and is not contained.
+        """
+        found = {name: self._job_limit(worker) for name, worker in self.workers.items() if not worker.is_batch}
+        return {name: most for name, most in found.items() if most}
+
+    def _job_limit(self, worker: WorkerConfig) -> int | None:
+        if worker.max_jobs is not None or not worker.is_local or worker.scheduler_type != "shell":
+            return worker.max_jobs
+        most = self.jfr_mp.local_jobs
+        return len(os.sched_getaffinity(0)) if most == "cores" else most
 
     def get_exec_config(self, name: str) -> ExecutionConfig:
         """Return the execution configuration with a name, or raise a `ConfigError` that lists the known names."""

@@ -39,7 +39,7 @@ def gather(db: QueueDatabase, job: JobInfo) -> Facts:
         outage=_outage(job.worker, living),
         worker_known=worker is not None,
         in_queue=queries.count_jobs(db, JobFilter(workers=(job.worker,), states=POLL.sources)),
-        max_jobs=worker.max_jobs if worker and not worker.is_batch else None,
+        max_jobs=db.project.job_limits().get(job.worker),
     )
 
 

@@ -1,4 +1,4 @@
-"""`max_jobs`: the maximum number of jobs that a worker's scheduler may have at once."""
+"""How many jobs a worker's scheduler may have at once: `max_jobs`, or the cores of this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _IN_QUEUE = (JobState.SUBMITTED, JobState.RUNNING)
 
 
 class WorkerLimits:
-    """Count the submitted jobs of the workers that have a `max_jobs`.
+    """Count the submitted jobs of the workers that have a limit.
 
     Parameters
     ----------
@@ -24,9 +24,7 @@ class WorkerLimits:
 
     def __init__(self, project: Project, db: QueueDatabase) -> None:
         self._db = db
-        self._most = {
-            name: worker.max_jobs for name, worker in project.workers.items() if worker.max_jobs and not worker.is_batch
-        }
+        self._most = project.job_limits()
         #: The number of jobs of each of these workers at the last `refresh`.
         self.current = dict.fromkeys(self._most, 0)
 

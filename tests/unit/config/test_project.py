@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +287,21 @@ def test_secrets_are_not_shown() -> None:
 def test_who_must_be_there_to_log_in() -> None:
     assert not project(workers={"w": REMOTE}).has_interactive_workers
     assert project(workers={"w": {**REMOTE, "interactive_login": True}}).has_interactive_workers
+
+
+@pytest.mark.parametrize(
+    ("worker", "options", "expected"),
+    [
+        ({}, {}, len(os.sched_getaffinity(0))),
+        ({}, {"local_jobs": 7}, 7),
+        ({}, {"local_jobs": None}, None),
+        ({"max_jobs": 3}, {"local_jobs": 7}, 3),
+        ({"max_jobs": 0}, {}, None),
+        ({"scheduler_type": "slurm"}, {}, None),
+        ({"type": "remote", "host": "cluster"}, {}, None),
+        ({"batch": BATCH, "max_jobs": 2}, {}, None),
+    ],
+)
+def test_a_local_shell_worker_is_limited(worker: dict[str, Any], options: dict[str, Any], expected: int | None) -> None:
+    found = project(**workers(**worker), metadata={"jfr_mp": options})
+    assert found.job_limits().get("w") == expected
