@@ -96,7 +96,7 @@ class Step:
     kind
         How it finds its jobs.
     claims
-        The number of jobs that one turn claims and commits together.
+        The maximum number of jobs that one turn claims and commits together.
     wakes
         The states that trigger a search for work as soon as a job enters them; `sources` by default.
     inputs
@@ -148,6 +148,7 @@ UPLOAD = Step(
     summary="resolve the references and put the input on the worker",
     function="jfr_mp.steps.upload:run",
     interval="delay_advance_status",
+    claims=16,
     inputs=True,
     fault_points=(
         ("before_put", "the input is built, nothing is on the worker"),
@@ -162,6 +163,7 @@ SUBMIT = Step(
     summary="submit the job to the scheduler, or put it into the pool of a batch worker",
     function="jfr_mp.steps.submit:run",
     interval="delay_advance_status",
+    claims=16,
     respects_max_jobs=True,
     fault_points=(("after_submit", "the scheduler has the job, its id is not in the database"),),
 )
@@ -196,6 +198,7 @@ DOWNLOAD = Step(
     summary="copy the output from the worker",
     function="jfr_mp.steps.download:run",
     interval="delay_advance_status",
+    claims=16,
     fault_points=(("after_get", "the output is on this machine"),),
     remote_only=True,
 )
@@ -207,6 +210,7 @@ COMPLETE = Step(
     summary="store the output, add the jobs that it returned and release its children",
     function="jfr_mp.steps.complete:run",
     interval="delay_advance_status",
+    claims=16,
     fault_points=(
         ("after_copy", "the output is in the JobStore, the state of the job is unchanged"),
         ("after_append", "the returned jobs are in the flow, the children are unchanged"),

@@ -215,7 +215,7 @@ class Runner:
         """
         only = JobFilter.of(db_ids=db_id, job_ids=job_id)
         if is_empty(only):
-            checked_out = self._steps.advance(CHECKOUT, only, limit=1)
+            checked_out = self._steps.advance(CHECKOUT, only, limit=1).results
             if not checked_out:
                 return False
             only = JobFilter(db_ids=(checked_out[0].db_id,))
@@ -238,7 +238,7 @@ class Runner:
 
     def checkout(self) -> None:
         """Check out all READY jobs."""
-        while self._steps.advance(CHECKOUT):
+        while self._steps.advance(CHECKOUT).more:
             pass
 
     def advance_state(self, states: list[str], filter: dict | None = None) -> None:  # type: ignore[type-arg]

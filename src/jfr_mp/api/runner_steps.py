@@ -15,7 +15,7 @@ from jfr_mp.database.queries import job_info
 from jfr_mp.engine.failures import outcome_of
 from jfr_mp.engine.lane_plan import Engine
 from jfr_mp.engine.limits import WorkerLimits
-from jfr_mp.engine.step_runner import StepResult, StepRunner
+from jfr_mp.engine.step_runner import Advanced, StepResult, StepRunner
 from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.errors import LeaseLost
 from jfr_mp.outcomes import Advance, Blame, Outcome, Retry
@@ -77,17 +77,18 @@ class RunnerSteps(StepRunner):
         self._in_hand = engine.in_hand
         self._limits = WorkerLimits(engine.services.project, engine.db)
 
-    def advance(self, step: Step, jobs: JobFilter | None = None, *, limit: int | None = None) -> list[StepResult]:
+    def advance(self, step: Step, jobs: JobFilter | None = None, *, limit: int | None = None) -> Advanced:
         """Perform a step on the next jobs, through the runner's `advance_state` if the step has a method."""
         if step.name not in METHODS:
             return super().advance(step, jobs, limit=limit)
-        turn = _Turn(limit or step.claims)
+        # The methods of a runner take one job at a time.
+        turn = _Turn(1)
         self._in_hand.turn, self._in_hand.steps = turn, self
         try:
             self._runner.advance_state([state.value for state in step.sources], (jobs or JobFilter()).query(self.db))
         finally:
             self._in_hand.turn = self._in_hand.steps = None
-        return turn.results
+        return Advanced(turn.results, more=bool(turn.results))
 
     def advance_states(self, states: Collection[JobState], query: Mapping[str, Any] | None) -> None:
         """Perform the steps of the jobs in some states: on one job in a turn of the loop, otherwise on all."""
@@ -96,7 +97,8 @@ class RunnerSteps(StepRunner):
         steps = self._in_hand.steps or self
         for step in (step for step in STEPS if step.kind is Kind.CLAIM and not set(states).isdisjoint(step.sources)):
             while not (turn and turn.over):
-                results = StepRunner.advance(steps, step, jobs if turn else self._within_limits(step, jobs))
+                these = jobs if turn else self._within_limits(step, jobs)
+                results = StepRunner.advance(steps, step, these, limit=1 if step.name in METHODS else None).results
                 if turn is not None:
                     turn.results += results
                 if not results or any(_blames_host(result) for result in results):

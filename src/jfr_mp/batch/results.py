@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -24,8 +24,9 @@ logger = logging.getLogger(__name__)
 #: The result for a job: an outcome, or a step function that determines it under the lock of the job.
 Result = Outcome | Callable[..., Outcome]
 
-#: Claims a job in the state in which it was seen, writes the result, and returns whether it was written.
-Write = Callable[[JobInfo, Result], bool]
+#: Claims jobs in the states in which they were seen, writes the results, and returns the db_ids of the jobs whose
+#: result was written.
+Write = Callable[[Sequence[tuple[JobInfo, Result]]], set[str]]
 
 
 class Results:
@@ -36,12 +37,12 @@ class Results:
     db
         The queue database.
     write
-        Writes the result of one job.
+        Writes the results of jobs.
     """
 
     def __init__(self, db: QueueDatabase, write: Write) -> None:
         self._db = db
-        self._write_result = write
+        self._write_results = write
         self._most_losses = db.project.runner.max_step_attempts
 
     def jobs(self, watch: BatchWatch, uuids: Iterable[str] | None = None) -> list[JobInfo]:
@@ -76,8 +77,16 @@ class Results:
         inspection = self._with_others(watch, inspection)
         if jobs is None:
             jobs = [job for job in self.jobs(watch, {uuid for uuid, _ in markers}) if (job.uuid, job.index) in markers]
+        results: list[tuple[JobInfo, Result]] = []
         for job in jobs:
-            self._apply_to(watch, inspection, job, markers.get((job.uuid, job.index)))
+            result = self._result_of(watch, inspection, job, markers.get((job.uuid, job.index)))
+            if result is not None:
+                results.append((job, result))
+        written = self._write_results(results) if results else set()
+        for job, _ in results:
+            marker = markers.get((job.uuid, job.index))
+            if job.db_id in written and marker and marker.batch_uid:
+                note_job(self._db, marker.batch_uid, (job.db_id, job.uuid, job.index))
         self._tidy_up(watch, inspection)
 
     def _with_others(self, watch: BatchWatch, inspection: Inspection) -> Inspection:
@@ -93,22 +102,23 @@ class Results:
         strangers = watch.lives_of_strangers(others - ended)
         return replace(inspection, lives={**inspection.lives, **strangers, **dict.fromkeys(ended, Life.GONE)})
 
-    def _apply_to(self, watch: BatchWatch, inspection: Inspection, job: JobInfo, marker: Marker | None) -> None:
+    def _result_of(
+        self, watch: BatchWatch, inspection: Inspection, job: JobInfo, marker: Marker | None
+    ) -> Result | None:
+        """Return the result for a job, or None if nothing changes."""
         fate = None
         if marker is None:
             if watch.nowhere.of((job.uuid, job.index)) < NOWHERE:
-                return
+                return None
         else:
             watch.nowhere.forget((job.uuid, job.index))
             fate = fate_in_place(job.state, marker.place, inspection.holds(marker.batch_uid))
         if fate is Fate.STAYS:
-            return
+            return None
         losses = losses_of(job) + 1
         if fate is None:
             fate = self._fate_by_run_dir(watch, job, losses)
-        result = _result(watch, job, marker, fate, losses)
-        if result is not None and self._write_result(job, result) and marker and marker.batch_uid:
-            note_job(self._db, marker.batch_uid, (job.db_id, job.uuid, job.index))
+        return _result(watch, job, marker, fate, losses)
 
     def _fate_by_run_dir(self, watch: BatchWatch, job: JobInfo, losses: int) -> Fate:
         found = watch.site.pool.run_dir_state(watch.site.config.work_dir, job.run_dir or "")

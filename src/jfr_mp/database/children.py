@@ -49,20 +49,24 @@ def satisfying_states(child: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(state.value for state in states)
 
 
-def ready_children(db: QueueDatabase, ended: Ended, new_uuids: Sequence[str], session: ClientSession | None) -> bool:
-    """Make READY the jobs that were waiting only for the job that ended.
+def ready_children(
+    db: QueueDatabase, ended: Sequence[Ended], new_uuids: Sequence[str], session: ClientSession | None
+) -> bool:
+    """Make READY the jobs that were waiting only for the jobs that ended.
 
     Parameters
     ----------
+    ended
+        The jobs that ended.
     new_uuids
-        The jobs that it returned. A job that replaces it inherits its parents, which are done.
+        The jobs that they returned. A job that replaces another one inherits its parents, which are done.
 
     Returns
     -------
     bool
         Whether any job has become READY.
     """
-    candidates = _waiting(db, {"parents": ended.uuid}, session)
+    candidates = _waiting(db, {"parents": {"$in": [job.uuid for job in ended]}}, session)
     if new_uuids:
         candidates |= _waiting(db, {"uuid": {"$in": list(new_uuids)}}, session)
     blocked = {requirement: _is_blocked(db, requirement, ended, session) for requirement in set(candidates.values())}
@@ -80,7 +84,7 @@ def ready_children(db: QueueDatabase, ended: Ended, new_uuids: Sequence[str], se
 def may_start(db: QueueDatabase, db_id: str) -> bool:
     """Return whether all parents of a job are done; the caller must hold the lock of its flow."""
     job = db.jobs.find_one({"db_id": db_id}, {"parents": 1, "job.config.on_missing_references": 1}) or {"job": {}}
-    return not _is_blocked(db, (tuple(job.get("parents") or ()), satisfying_states(job)), None, None)
+    return not _is_blocked(db, (tuple(job.get("parents") or ()), satisfying_states(job)), (), None)
 
 
 def _waiting(db: QueueDatabase, query: Doc, session: ClientSession | None) -> dict[Any, Requirement]:
@@ -94,13 +98,14 @@ def _waiting(db: QueueDatabase, query: Doc, session: ClientSession | None) -> di
 
 
 def _is_blocked(
-    db: QueueDatabase, requirement: Requirement, ended: Ended | None, session: ClientSession | None
+    db: QueueDatabase, requirement: Requirement, ended: Sequence[Ended], session: ClientSession | None
 ) -> bool:
     """Return whether any parent is not done; the search stops at the first one."""
     parents, enough = requirement
+    done = {job.id for job in ended if job.state.value in enough}
     unfinished = {"uuid": {"$in": list(parents)}, "state": {"$nin": list(enough)}}
     for parent in db.jobs.find(unfinished, {"uuid": 1, "index": 1}, session=session):
-        if ended is not None and parent["_id"] == ended.id and ended.state.value in enough:
+        if parent["_id"] in done:
             continue
         # Only the last index of a job counts; earlier ones were replaced.
         later = {"uuid": parent["uuid"], "index": {"$gt": parent["index"]}}

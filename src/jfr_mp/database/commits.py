@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pymongo import UpdateOne
 
 from jfr_mp.database.claims import Claim, release
-from jfr_mp.database.completion import complete
-from jfr_mp.database.flow_lookup import flow_uuids
+from jfr_mp.database.completion import complete, complete_together, may_share
+from jfr_mp.database.faults import TRANSIENT
+from jfr_mp.database.flow_lookup import find_flow, flow_uuids
 from jfr_mp.database.locks import UNLOCKED
 from jfr_mp.errors import FlowLockedError, LeaseLost
 from jfr_mp.model import JobDoc, utcnow
@@ -60,7 +61,7 @@ def commit(
         try:
             return _completed(db, claim, outcome)
         except FlowLockedError as locked:
-            outcome = Retry(str(locked), delay=FLOW_LOCKED_DELAY, blame=Blame.CIRCUMSTANCES)
+            outcome = _later(locked)
     _check_target(step, outcome)
     if not db.jobs.update_one(claim.fence, _update(claim, outcome, policy)).matched_count:
         # A command may have changed the state while this process held the lock, which then still has to be released.
@@ -71,26 +72,85 @@ def commit(
     return _news(claim, outcome)
 
 
+def parts(db: QueueDatabase, outcomes: Sequence[tuple[Claim, Outcome]]) -> list[list[tuple[Claim, Outcome]]]:
+    """Return the outcomes in groups that `commit_together` can write: the completions of a flow, and all others."""
+    groups: dict[str, list[tuple[Claim, Outcome]]] = {}
+    for claim, outcome in outcomes:
+        groups.setdefault(_part(db, claim, outcome), []).append((claim, outcome))
+    return list(groups.values())
+
+
+def _part(db: QueueDatabase, claim: Claim, outcome: Outcome) -> str:
+    """Return a key that is equal for outcomes that can be written together."""
+    if not isinstance(outcome, Completion):
+        return ""
+    flow = find_flow(db, claim.job.uuid, claim.job.hosts or ()) if may_share(db, outcome) else None
+    return flow or str(claim.id)
+
+
 def commit_together(
     db: QueueDatabase, step: Step, outcomes: Sequence[tuple[Claim, Outcome]], policy: RunnerOptions
-) -> list[tuple[JobState, ...] | LeaseLost]:
-    """Write the outcomes of several claims in one operation, each fenced on its own.
+) -> list[tuple[JobState, ...] | Exception]:
+    """Write outcomes that belong together, as `parts` returns them, in one operation, each fenced on its own.
 
-    The parameters are those of `commit`; no outcome may be a `Completion`.
+    If the operation fails because of one of them, each is written by itself.
+
+    The parameters are those of `commit`.
 
     Returns
     -------
     list
         For each claim the value that `commit` would return, or the error that it would raise.
     """
+    if len(outcomes) == 1:
+        return _each_alone(db, step, outcomes, policy)
+    completions = [(claim, outcome) for claim, outcome in outcomes if isinstance(outcome, Completion)]
+    try:
+        if completions:
+            return _completed_together(db, completions)
+        return _updated_together(db, step, outcomes, policy)
+    except TRANSIENT:
+        raise
+    except FlowLockedError as locked:
+        return _updated_together(db, step, [(claim, _later(locked)) for claim, _ in outcomes], policy)
+    except Exception:  # noqa: BLE001 - an outcome that cannot be written must not hold up the others
+        return _each_alone(db, step, outcomes, policy)
+
+
+def _later(locked: FlowLockedError) -> Retry:
+    return Retry(str(locked), delay=FLOW_LOCKED_DELAY, blame=Blame.CIRCUMSTANCES)
+
+
+def _each_alone(
+    db: QueueDatabase, step: Step, outcomes: Sequence[tuple[Claim, Outcome]], policy: RunnerOptions
+) -> list[tuple[JobState, ...] | Exception]:
+    written: list[tuple[JobState, ...] | Exception] = []
+    for claim, outcome in outcomes:
+        try:
+            written.append(commit(db, claim, step, outcome, policy))
+        except TRANSIENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - the caller gets it
+            written.append(error)
+    return written
+
+
+def _completed_together(
+    db: QueueDatabase, completions: Sequence[tuple[Claim, Completion]]
+) -> list[tuple[JobState, ...] | Exception]:
+    ready = complete_together(db, completions)
+    for claim, _ in completions:
+        claim.held = False
+    return [ready, *[() for _ in completions[1:]]]
+
+
+def _updated_together(
+    db: QueueDatabase, step: Step, outcomes: Sequence[tuple[Claim, Outcome]], policy: RunnerOptions
+) -> list[tuple[JobState, ...] | Exception]:
     writes, stamp = [], utcnow()
     for claim, outcome in outcomes:
         _check_target(step, outcome)
-        if isinstance(outcome, Completion):
-            raise TypeError("a completion cannot be committed together with other outcomes; use commit")
         writes.append(UpdateOne(claim.fence, _update(claim, outcome, policy, stamp)))
-    if not writes:
-        return []
     written = db.jobs.bulk_write(writes, ordered=False).matched_count
     lost = set() if written == len(writes) else _lost(db, [claim for claim, _ in outcomes], stamp)
     for claim, _ in outcomes:

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from pymongo import UpdateOne
 
 from jfr_mp.database.children import Ended, ready_children, stop_children, stop_jobflow
 from jfr_mp.database.dynamic_jobs import NewFlow, Origin, append, read_flow
@@ -64,13 +66,29 @@ def complete(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[J
     FlowMissing
         The job belongs to no flow.
     """
+    return _complete_in_flow(db, flow_uuid(db, claim.job), [(claim, completion)])
+
+
+def complete_together(db: QueueDatabase, ends: Sequence[tuple[Claim, Completion]]) -> tuple[JobState, ...]:
+    """Write the completions of claimed jobs of one flow in one transaction: all of them or none.
+
+    The parameters, the result and the errors are those of `complete`; `may_share` says which completions are allowed.
+    """
+    return _complete_in_flow(db, flow_uuid(db, ends[0][0].job), ends)
+
+
+def may_share(db: QueueDatabase, completion: Completion) -> bool:
+    """Return whether a completion can be written together with others: it changes nothing but its job's children."""
+    return db.supports_transactions and not (completion.added or completion.stop_children or completion.stop_jobflow)
+
+
+def _complete_in_flow(db: QueueDatabase, flow: str, ends: Sequence[tuple[Claim, Completion]]) -> tuple[JobState, ...]:
     # Parsing the flows takes time and has no side effects, so it is done once, before anything is locked.
-    new_flows = [read_flow(relation, serialized) for relation, serialized in completion.added]
-    end = _End(claim, completion, Origin(claim.job, flow_uuid(db, claim.job)), new_flows)
+    parsed = [_End.read(claim, completion, flow) for claim, completion in ends]
     deadline = time.monotonic() + FLOW_PATIENCE
     while True:
         try:
-            ready = db.transaction(lambda session: _write(db, end, session))
+            ready = db.transaction(lambda session: _write(db, flow, parsed, session))
             break
         except FlowLockedError:
             if time.monotonic() >= deadline:
@@ -88,32 +106,45 @@ class _End:
     origin: Origin
     new_flows: Sequence[NewFlow]
 
+    @classmethod
+    def read(cls, claim: Claim, completion: Completion, flow: str) -> Self:
+        new_flows = [read_flow(relation, serialized) for relation, serialized in completion.added]
+        return cls(claim, completion, Origin(claim.job, flow), new_flows)
+
     @property
     def stops(self) -> bool:
         """Whether the job asked to stop its children or its flow."""
         return self.completion.stop_children or self.completion.stop_jobflow
 
+    @property
+    def ended(self) -> Ended:
+        """The job with its new state."""
+        return Ended(self.claim.id, self.claim.job.uuid, self.completion.state)
 
-def _write(db: QueueDatabase, end: _End, session: ClientSession | None) -> bool:
-    claim, completion, flow = end.claim, end.completion, end.origin.flow_uuid
-    owner = owner_of_lock(claim.lock_id)
+
+def _write(db: QueueDatabase, flow: str, ends: Sequence[_End], session: ClientSession | None) -> bool:
+    lock_id = ends[0].claim.lock_id
+    owner = owner_of_lock(lock_id)
     if session is not None and owner is not None:
         announce_session(db, owner, session)
-    with _locked_flow(db, flow, claim.lock_id, session):
-        _check_lease(db, claim, session)
-        ready = append(db, end.origin, end.new_flows, end.stops, session)
+    with _locked_flow(db, flow, lock_id, session):
+        _check_leases(db, ends, session)
+        ready = False
+        for end in ends:
+            ready = append(db, end.origin, end.new_flows, end.stops, session) or ready
         reach("complete.after_append")
-        if completion.stop_children:
-            stop_children(db, claim.job.uuid, session)
-        if completion.stop_jobflow:
-            stop_jobflow(db, flow, session)
-        new_uuids = [uuid for new in end.new_flows for uuid in new.uuids]
-        ready = ready_children(db, Ended(claim.id, claim.job.uuid, completion.state), new_uuids, session) or ready
+        for end in ends:
+            if end.completion.stop_children:
+                stop_children(db, end.claim.job.uuid, session)
+            if end.completion.stop_jobflow:
+                stop_jobflow(db, flow, session)
+        new_uuids = [uuid for end in ends for new in end.new_flows for uuid in new.uuids]
+        ready = ready_children(db, [end.ended for end in ends], new_uuids, session) or ready
         reach("complete.after_children")
-        # The state of the flow before that of the job: after a crash in between, no process would compute it again.
-        update_flow_state(db, flow, session, pending={claim.id: completion.state})
+        # The state of the flow before that of the jobs: after a crash in between, no process would compute it again.
+        update_flow_state(db, flow, session, pending={end.claim.id: end.completion.state for end in ends})
         reach("complete.after_flow")
-        _write_job(db, claim, completion, session)
+        _write_jobs(db, ends, session)
         reach("complete.after_job")
     return ready
 
@@ -148,16 +179,19 @@ def _refuse(db: QueueDatabase, uuid: str, session: ClientSession | None) -> None
     raise FlowLockedError(f"flow {uuid} has been locked by {flow.get('lock_id')} since {flow.get('lock_time')} UTC")
 
 
-def _check_lease(db: QueueDatabase, claim: Claim, session: ClientSession | None) -> None:
-    """Check the lease before the first write: without transactions, earlier writes are not rolled back."""
-    if db.jobs.find_one(claim.fence, {"_id": 1}, session=session) is None:
-        raise claim.lost()
+def _check_leases(db: QueueDatabase, ends: Sequence[_End], session: ClientSession | None) -> None:
+    """Check the leases before the first write: without transactions, earlier writes are not rolled back."""
+    held = {job["_id"] for job in db.jobs.find({"$or": [end.claim.fence for end in ends]}, {"_id": 1}, session=session)}
+    for end in ends:
+        if end.claim.id not in held:
+            raise end.claim.lost()
 
 
-def _write_job(db: QueueDatabase, claim: Claim, completion: Completion, session: ClientSession | None) -> None:
-    result = db.jobs.update_one(claim.fence, {"$set": completion_fields(completion)}, session=session)
-    if not result.matched_count:
-        raise claim.lost()
+def _write_jobs(db: QueueDatabase, ends: Sequence[_End], session: ClientSession | None) -> None:
+    writes = [UpdateOne(end.claim.fence, {"$set": completion_fields(end.completion)}) for end in ends]
+    if db.jobs.bulk_write(writes, ordered=False, session=session).matched_count < len(writes):
+        # Within a transaction this undoes the others; without one, a completion is alone.
+        raise ends[-1].claim.lost()
 
 
 def completion_fields(completion: Completion) -> Doc:

@@ -37,6 +37,12 @@ class WorkerLimits:
         """Return the workers that have reached their limit."""
         return tuple(name for name, most in self._most.items() if self.current[name] >= most)
 
+    @property
+    def room(self) -> int | None:
+        """The number of jobs that can be submitted without exceeding a limit, whichever workers they are for."""
+        free = [most - self.current[name] for name, most in self._most.items() if self.current[name] < most]
+        return min(free, default=None)
+
     def __bool__(self) -> bool:
         """Return whether any worker has a limit."""
         return bool(self._most)

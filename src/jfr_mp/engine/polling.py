@@ -91,9 +91,12 @@ class Polling:
             except HostError as error:
                 logger.debug("the journal of worker %s cannot be read: %s", watch.site.name, error)
                 continue
-            for job in self._submitted(replace(jobs, job_ids=keys)) if keys else ():
-                outcome = watch.news_of(job)
-                if outcome is None or self._write(job, outcome):
+            submitted = self._submitted(replace(jobs, job_ids=keys)) if keys else []
+            news = [(job, outcome) for job in submitted if (outcome := watch.news_of(job)) is not None]
+            written = self._write(news) if news else set()
+            pending = {job.db_id for job, _ in news} - written
+            for job in submitted:
+                if job.db_id not in pending:
                     watch.settled(job)
 
     def _by_scheduler(self, jobs: Iterable[JobInfo]) -> Iterable[Sequence[JobInfo]]:
@@ -117,8 +120,8 @@ class Polling:
             by_worker.setdefault(job.worker, []).append(job)
         for worker, theirs in by_worker.items():
             self.watch(self._site_of(worker))
-            for job, outcome in self._watches[worker].weigh(theirs, statuses):
-                self._write(job, outcome)
+            if moved := list(self._watches[worker].weigh(theirs, statuses)):
+                self._write(moved)
         return any(self._watches[worker].has_doubts for worker in by_worker)
 
     def _submitted(self, jobs: JobFilter) -> list[JobInfo]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from jfr_mp.database.claims import Claim, claim
-from jfr_mp.database.commits import commit, commit_together
+from jfr_mp.database.commits import commit, commit_together, parts
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.faults import TRANSIENT
 from jfr_mp.database.filters import JobFilter
@@ -28,6 +30,11 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: Seconds for which outcomes wait for others that are written with them.
+_HOLD = 0.1
+#: Seconds for a job up to which a step counts as quick, so that several are claimed; and the number to begin with.
+_QUICK, _FIRST_WIDTH = 0.2, 4
+
 
 @dataclass(frozen=True)
 class StepResult:
@@ -37,6 +44,30 @@ class StepResult:
     worker: str
     outcome: Outcome
     states: tuple[JobState, ...]
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What one turn of a step did: the results, and whether more jobs may be waiting."""
+
+    results: list[StepResult]
+    more: bool
+
+
+class Pace:
+    """How many jobs a step claims at once: few while they take long, so that other processes get the others."""
+
+    def __init__(self) -> None:
+        self._widths: dict[str, int] = {}
+
+    def width(self, step: Step) -> int:
+        """Return the number of jobs to claim next."""
+        return min(step.claims, self._widths.get(step.name, _FIRST_WIDTH))
+
+    def note(self, step: Step, jobs: int, seconds: float) -> None:
+        """Note how long the step took for some jobs."""
+        if jobs:
+            self._widths[step.name] = 1 if seconds / jobs > _QUICK else min(step.claims, 2 * self.width(step))
 
 
 class StepRunner:
@@ -60,8 +91,9 @@ class StepRunner:
         self._owner = owner
         self._wakeups = wakeups
         self._policy = services.project.runner
+        self._pace = Pace()
 
-    def advance(self, step: Step, jobs: JobFilter | None = None, *, limit: int | None = None) -> list[StepResult]:
+    def advance(self, step: Step, jobs: JobFilter | None = None, *, limit: int | None = None) -> Advanced:
         """Claim the next jobs of a step and perform the step on them.
 
         Parameters
@@ -71,44 +103,65 @@ class StepRunner:
         jobs
             The jobs to choose from; None for all.
         limit
-            The maximum number of jobs; None for the number in the step table.
+            The maximum number of jobs; None for as many as suit: up to the number in the step table while the jobs of
+            this step are done quickly, otherwise one.
 
         Returns
         -------
-        list of StepResult
-            One result for each claimed job, except jobs whose lease was lost.
+        Advanced
+            The results, and whether more jobs may be waiting.
         """
-        with claim(self.db, step, self._owner, jobs, limit=limit or step.claims) as claims:
-            return self.finish_all(claims, step)
+        width = self._pace.width(step)
+        limit = width if limit is None else min(limit, width)
+        with claim(self.db, step, self._owner, jobs, limit=limit) as claims:
+            begun = time.monotonic()
+            results = self.finish_all(claims, step)
+            self._pace.note(step, len(claims), time.monotonic() - begun)
+            return Advanced(results, more=len(claims) == limit)
 
-    def write(self, step: Step, job: JobInfo, result: Outcome | StepFunction) -> StepResult | None:
-        """Claim one job in the state in which it was seen, and write its result.
+    def write(self, step: Step, seen: Sequence[tuple[JobInfo, Outcome | StepFunction]]) -> list[StepResult]:
+        """Claim jobs in the states in which they were seen, and write their results.
 
         Parameters
         ----------
         step
-            The step that determined the result.
-        job
-            The job as it was seen.
-        result
-            An outcome, or a step function that determines it under the lock of the job.
+            The step that determined the results.
+        seen
+            The jobs as they were seen, each with an outcome, or with a step function that determines it under the lock
+            of the job.
 
         Returns
         -------
-        StepResult or None
-            None if another process has locked or moved the job, or the lease was lost.
+        list of StepResult
+            The results that were written: not those of jobs that another process has locked or moved, or whose lease
+            was lost.
         """
-        this_job = JobFilter(job_ids=((job.uuid, job.index),), states=(job.state,))
-        with claim(self.db, step, self._owner, this_job) as claims:
-            return next((self.finish(each, step, result) for each in claims), None)
+        by_key = {(job.uuid, job.index): (job, result) for job, result in seen}
+        these = JobFilter(job_ids=tuple(by_key), states=tuple({job.state for job, _ in seen}))
+        with claim(self.db, step, self._owner, these, limit=len(by_key)) as claims:
+            known = [(each, *by_key[each.job.uuid, each.job.index]) for each in claims]
+            return self._finish([(each, result) for each, job, result in known if each.job.state is job.state], step)
 
     def finish_all(self, claims: Sequence[Claim], step: Step) -> list[StepResult]:
         """Run a step for claimed jobs, write the outcomes, release the locks and return the results."""
+        return self._finish([(each, None) for each in claims], step)
+
+    def _finish(self, claims: Sequence[tuple[Claim, Outcome | StepFunction | None]], step: Step) -> list[StepResult]:
         if len(claims) == 1:
-            results = [self.finish(claims[0], step)]
-        else:
-            results = self._finish_together([(each, self._outcome(each, step)) for each in claims], step)
-        return [result for result in results if result is not None]
+            ((only, result),) = claims
+            return [written for written in [self.finish(only, step, result)] if written is not None]
+        results: list[StepResult] = []
+        outcomes: list[tuple[Claim, Outcome]] = []
+        begun = time.monotonic()
+        for each, result in claims:
+            if self._wakeups.stop_requested:
+                # The others are released unchanged.
+                break
+            outcomes.append((each, self._outcome(each, step, result)))
+            if time.monotonic() - begun > _HOLD:
+                results += self._write_together(outcomes, step)
+                outcomes, begun = [], time.monotonic()
+        return results + self._write_together(outcomes, step)
 
     def finish(self, claim: Claim, step: Step, result: Outcome | StepFunction | None = None) -> StepResult | None:
         """Run a step for a claimed job, write its outcome, release the lock and return the result.
@@ -131,14 +184,17 @@ class StepRunner:
             return None
         return self._written(claim, step, outcome, news)
 
-    def _finish_together(self, outcomes: Sequence[tuple[Claim, Outcome]], step: Step) -> list[StepResult | None]:
-        written = self._patiently(lambda: commit_together(self.db, step, outcomes, self._policy))
-        results: list[StepResult | None] = []
-        for (each, outcome), news in zip(outcomes, written, strict=True):
-            if isinstance(news, LeaseLost):
-                _log_lost(step, each, news)
-            else:
-                results.append(self._written(each, step, outcome, news))
+    def _write_together(self, outcomes: Sequence[tuple[Claim, Outcome]], step: Step) -> list[StepResult]:
+        results: list[StepResult] = []
+        for part in parts(self.db, outcomes) if outcomes else ():
+            written = self._patiently(partial(commit_together, self.db, step, part, self._policy))
+            for (each, outcome), news in zip(part, written, strict=True):
+                if isinstance(news, LeaseLost):
+                    _log_lost(step, each, news)
+                elif isinstance(news, Exception):
+                    results += filter(None, [self.finish(each, step, outcome_of(news))])
+                else:
+                    results.append(self._written(each, step, outcome, news))
         return results
 
     def _outcome(self, claim: Claim, step: Step, result: Outcome | StepFunction | None = None) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from jfr_mp.config import Project
@@ -13,8 +13,9 @@ from jfr_mp.outcomes import Outcome
 from jfr_mp.sites.site import WorkerSite
 from jfr_mp.steps.services import StepFunction
 
-#: Claims a job in the state in which it was seen, writes the result, and returns whether it was written.
-Write = Callable[[JobInfo, Outcome | StepFunction], bool]
+#: Claims jobs in the states in which they were seen, writes the results, and returns the db_ids of the jobs whose
+#: result was written.
+Write = Callable[[Sequence[tuple[JobInfo, Outcome | StepFunction]]], set[str]]
 
 
 class Survey(Protocol):
@@ -27,7 +28,7 @@ class Survey(Protocol):
     site_of
         Returns the site of a worker.
     write
-        Writes the result of one job.
+        Writes the results of jobs.
     report
         Called with problems that the user should know about and that no job records.
     """

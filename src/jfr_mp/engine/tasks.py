@@ -110,18 +110,19 @@ class LaneTasks:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
 
     def _advance(self, step: Step) -> float | None:
-        """Move the next jobs; return 0 if there were any, because more may be waiting."""
-        jobs = self._jobs
+        """Move the next jobs; return 0 if more may be waiting."""
+        jobs, limit = self._jobs, None
         if step.respects_max_jobs:
             self._limits.refresh()
-            jobs = jobs.without_workers(self._limits.full_workers())
-        results = self._steps.advance(step, jobs)
-        if not results:
+            jobs, limit = jobs.without_workers(self._limits.full_workers()), self._limits.room
+        done = self._steps.advance(step, jobs, limit=limit)
+        if not done.results:
             self._host_skipped()
-            return None
-        for result in results:
-            self._announce(result)
-        return self._judge_host(results)
+            return 0.0 if done.more else None
+        for result in done.results:
+            self._announce(step, result)
+        pause = self._judge_host(done.results)
+        return pause or (0.0 if done.more else None)
 
     def _ask(self, survey: Survey) -> float | None:
         again = survey.ask(self._jobs)
@@ -141,19 +142,19 @@ class LaneTasks:
 
     # The results
 
-    def _write(self, step: Step, job: JobInfo, result: Outcome | StepFunction) -> bool:
-        written = self._steps.write(step, job, result)
-        if written is not None:
-            self._announce(written)
-        return written is not None
+    def _write(self, step: Step, seen: Sequence[tuple[JobInfo, Outcome | StepFunction]]) -> set[str]:
+        written = self._steps.write(step, seen)
+        for result in written:
+            self._announce(step, result)
+        return {result.db_id for result in written}
 
-    def _announce(self, result: StepResult) -> None:
+    def _announce(self, step: Step, result: StepResult) -> None:
         for state in result.states:
             self._wakeups.publish(state, result.worker, result.db_id)
             follower = step_from(state)
             if follower in self.surveys:
                 self.surveys[follower].watch(self._steps.services.site(result.worker))
-        if self._limits and JobState.RUNNING not in result.states:
+        if self._limits and step.kind is Kind.SURVEY and JobState.RUNNING not in result.states:
             # A job that has left the scheduler makes room for a waiting job.
             self._wakeups.publish(SUBMIT.sources[0], result.worker, result.db_id)
 

@@ -129,7 +129,7 @@ def test_lost_jobs_are_said_and_nothing_is_guessed(any_queue: Any) -> None:
     assert any_queue.db.jobs.count_documents({}) == 1
 
 
-@pytest.mark.parametrize("last_write", ["append", "ready_children", "update_flow_state", "_write_job"])
+@pytest.mark.parametrize("last_write", ["append", "ready_children", "update_flow_state", "_write_jobs"])
 def test_a_completion_that_died_is_repeated_after_the_repair(
     mongod_standalone: Any, open_queue: Any, run_job: Any, monkeypatch: pytest.MonkeyPatch, last_write: str
 ) -> None:
