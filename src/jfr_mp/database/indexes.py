@@ -51,6 +51,8 @@ JOBS = (
     _on("state", "remote.retry_time_limit"),
     # The following indexes are specific to jfr-mp. For claims: the next job of a state, without sorting.
     _on("state", "-priority", "created_on"),
+    # The same for the jobs of some workers, and for counting them.
+    _on("state", "worker", "-priority", "created_on"),
     # For the state of a flow, and its jobs.
     _on("job.hosts", "state"),
     # For the children of a job, and their parents that are not done.

@@ -52,9 +52,14 @@ class JobStores:
                 _close(store)
 
     def warm_up(self) -> None:
-        """Import jobflow and open the default JobStore before the first job needs them."""
-        with self.named():
-            pass
+        """Import jobflow and open the default JobStore before the first job needs them.
+
+        A store on a server gets an index for outputs, if it lacks one. On a store with many outputs that takes a while;
+        nothing waits for it.
+        """
+        with self.named() as store:
+            if _is_served(store):
+                threading.Thread(target=_index_outputs, args=(store,), name="index of outputs", daemon=True).start()
 
     def close(self) -> None:
         """Close every store that is open."""
@@ -62,6 +67,14 @@ class JobStores:
             name, store = self._open.popitem()
             logger.debug("closing the JobStore %s", name or "(default)")
             _close(store)
+
+
+def _index_outputs(store: JobStore) -> None:
+    """Let an output be found without reading all of them; without the permission to do so, all are read."""
+    try:
+        store.docs_store.ensure_index("uuid")
+    except Exception as error:  # noqa: BLE001 - nothing depends on it, and each kind of store raises its own errors
+        logger.warning("the outputs in the JobStore have no index, which makes large stores slow: %s", error)
 
 
 def _close(store: Any) -> None:

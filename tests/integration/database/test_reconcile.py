@@ -152,7 +152,7 @@ def test_a_completion_that_died_is_repeated_after_the_repair(
     _reconcile(queue)
 
     # When it is completed anew, unless that was done
-    if last_write != "_write_job":
+    if last_write != "_write_jobs":
         queue.complete(job, completion)
 
     # Then everything is there once, and nothing is left to repair
