@@ -30,6 +30,8 @@ class ExitCode(IntEnum):
     START_FAILED = 7
     #: At least one check of `project check` failed.
     CHECK_FAILED = 8
+    #: Jobs that a command waits for did not end in time.
+    TIMEOUT = 9
     #: The user interrupted the command (128 + SIGINT, as shells report it).
     INTERRUPTED = 130
 
@@ -86,6 +88,14 @@ class SubmissionError(JfrMpError):
     """A flow was refused; nothing was inserted."""
 
 
+class NotFound(JfrMpError, ValueError):
+    """There is no such job, flow, worker or store."""
+
+
+class NotAllowed(JfrMpError, ValueError):
+    """The state of a job or flow does not allow the command; nothing was changed."""
+
+
 class LockedError(JfrMpError):
     """The document is locked by another process."""
 
@@ -100,6 +110,12 @@ class FlowLockedError(LockedError):
 
 class RunnerLockedError(LockedError):
     """The document of the running runner is locked by another process."""
+
+
+class WaitTimeout(JfrMpError):
+    """The jobs that a command waits for did not end in time."""
+
+    exit_code = ExitCode.TIMEOUT
 
 
 class LeaseLost(JfrMpError):

@@ -7,7 +7,9 @@ its inputs come from.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, Literal, Self
 from uuid import UUID
 
@@ -119,6 +121,10 @@ class JobDoc(JobRecord):
     job: dict[str, Any]
     exec_config: dict[str, Any] | str | None = None
     resources: dict[str, Any] | None = None
+
+    def as_db_dict(self) -> dict[str, Any]:
+        """Return the document as MongoDB stores it."""
+        return stored(self)
 
     @property
     def name(self) -> str:
@@ -243,6 +249,42 @@ class FlowDoc(Document):
     ids: list[tuple[str, str, int]] = Field(default_factory=list)
     jobstore: str | None = None
 
+    def as_db_dict(self) -> dict[str, Any]:
+        """Return the document as MongoDB stores it."""
+        return {**stored(self), "ids": [list(row) for row in self.ids]}
+
+    @property
+    def ids_mapping(self) -> dict[str, dict[int, str]]:
+        """The db_ids of the jobs, by uuid and index."""
+        return db_ids_by_job(self.ids)
+
+    @property
+    def int_index_parents(self) -> dict[str, dict[int, list[str]]]:
+        """The uuids of the parents of each job, by uuid and index."""
+        return {
+            uuid: {int(index): parents or [] for index, parents in by_index.items()}
+            for uuid, by_index in self.parents.items()
+        }
+
+    @property
+    def children(self) -> dict[str, list[tuple[str, int]]]:
+        """The uuid and index of each child of a job, by the uuid of the job; a job without children is missing."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for uuid, by_index in self.int_index_parents.items():
+            for index, parents in by_index.items():
+                for parent in parents:
+                    found.setdefault(parent, []).append((uuid, index))
+        return found
+
+    def descendants(self, job_uuid: str) -> list[tuple[str, int]]:
+        """Return the uuid and index of each job that depends on a job, directly or not."""
+        children, found, waiting = self.children, dict[tuple[str, int], None](), [job_uuid]
+        while waiting:
+            new = [child for child in children.get(waiting.pop(), ()) if child not in found]
+            found.update(dict.fromkeys(new))
+            waiting += [uuid for uuid, _ in new]
+        return list(found)
+
 
 class FlowInfo(Document):
     """A flow as shown in lists and tables; the lists are parallel, with one entry per job."""
@@ -262,3 +304,30 @@ class FlowInfo(Document):
     hosts: list[list[str]] = Field(default_factory=list)
     flow_metadata: dict[str, Any] = Field(default_factory=dict)
     jobs_info: list[JobInfo] | None = None
+
+    @property
+    def ids_mapping(self) -> dict[str, dict[int, str]]:
+        """The db_ids of the jobs, by uuid and index."""
+        return db_ids_by_job(zip(self.db_ids, self.job_ids, self.job_indexes, strict=True))
+
+    def iter_job_prop(self) -> Iterator[dict[str, Any]]:
+        """Yield db_id, uuid and index of each job and, if the jobs were read, name, state, parents and hosts."""
+        lists: dict[str, list[Any]] = {"db_id": self.db_ids, "uuid": self.job_ids, "index": self.job_indexes}
+        if self.job_names:
+            lists |= {"name": self.job_names, "state": self.job_states, "parents": self.parents, "hosts": self.hosts}
+        for values in zip(*lists.values(), strict=True):
+            yield dict(zip(lists, values, strict=True))
+
+
+def stored(document: Document) -> dict[str, Any]:
+    """Return a document as MongoDB stores it: states are texts."""
+    dumped = document.model_dump(mode="python")
+    return {key: value.value if isinstance(value, Enum) else value for key, value in dumped.items()}
+
+
+def db_ids_by_job(ids: Iterable[tuple[str, str, int]]) -> dict[str, dict[int, str]]:
+    """Return db_ids by uuid and index from (db_id, uuid, index) of each job."""
+    found: dict[str, dict[int, str]] = {}
+    for db_id, uuid, index in ids:
+        found.setdefault(uuid, {})[int(index)] = db_id
+    return found

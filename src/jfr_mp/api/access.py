@@ -9,8 +9,9 @@ from jfr_mp.config import Project
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.job_commands import LockPolicy
 from jfr_mp.database.queries import job_info, store_name_of
-from jfr_mp.errors import ConfigError
+from jfr_mp.errors import ConfigError, NotFound
 from jfr_mp.identity import new_owner
+from jfr_mp.jobdata.run_dirs import remove_run_dir
 from jfr_mp.model import JobInfo
 from jfr_mp.steps.services import Services
 
@@ -43,17 +44,27 @@ class ProjectAccess:
 
         Raises
         ------
-        ValueError
-            There is no such job.
+        NotFound
+            There is no such job; a ValueError, too.
         """
         job = job_info(self.db, job_id=job_id, db_id=db_id, job_index=job_index)
         if job is None:
-            raise ValueError(f"there is no job {db_id or job_id}")
+            raise NotFound(f"there is no job {db_id or job_id}")
         return job
 
     def policy(self, wait: float | None = None, break_lock: bool = False) -> LockPolicy:
         """Return the lock policy of a command."""
         return LockPolicy(self.owner, wait=wait, break_lock=break_lock)
+
+    def remove_run_dir(self, worker: str, run_dir: str) -> bool:
+        """Remove a run directory on the host of a worker, and return whether it was there.
+
+        Raises
+        ------
+        HostError
+            The host cannot be used, or the directory is not a run directory.
+        """
+        return remove_run_dir(self.services.site(worker).host, run_dir)
 
     def cancel(self, job: JobInfo) -> None:
         """Cancel the scheduler job of a job; log a warning if that fails."""

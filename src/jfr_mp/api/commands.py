@@ -16,6 +16,7 @@ from jfr_mp.database import claims, commits, flow_state, job_commands
 from jfr_mp.database.filters import JobFilter, JobId
 from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.rerun import Rerun
+from jfr_mp.errors import FlowLockedError, JobLockedError, NotAllowed, NotFound
 from jfr_mp.outcomes import Advance
 from jfr_mp.states import FlowState, JobState
 from jfr_mp.step_table import CHECKOUT
@@ -150,3 +151,41 @@ def lock_flow(self: ProjectAccess, **lock_kwargs: Any) -> Iterator[MongoLock]:
     """Lock a flow and yield the lock; the arguments are those of `MongoLock`."""
     with MongoLock(collection=self.db.flows, **lock_kwargs) as lock:
         yield lock
+
+
+@contextmanager
+def lock_job_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
+    self: ProjectAccess,
+    job_id: str | None = None,
+    db_id: str | None = None,
+    job_index: int | None = None,
+    wait: int | None = None,
+    break_lock: bool = False,
+    acceptable_states: list[JobState] | None = None,
+    job_lock_kwargs: dict[str, Any] | None = None,
+    flow_lock_kwargs: dict[str, Any] | None = None,
+) -> Iterator[tuple[MongoLock, MongoLock]]:
+    """Lock a job and its flow and yield both locks.
+
+    Parameters
+    ----------
+    acceptable_states
+        The states in which the job may be; None for all.
+    job_lock_kwargs, flow_lock_kwargs
+        Further arguments for each `MongoLock`.
+    """
+    job = self.one_job(job_id, db_id, job_index)
+    common = {"get_locked_doc": True, "break_lock": break_lock, "sleep": 0.05 if wait else None, "max_wait": wait or 0}
+    with lock_job(self, filter={"db_id": job.db_id}, **common, **(job_lock_kwargs or {})) as job_lock:
+        locked = job_lock.locked_document
+        if locked is None:
+            raise JobLockedError(f"job {job.db_id} is locked by another process; nothing was changed, try again")
+        if acceptable_states and JobState(locked["state"]) not in acceptable_states:
+            raise NotAllowed(f"job {job.db_id} is {locked['state']}; nothing was changed")
+        query = {"jobs": job.uuid}
+        with lock_flow(self, filter=query, **common, **(flow_lock_kwargs or {})) as flow_lock:
+            if flow_lock.is_locked and flow_lock.unavailable_document is None:
+                raise NotFound(f"no flow lists job {job.db_id}")
+            if flow_lock.is_locked:
+                raise FlowLockedError(f"the flow of job {job.db_id} is locked by another process; try again")
+            yield job_lock, flow_lock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jfr_mp.api import administration, commands, reading
+from jfr_mp.api import administration, bulk, commands, edits, raw_documents, reading, removal
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.config import ConfigManager, Project
 from jfr_mp.database.connection import QueueDatabase
@@ -38,7 +38,11 @@ class JobController(ProjectAccess):
 
     # Reading jobs and flows
     get_jobs_info = reading.get_jobs_info
+    get_jobs_info_query = reading.get_jobs_info_query
     get_job_info = reading.get_job_info
+    get_job_info_by_pid = reading.get_job_info_by_pid
+    get_jobs_doc = reading.get_jobs_doc
+    get_jobs_doc_query = reading.get_jobs_doc_query
     get_job_doc = reading.get_job_doc
     get_job_output = reading.get_job_output
     get_flows_info = reading.get_flows_info
@@ -49,7 +53,19 @@ class JobController(ProjectAccess):
     count_flows_states = reading.count_flows_states
     get_running_runner = reading.get_running_runner
 
-    # Changing jobs
+    # Reading documents as they are stored
+    generate_job_id_query = raw_documents.generate_job_id_query
+    generate_flow_id_query = raw_documents.generate_flow_id_query
+    get_jobs = raw_documents.get_jobs
+    get_jobs_info_by_flow_uuid = raw_documents.get_jobs_info_by_flow_uuid
+    get_job_info_by_job_uuid = raw_documents.get_job_info_by_job_uuid
+    get_flow_info_by_flow_uuid = raw_documents.get_flow_info_by_flow_uuid
+    get_flow_info_by_job_uuid = raw_documents.get_flow_info_by_job_uuid
+    get_job_uuids = raw_documents.get_job_uuids
+    get_flow_job_aggreg = raw_documents.get_flow_job_aggreg
+    get_flow_jobs_data = raw_documents.get_flow_jobs_data
+
+    # Changing jobs and flows
     checkout_job = commands.checkout_job
     stop_job = commands.stop_job
     pause_job = commands.pause_job
@@ -59,6 +75,32 @@ class JobController(ProjectAccess):
     update_flow_state = commands.update_flow_state
     lock_job = commands.lock_job
     lock_flow = commands.lock_flow
+    lock_job_flow = commands.lock_job_flow
+    set_job_state = edits.set_job_state
+    set_job_doc_properties = edits.set_job_doc_properties
+    set_flow_store = edits.set_flow_store
+    resume_flow = edits.resume_flow
+    stop_children = edits.stop_children
+    stop_jobflow = edits.stop_jobflow
+    refresh_children = edits.refresh_children
+    unlock_jobs = edits.unlock_jobs
+    unlock_flows = edits.unlock_flows
+
+    # Changing all jobs that conditions select
+    rerun_jobs = bulk.rerun_jobs
+    retry_jobs = bulk.retry_jobs
+    pause_jobs = bulk.pause_jobs
+    stop_jobs = bulk.stop_jobs
+    resume_jobs = bulk.resume_jobs
+    set_jobs_state = bulk.set_jobs_state
+    set_job_run_properties = bulk.set_job_run_properties
+
+    # Deleting
+    safe_delete_files = removal.safe_delete_files
+    delete_job = removal.delete_job
+    delete_jobs = bulk.delete_jobs
+    delete_flow = removal.delete_flow
+    delete_flows = removal.delete_flows
 
     # Managing the database
     add_flow = administration.add_flow

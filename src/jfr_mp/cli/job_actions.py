@@ -92,7 +92,9 @@ def _confirm(name: str, jobs: list[JobInfo]) -> None:
 
 
 def _row(controller: JobController, job: JobInfo, error: str | None) -> dict[str, str | None]:
-    now = controller.get_job_info(db_id=job.db_id)
+    from jfr_mp.database import queries
+
+    now = queries.job_info(controller.db, db_id=job.db_id)
     return {"db_id": job.db_id, "before": job.state.name, "after": now.state.name if now else None, "error": error}
 
 

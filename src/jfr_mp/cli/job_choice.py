@@ -151,7 +151,9 @@ def job_named(controller: JobController, job: JobName) -> JobInfo:
     JfrMpError
         There is no such job.
     """
-    found = controller.get_job_info(**job.keys)
+    from jfr_mp.database import queries
+
+    found = queries.job_info(controller.db, **job.keys)
     if found is None:
         raise JfrMpError(f"project {controller.project.name} has no job {job}; list its jobs with `jfr-mp job list`")
     return found

@@ -114,23 +114,34 @@ def _is_blocked(
     return False
 
 
-def stop_children(db: QueueDatabase, uuid: str, session: ClientSession | None) -> None:
-    """Stop the direct children of a job, except children that have started."""
-    _stop(db, {"parents": uuid}, session)
+def ready_jobs(db: QueueDatabase, uuids: Sequence[str]) -> list[str]:
+    """Make READY those of some jobs that wait although their parents are done, and return their db_ids."""
+    waiting = _waiting(db, {"uuid": {"$in": list(uuids)}}, None)
+    free = [id_ for id_, requirement in waiting.items() if not _is_blocked(db, requirement, None, None)]
+    query = {"_id": {"$in": free}, "state": JobState.WAITING.value}
+    db_ids = [job["db_id"] for job in db.jobs.find(query, {"db_id": 1})]
+    db.jobs.update_many(query, {"$set": {"state": JobState.READY.value, "updated_on": utcnow()}})
+    return db_ids
 
 
-def stop_jobflow(db: QueueDatabase, flow_uuid: str, session: ClientSession | None) -> None:
-    """Stop all jobs of a flow, except jobs that have started."""
-    _stop(db, {"job.hosts": flow_uuid}, session)
+def stop_children(db: QueueDatabase, uuid: str, session: ClientSession | None) -> int:
+    """Stop the direct children of a job, except children that have started, and return their number."""
+    return _stop(db, {"parents": uuid}, session)
 
 
-def _stop(db: QueueDatabase, query: Doc, session: ClientSession | None) -> None:
+def stop_jobflow(db: QueueDatabase, flow_uuid: str, session: ClientSession | None) -> int:
+    """Stop all jobs of a flow, except jobs that have started, and return their number."""
+    return _stop(db, {"job.hosts": flow_uuid}, session)
+
+
+def _stop(db: QueueDatabase, query: Doc, session: ClientSession | None) -> int:
     # A job locked by a jfr-mp process is being checked out; the commit finds that the state has changed, and writes
     # nothing. A job locked by jobflow-remote is left alone.
     stoppable: Sequence[str] = [state.value for state in STOPPABLE_STATES]
     free = [{"lock_id": None}, {"lock_id": {"$regex": f"^{LOCK_PREFIX}"}}]
-    db.jobs.update_many(
+    stopped = db.jobs.update_many(
         {**query, "state": {"$in": stoppable}, "$or": free},
         {"$set": {"state": JobState.STOPPED.value, "updated_on": utcnow()}},
         session=session,
     )
+    return stopped.modified_count

@@ -65,7 +65,7 @@ def job_document(job: Job, parents: Sequence[str] | None, db_id: str, options: J
         exec_config=_exec_config(own.get("exec_config") or options.exec_config),
         resources=_resources(options.resources if resources is None else resources),
     )
-    return _stored(document)
+    return document.as_db_dict()
 
 
 def flow_document(flow: Flow, jobs: Sequence[Mapping[str, Any]], jobstore: str | None) -> Doc:
@@ -81,17 +81,7 @@ def flow_document(flow: Flow, jobs: Sequence[Mapping[str, Any]], jobstore: str |
         ids=[(job["db_id"], job["uuid"], job["index"]) for job in jobs],
         jobstore=jobstore,
     )
-    return _stored(document)
-
-
-def _stored(document: JobDoc | FlowDoc) -> Doc:
-    stored = document.model_dump(mode="python")
-    for key in ("state", "previous_state"):
-        if stored.get(key) is not None:
-            stored[key] = stored[key].value
-    if "ids" in stored:
-        stored["ids"] = [list(entry) for entry in stored["ids"]]
-    return stored
+    return document.as_db_dict()
 
 
 def _sanitized(thing: Any) -> Any:

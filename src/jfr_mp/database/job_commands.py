@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from jfr_mp.database.flow_lookup import flow_uuid
 from jfr_mp.database.flow_state import update_flow_state
 from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.queries import job_info
-from jfr_mp.errors import FlowLockedError, JfrMpError, JobLockedError
+from jfr_mp.errors import FlowLockedError, JobLockedError, NotAllowed, NotFound
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import JobInfo, utcnow
 from jfr_mp.states import RUNNING_STATES, STOPPABLE_STATES, JobState
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 #: As in jobflow-remote, a WAITING job cannot be stopped; stop its parents instead.
 _TO_STOP = (JobState.READY, *RUNNING_STATES)
-_TO_RESUME = (JobState.PAUSED, JobState.STOPPED, JobState.USER_STOPPED)
+TO_RESUME = (JobState.PAUSED, JobState.STOPPED, JobState.USER_STOPPED)
 _TO_RETRY = (JobState.REMOTE_ERROR, *RUNNING_STATES)
 #: Seconds between two checks of a lock that another process holds.
-_LOOK_EVERY = 0.05
+LOOK_EVERY = 0.05
 
 #: The fields to reset before a step is retried.
 NO_FAILURE: Doc = {
@@ -73,7 +73,7 @@ class LockPolicy:
 
         Raises
         ------
-        JfrMpError
+        NotFound
             There is no such job.
         JobLockedError
             Another process still held the lock after the waiting time.
@@ -82,11 +82,11 @@ class LockPolicy:
             if lock.is_locked:
                 held = lock.unavailable_document
                 if held is None:
-                    raise JfrMpError(f"there is no job {db_id}")
+                    raise NotFound(f"there is no job {db_id}")
                 raise JobLockedError(f"job {db_id} is locked by {held['lock_id']}; see `jfr-mp job explain {db_id}`")
             job = job_info(db, db_id=db_id)
             if job is None:
-                raise JfrMpError(f"job {db_id} was deleted")
+                raise NotFound(f"job {db_id} was deleted")
             yield lock, job
 
     @contextmanager
@@ -107,16 +107,46 @@ class LockPolicy:
                 )
             yield uuid
 
-    def _lock(self, collection: MongoCollection[Doc], query: Doc) -> MongoLock:
+    @contextmanager
+    def flow(self, db: QueueDatabase, query: Doc) -> Iterator[tuple[MongoLock, Doc]]:
+        """Lock a flow and yield the lock and the document.
+
+        Raises
+        ------
+        NotFound
+            No flow matches the query.
+        FlowLockedError
+            Another process still held the lock after the waiting time.
+        """
+        with self._lock(db.flows, query, ()) as lock:
+            if lock.locked_document is None:
+                held = lock.unavailable_document
+                if held is None:
+                    raise NotFound(f"there is no flow of {_described(query)}")
+                raise FlowLockedError(
+                    f"flow {held['uuid']} is locked by {held['lock_id']}; nothing was changed, try again"
+                )
+            yield lock, lock.locked_document
+
+    def _lock(self, collection: MongoCollection[Doc], query: Doc, projection: Sequence[str] = ("uuid",)) -> MongoLock:
         return MongoLock(
             collection,
             query,
             lock_id=new_lock_id(self.owner),
             break_lock=self.break_lock,
-            sleep=_LOOK_EVERY,
+            sleep=LOOK_EVERY,
             max_wait=self.wait or 0,
-            projection=["uuid"],
+            projection=list(projection),
         )
+
+
+def _described(query: Doc) -> str:
+    match query:
+        case {"ids": {"$elemMatch": {"0": db_id}}}:
+            return f"job {db_id}"
+        case {"jobs": uuid}:
+            return f"job {uuid}"
+    return f"uuid {query.get('uuid')}"
 
 
 def stop_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
@@ -129,8 +159,10 @@ def stop_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
 
     Raises
     ------
-    JfrMpError
-        There is no such job, or its state does not allow it to be stopped.
+    NotFound
+        There is no such job.
+    NotAllowed
+        The state of the job does not allow it to be stopped.
     JobLockedError, FlowLockedError
         Another process still held a lock after the waiting time; nothing was changed.
     """
@@ -148,7 +180,7 @@ def resume_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
     def target(job: JobInfo) -> JobState:
         return JobState.READY if may_start(db, job.db_id) else JobState.WAITING
 
-    return _move(db, db_id, policy, "resumed", _TO_RESUME, target)
+    return _move(db, db_id, policy, "resumed", TO_RESUME, target)
 
 
 def retry_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
@@ -161,8 +193,10 @@ def retry_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
 
     Raises
     ------
-    JfrMpError
-        There is no such job, or there is no step to retry.
+    NotFound
+        There is no such job.
+    NotAllowed
+        There is no step to retry.
     JobLockedError
         Another process still held the lock after the waiting time; nothing was changed.
     """
@@ -171,17 +205,17 @@ def retry_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> JobInfo:
         fields = NO_FAILURE
         if job.state is JobState.REMOTE_ERROR:
             if job.previous_state is None:
-                raise JfrMpError(f"job {db_id} cannot be retried: it does not record the state it failed in; rerun it")
+                raise NotAllowed(f"job {db_id} cannot be retried: it does not record the state it failed in; rerun it")
             fields = {**UNTOUCHED, "state": job.previous_state.value}
         lock.update_on_release = {"$set": {**fields, "updated_on": utcnow()}}
     return job
 
 
 def check_state(job: JobInfo, done: str, states: Collection[JobState]) -> None:
-    """Raise a `JfrMpError` if a job is in none of these states."""
+    """Raise `NotAllowed` if a job is in none of these states."""
     if job.state not in states:
         names = ", ".join(state.name for state in states)
-        raise JfrMpError(f"job {job.db_id} is {job.state.name} and cannot be {done}; allowed states: {names}")
+        raise NotAllowed(f"job {job.db_id} is {job.state.name} and cannot be {done}; allowed states: {names}")
 
 
 def _move(

@@ -65,10 +65,15 @@ def flow_id_query(db_id: str | None = None, job_id: str | None = None, flow_id: 
     return given[0]
 
 
-def jobs_info(db: QueueDatabase, jobs: JobFilter, *, sort: Sort = None, limit: int = 0) -> list[JobInfo]:
+def jobs_info(db: QueueDatabase, jobs: JobFilter, *, sort: Sort = None, limit: int = 0, skip: int = 0) -> list[JobInfo]:
     """Return the jobs that match, without their inputs; a limit of 0 means all."""
-    found = db.jobs.find(jobs.query(db), JOB_INFO_PROJECTION, sort=sort, limit=limit)
+    found = db.jobs.find(jobs.query(db), JOB_INFO_PROJECTION, sort=sort, limit=limit, skip=skip)
     return [JobInfo.from_query_output(_without_id(document)) for document in found]
+
+
+def job_documents(db: QueueDatabase, jobs: JobFilter, *, sort: Sort = None, limit: int = 0, skip: int = 0) -> list[Doc]:
+    """Return the whole documents of the jobs that match, inputs included; a limit of 0 means all."""
+    return [_without_id(found) for found in db.jobs.find(jobs.query(db), sort=sort, limit=limit, skip=skip)]
 
 
 def job_info(
@@ -146,7 +151,7 @@ def anything_moves(db: QueueDatabase, resting: Collection[JobState]) -> bool:
     return db.jobs.find_one(query, {"_id": 1}) is not None
 
 
-def flows_info(
+def flows_info(  # noqa: PLR0913 - the parameters of the reference
     db: QueueDatabase,
     flows: FlowFilter,
     *,
@@ -154,6 +159,7 @@ def flows_info(
     limit: int = 0,
     skip: int = 0,
     with_jobs_info: bool = False,
+    jobs_sort: Sort = None,
 ) -> list[FlowInfo]:
     """Return the flows that match.
 
@@ -161,14 +167,18 @@ def flows_info(
     ----------
     with_jobs_info
         Whether to read the jobs as well. Without it, the lists of their states, names, workers and hosts are empty.
+    jobs_sort
+        The order of the jobs of each flow; None for that of the flow.
     """
     found = [FlowDoc.model_validate(doc) for doc in db.flows.find(flows.query(), sort=sort, limit=limit, skip=skip)]
-    return [_flow_info(flow, _jobs_of(db, flow) if with_jobs_info else None) for flow in found]
+    return [_flow_info(flow, _jobs_of(db, flow, jobs_sort) if with_jobs_info else None) for flow in found]
 
 
-def _jobs_of(db: QueueDatabase, flow: FlowDoc) -> list[JobInfo]:
+def _jobs_of(db: QueueDatabase, flow: FlowDoc, sort: Sort) -> list[JobInfo]:
+    jobs = jobs_info(db, JobFilter(uuids=flow.jobs), sort=sort)
+    if sort:
+        return jobs
     order = {(uuid, index): position for position, (_, uuid, index) in enumerate(flow.ids)}
-    jobs = jobs_info(db, JobFilter(flow_ids=(flow.uuid,)))
     return sorted(jobs, key=lambda job: order.get((job.uuid, job.index), len(order)))
 
 

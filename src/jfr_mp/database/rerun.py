@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.database.flow_state import update_flow_state
 from jfr_mp.database.job_commands import UNTOUCHED, LockPolicy
-from jfr_mp.errors import JfrMpError
+from jfr_mp.errors import NotAllowed
 from jfr_mp.model import JobInfo, utcnow
 from jfr_mp.states import RUNNING_STATES, JobState
 
@@ -58,8 +58,10 @@ class Rerun:
 
         Raises
         ------
-        JfrMpError
-            There is no such job, or rerunning it would make the flow inconsistent; the message gives the reason.
+        NotFound
+            There is no such job.
+        NotAllowed
+            Rerunning it would make the flow inconsistent; the message gives the reason.
         JobLockedError, FlowLockedError
             Another process still held a lock after the waiting time; nothing was changed.
         """
@@ -82,17 +84,17 @@ class Rerun:
 
     def _check(self, job: JobInfo) -> None:
         if job.state in (JobState.READY, JobState.WAITING):
-            raise JfrMpError(f"job {job.db_id} is {job.state.name} and has not run yet; there is nothing to rerun")
+            raise NotAllowed(f"job {job.db_id} is {job.state.name} and has not run yet; there is nothing to rerun")
         if self._is_replaced(job.uuid, job.index):
-            raise JfrMpError(f"job {job.db_id} has been replaced by other jobs and cannot be rerun")
+            raise NotAllowed(f"job {job.db_id} has been replaced by other jobs and cannot be rerun")
         if self.force or job.state in (*_ON_ITS_WAY, *_ENDED_BADLY):
             return
         if job.state in _IN_POOL:
-            raise JfrMpError(
+            raise NotAllowed(
                 f"job {job.db_id} is {job.state.name}: a batch may have taken it, and it would run twice; if no batch "
                 "has, rerun it with --force"
             )
-        raise JfrMpError(f"job {job.db_id} is {job.state.name}; to rerun it anyway, use --force")
+        raise NotAllowed(f"job {job.db_id} is {job.state.name}; to rerun it anyway, use --force")
 
     def _held_back(self, job: JobInfo, children: ExitStack) -> Iterator[tuple[Any, JobInfo]]:
         """Lock the dependents of a job, to become WAITING on release; yield the `_id` and the old state of each."""
@@ -102,7 +104,7 @@ class Rerun:
                 # The user has paused it, and only the user resumes it.
                 continue
             if not self.force and child.state not in (JobState.READY, JobState.WAITING):
-                raise JfrMpError(
+                raise NotAllowed(
                     f"job {job.db_id} cannot be rerun: job {child.db_id} depends on it and is already "
                     f"{child.state.name}; to rerun both, use --force"
                 )
@@ -115,7 +117,7 @@ class Rerun:
         while parents:
             for child in self.db.jobs.find({"parents": parents.pop()}, {"uuid": 1, "index": 1, "db_id": 1}):
                 if self._is_replaced(child["uuid"], child["index"]):
-                    raise JfrMpError(
+                    raise NotAllowed(
                         f"job {job.db_id} cannot be rerun: job {child['db_id']} depends on it and has been replaced by "
                         "other jobs"
                     )

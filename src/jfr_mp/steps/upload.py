@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import PurePosixPath
 
-from jfr_mp.errors import HostError, LeaseLost
+from jfr_mp.errors import LeaseLost
 from jfr_mp.faultpoints import reach
-from jfr_mp.hosts import BaseHost
 from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, job_path
 from jfr_mp.jobdata.inputs import input_document, resolve_references
+from jfr_mp.jobdata.run_dirs import remove_run_dir
 from jfr_mp.jobdata.transfer_stores import transfer_store
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Outcome
@@ -35,7 +35,7 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
         # Another process may have run the job since, and the files that are there now belong to that run.
         raise LeaseLost(f"job {job.db_id} was not uploaded: this process was suspended for longer than its lease")
     if job.remote.prerun_cleanup and job.run_dir:
-        _remove_earlier_run(host, job.run_dir)
+        remove_run_dir(host, job.run_dir)
     # Files of an earlier run would be mistaken for the output, or the submission, of this one.
     where, out_of_date = PurePosixPath(run_dir, IN_FILENAME), (OUT_FILENAME, *SUBMISSION_FILES)
     with services.transfers.of(job.db_id, site.name, "upload") as progress:
@@ -43,15 +43,3 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     reach("upload.after_put")
     fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission()}
     return Advance(JobState.UPLOADED, fields)
-
-
-def _remove_earlier_run(host: BaseHost, run_dir: str) -> None:
-    """Remove the run directory of an earlier run; refuse to remove a directory that does not look like one."""
-    if not host.exists(run_dir):
-        return
-    if not host.exists(str(PurePosixPath(run_dir, IN_FILENAME))):
-        raise HostError(
-            f"{run_dir} was not removed because it contains no {IN_FILENAME} and may not be a run directory; "
-            "check it and remove it by hand"
-        )
-    host.remove_tree(run_dir)
