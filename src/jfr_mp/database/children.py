@@ -117,7 +117,7 @@ def _is_blocked(
 def ready_jobs(db: QueueDatabase, uuids: Sequence[str]) -> list[str]:
     """Make READY those of some jobs that wait although their parents are done, and return their db_ids."""
     waiting = _waiting(db, {"uuid": {"$in": list(uuids)}}, None)
-    free = [id_ for id_, requirement in waiting.items() if not _is_blocked(db, requirement, None, None)]
+    free = [id_ for id_, requirement in waiting.items() if not _is_blocked(db, requirement, (), None)]
     query = {"_id": {"$in": free}, "state": JobState.WAITING.value}
     db_ids = [job["db_id"] for job in db.jobs.find(query, {"db_id": 1})]
     db.jobs.update_many(query, {"$set": {"state": JobState.READY.value, "updated_on": utcnow()}})
