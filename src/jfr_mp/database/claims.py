@@ -160,11 +160,19 @@ def _locked(
         return [] if found is None else [found]
     for _ in range(_GRABS):
         ids = [job["_id"] for job in db.jobs.find(query, {"_id": 1}, sort=order, limit=limit)]
-        if not ids:
-            return []
         # Another process may have locked some of them since; the query matches only jobs that are still free.
-        if db.jobs.update_many({**query, "_id": {"$in": ids}}, update).modified_count:
-            return list(db.jobs.find({"_id": {"$in": ids}, "lock_id": lock_id}, projection, sort=order))
+        match ids:
+            case []:
+                return []
+            case [only]:
+                found = db.jobs.find_one_and_update(
+                    {**query, "_id": only}, update, projection=projection, return_document=ReturnDocument.AFTER
+                )
+                if found is not None:
+                    return [found]
+            case _:
+                if db.jobs.update_many({**query, "_id": {"$in": ids}}, update).modified_count:
+                    return list(db.jobs.find({"_id": {"$in": ids}, "lock_id": lock_id}, projection, sort=order))
     return []
 
 

@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from pymongo import UpdateOne
 
 from jfr_mp.database.children import Ended, ready_children, stop_children, stop_jobflow
 from jfr_mp.database.dynamic_jobs import NewFlow, Origin, append, read_flow
 from jfr_mp.database.flow_lookup import flow_uuid
-from jfr_mp.database.flow_state import update_flow_state
+from jfr_mp.database.flow_state import stays_running, update_flow_state
 from jfr_mp.database.locks import UNLOCKED
 from jfr_mp.database.processes import announce_session
 from jfr_mp.errors import FlowLockedError, FlowMissing
@@ -117,6 +117,11 @@ class _End:
         return self.completion.stop_children or self.completion.stop_jobflow
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the job was COMPLETED and asked for nothing else."""
+        return self.completion.state is JobState.COMPLETED and not self.new_flows and not self.stops
+
+    @property
     def ended(self) -> Ended:
         """The job with its new state."""
         return Ended(self.claim.id, self.claim.job.uuid, self.completion.state)
@@ -127,8 +132,9 @@ def _write(db: QueueDatabase, flow: str, ends: Sequence[_End], session: ClientSe
     owner = owner_of_lock(lock_id)
     if session is not None and owner is not None:
         announce_session(db, owner, session)
-    with _locked_flow(db, flow, lock_id, session):
-        _check_leases(db, ends, session)
+    with _locked_flow(db, flow, lock_id, session) as state:
+        if session is None:
+            _check_leases(db, ends)
         ready = False
         for end in ends:
             ready = append(db, end.origin, end.new_flows, end.stops, session) or ready
@@ -142,7 +148,9 @@ def _write(db: QueueDatabase, flow: str, ends: Sequence[_End], session: ClientSe
         ready = ready_children(db, [end.ended for end in ends], new_uuids, session) or ready
         reach("complete.after_children")
         # The state of the flow before that of the jobs: after a crash in between, no process would compute it again.
-        update_flow_state(db, flow, session, pending={end.claim.id: end.completion.state for end in ends})
+        pending = {end.claim.id: end.completion.state for end in ends}
+        if not (all(end.is_plain for end in ends) and stays_running(db, flow, state, session, pending=pending)):
+            update_flow_state(db, flow, session, pending=pending)
         reach("complete.after_flow")
         _write_jobs(db, ends, session)
         reach("complete.after_job")
@@ -150,14 +158,17 @@ def _write(db: QueueDatabase, flow: str, ends: Sequence[_End], session: ClientSe
 
 
 @contextmanager
-def _locked_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None) -> Iterator[None]:
-    """Lock the flow. Within a transaction the lock is not visible to other processes, but conflicts with theirs."""
-    flow = {"uuid": uuid}
-    taken = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
-    if not db.flows.update_one({**flow, "lock_id": None}, taken, session=session).matched_count:
+def _locked_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None) -> Iterator[str]:
+    """Lock the flow and yield its state.
+
+    Within a transaction the lock is not visible to other processes, but conflicts with theirs.
+    """
+    free, taken = {"uuid": uuid, "lock_id": None}, {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
+    flow = db.flows.find_one_and_update(free, taken, projection={"state": 1}, session=session)
+    if flow is None:
         _refuse(db, uuid, session)
     try:
-        yield
+        yield str(flow["state"])
     except BaseException:
         # Aborting the transaction undoes the lock as well.
         if session is None:
@@ -172,18 +183,17 @@ def _unlock_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSess
         logger.warning("the lock %s on flow %s was lost", lock_id, uuid)
 
 
-def _refuse(db: QueueDatabase, uuid: str, session: ClientSession | None) -> None:
+def _refuse(db: QueueDatabase, uuid: str, session: ClientSession | None) -> NoReturn:
     flow = db.flows.find_one({"uuid": uuid}, {"lock_id": 1, "lock_time": 1}, session=session)
     if flow is None:
         raise FlowMissing(f"flow {uuid} was deleted from the database {db.db.name} but its job was not: delete the job")
     raise FlowLockedError(f"flow {uuid} has been locked by {flow.get('lock_id')} since {flow.get('lock_time')} UTC")
 
 
-def _check_leases(db: QueueDatabase, ends: Sequence[_End], session: ClientSession | None) -> None:
+def _check_leases(db: QueueDatabase, ends: Sequence[_End]) -> None:
     """Check the leases before the first write: without transactions, earlier writes are not rolled back."""
-    held = {job["_id"] for job in db.jobs.find({"$or": [end.claim.fence for end in ends]}, {"_id": 1}, session=session)}
     for end in ends:
-        if end.claim.id not in held:
+        if db.jobs.find_one(end.claim.fence, {"_id": 1}) is None:
             raise end.claim.lost()
 
 

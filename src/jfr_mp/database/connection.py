@@ -64,7 +64,7 @@ class QueueDatabase:
         #: Locks that the server may or may not have set, because the answer to a claim was lost.
         self.doubtful_locks: set[str] = set()
         #: A cache of the uuid of the flow of each job, by the uuid of the job.
-        self.known_flows: dict[str, str] = {}
+        self.known_flows: dict[tuple[str, ...], str] = {}
         #: The ids of the sessions that are registered for this process.
         self.announced_sessions: set[bytes] = set()
 

@@ -81,8 +81,7 @@ def deleting_flow(db: QueueDatabase, query: Doc, policy: LockPolicy) -> Iterator
             db.jobs.update_many({**members, "lock_id": lock.lock_id}, {"$set": dict(UNLOCKED)})
             raise
         lock.forget()
-        for uuid in flow["jobs"]:
-            db.known_flows.pop(uuid, None)
+        db.known_flows.clear()
 
 
 def _lock_all(db: QueueDatabase, members: Doc, lock_id: str, policy: LockPolicy) -> None:
@@ -146,7 +145,7 @@ def deleting_job(db: QueueDatabase, db_id: str, policy: LockPolicy) -> Iterator[
             yield job
             db.transaction(lambda session: _take_out(db, (lock, flow_lock), flow, job, session))
             lock.forget()
-            db.known_flows.pop(job.uuid, None)
+            db.known_flows.clear()
 
 
 def _take_out(

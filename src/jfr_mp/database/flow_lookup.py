@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jfr_mp.database.connection import QueueDatabase
     from jfr_mp.model import JobDoc, JobInfo
 
-#: The maximum number of jobs whose flow a process caches.
+#: The maximum number of flows that a process caches, by the hosts of their jobs.
 _REMEMBERED = 10_000
 
 
@@ -52,21 +52,27 @@ def find_flow(db: QueueDatabase, job_uuid: str, hosts: Sequence[str]) -> str | N
     hosts
         The flows that the job names; empty if unknown.
     """
-    if job_uuid not in db.known_flows:
-        found = _find(db, job_uuid, hosts)
-        if found is None:
-            return None
-        if len(db.known_flows) >= _REMEMBERED:
-            db.known_flows.clear()
-        db.known_flows[job_uuid] = found
-    return db.known_flows[job_uuid]
+    # The jobs of a flow usually name the same hosts; a job that names none, or several flows, is looked up by itself.
+    key = tuple(hosts) or (job_uuid,)
+    if key in db.known_flows:
+        return db.known_flows[key]
+    named = _named(db, hosts)
+    if len(named) != 1:
+        return _listing(db, job_uuid, named)
+    if len(db.known_flows) >= _REMEMBERED:
+        db.known_flows.clear()
+    db.known_flows[key] = named[0]
+    return named[0]
 
 
-def _find(db: QueueDatabase, job_uuid: str, hosts: Sequence[str]) -> str | None:
-    # An index answers this query without reading the documents, which may be large.
-    named = [flow["uuid"] for flow in db.flows.find({"uuid": {"$in": list(hosts)}}, {"uuid": 1, "_id": 0})]
-    if len(named) == 1:
-        return str(named[0])
-    listing: dict[str, Any] = {"jobs": job_uuid} | ({"uuid": {"$in": named}} if named else {})
+def _named(db: QueueDatabase, hosts: Sequence[str]) -> list[str]:
+    """Return the hosts that are flows with a document; an index answers without reading the documents."""
+    if not hosts:
+        return []
+    return [str(flow["uuid"]) for flow in db.flows.find({"uuid": {"$in": list(hosts)}}, {"uuid": 1, "_id": 0})]
+
+
+def _listing(db: QueueDatabase, job_uuid: str, named: Sequence[str]) -> str | None:
+    listing: dict[str, Any] = {"jobs": job_uuid} | ({"uuid": {"$in": list(named)}} if named else {})
     flow = db.flows.find_one(listing, {"uuid": 1, "_id": 0})
     return str(flow["uuid"]) if flow else None

@@ -293,7 +293,9 @@ class MortalCollection:
         A list with one number, the writes that are left, shared by the collections of a process.
     """
 
-    WRITES = frozenset({"insert_one", "insert_many", "update_one", "update_many", "find_one_and_update", "delete_one"})
+    WRITES = frozenset(
+        {"insert_one", "insert_many", "update_one", "update_many", "find_one_and_update", "delete_one", "bulk_write"}
+    )
 
     def __init__(self, collection: Any, life: list[int]) -> None:
         self._collection = collection
