@@ -96,6 +96,10 @@ class NotAllowed(JfrMpError, ValueError):
     """The state of a job or flow does not allow the command; nothing was changed."""
 
 
+class UnresolvableReference(JfrMpError, ValueError):
+    """An input of a job refers to an output, or to a part of one, that does not exist."""
+
+
 class LockedError(JfrMpError):
     """The document is locked by another process."""
 

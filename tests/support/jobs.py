@@ -5,12 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from jobflow import Flow, Job, Response, job
+import numpy as np
+from jobflow import Flow, Job, JobConfig, Response, job
 
 from tests.support.waiting import wait_until
+
+#: Values that JSON cannot express.
+ODD_VALUES: dict[str, Any] = {
+    "nan": float("nan"),
+    "infinity": [float("inf"), float("-inf")],
+    "time": datetime(2024, 5, 1, 1, 2, 3, 456789),  # noqa: DTZ001 - a job may well return such a time
+    "time in a zone": datetime(2024, 5, 1, 1, 2, 3, 456789, tzinfo=timezone(timedelta(hours=2))),
+    "bytes": b"\x00\xff",
+}
 
 
 @job
@@ -31,6 +42,30 @@ def link(previous: Any = None, ledger: str | None = None, name: str = "link") ->
 def total(values: list[float]) -> float:
     """Return the sum of the outputs of other jobs."""
     return sum(values)
+
+
+@job
+def odd_values() -> dict[str, Any]:
+    """Return values that JSON cannot express."""
+    return {**ODD_VALUES, "array": np.array([1.0, np.nan])}
+
+
+@job
+def describe(value: Any, *more: Any) -> str:
+    """Return the types and the exact values of the input."""
+    return repr((value, *more))
+
+
+@job
+def replace_with_description(value: Any) -> Response[Any]:
+    """Replace itself with a `describe` of the value, whose input travels in the response."""
+    return Response(replace=describe(value))
+
+
+@job(config=JobConfig(resolve_references="both"))
+def describe_reference(value: Any) -> str:
+    """Return from where the input comes, and its value."""
+    return f"{type(value).__name__} {value.reference.attributes_formatted} {value.value!r}"
 
 
 @job

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from jfr_mp.config import ExecutionConfig
 
 Doc = dict[str, Any]
+
+#: The parts of a serialized job that its function receives; the maker is bound to the function.
+_INPUT = ("function", "function_args", "function_kwargs")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def job_document(job: Job, parents: Sequence[str] | None, db_id: str, options: J
     own = job.config.manager_config
     resources = own.get("resources")
     document = JobDoc(
-        job=_sanitized(job),
+        job=_with_exact_times(_sanitized(job)),
         uuid=job.uuid,
         index=job.index,
         db_id=db_id,
@@ -89,6 +93,19 @@ def _sanitized(thing: Any) -> Any:
     from monty.json import jsanitize
 
     return jsanitize(thing, strict=True, allow_bson=True)
+
+
+def _with_exact_times(job: Doc) -> Doc:
+    """Serialize the times in the input of a job as monty does: MongoDB drops their zone and their microseconds."""
+    return {**job, **{part: _exact(job[part]) for part in _INPUT if part in job}}
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return {"@module": "datetime", "@class": "datetime", "string": str(value)}
+    if isinstance(value, dict):
+        return {key: _exact(item) for key, item in value.items()}
+    return [_exact(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _exec_config(value: Any) -> Doc | str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +63,20 @@ def read_flow(relation: Added, serialized: Mapping[str, Any]) -> NewFlow:
 
     Functions and arguments remain dictionaries.
     """
-    flow = _partial(deepcopy(dict(serialized)))
+    flow = _partial(_without_schemas(serialized))
     leaves = [uuid for uuid, degree in flow.graph.out_degree() if degree == 0]
     return NewFlow(relation, members_of(flow), leaves)
+
+
+def _without_schemas(value: Any) -> Any:
+    """Return a copy of serialized jobs without the schemas of their references, which jobflow would import.
+
+    They only serve to check the attributes of references when a flow is written.
+    """
+    if isinstance(value, Mapping):
+        copy = {key: _without_schemas(item) for key, item in value.items()}
+        return {**copy, "output_schema": None} if copy.get("@class") == "OutputReference" else copy
+    return [_without_schemas(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _partial(serialized: Doc) -> Any:

@@ -18,6 +18,7 @@ from jfr_mp.errors import (
     LeaseLost,
     LoginNeeded,
     SiteLimit,
+    UnresolvableReference,
 )
 from jfr_mp.outcomes import Blame, Fail, Outcome, Retry
 
@@ -85,7 +86,7 @@ _RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]]
     (_no_room, lambda error: _wait(f"{error}; the job waits until space is freed")),
     (_is(LeaseLost), lambda error: Retry(str(error), delay=_LEASE_LOST_DELAY, blame=Blame.CIRCUMSTANCES)),
     (lambda error: isinstance(error, HostError) and error.permanent, lambda error: Fail(str(error))),
-    (_is(ConfigError, FlowMissing), lambda error: Fail(str(error))),
+    (_is(ConfigError, FlowMissing, UnresolvableReference), lambda error: Fail(str(error))),
     (_is(JfrMpError), lambda error: Retry(str(error))),
     (_is(Exception), _bug),
 )

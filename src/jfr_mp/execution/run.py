@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jfr_mp.errors import JfrMpError
+from jfr_mp.errors import JfrMpError, UnresolvableReference
 from jfr_mp.execution.current import CURRENT_JOBDOC
+from jfr_mp.jobdata import json_text
 from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, write_atomically
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def run_job(run_dir: str | Path = ".") -> None:
         try:
             _silence_developers_warnings()
             output["response"] = _run(directory)
-        except _UnusableJob as error:
+        except (_UnusableJob, UnresolvableReference) as error:
             output["error"] = str(error)
         except BaseException as error:
             # The top of the process: whatever the job raises is recorded as the reason of its failure.
@@ -76,7 +77,6 @@ def _run(directory: Path) -> dict[str, Any]:
     job = _load_job(document["job"])
 
     from jobflow import initialize_logger
-    from monty.json import MontyEncoder
 
     from jfr_mp.jobdata.transfer_stores import load_transfer_store
 
@@ -92,21 +92,19 @@ def _run(directory: Path) -> dict[str, Any]:
     # The files of some formats are written only now.
     store.close()
     _prepare(response)
-    serialized: dict[str, Any] = json.loads(json.dumps(response, cls=MontyEncoder))
+    serialized: dict[str, Any] = json_text.load(json_text.dump(response))
     return serialized
 
 
 def _read_input(directory: Path) -> dict[str, Any]:
     """Read the input file."""
-    import orjson
-
     try:
-        document: dict[str, Any] = orjson.loads(Path(directory, IN_FILENAME).read_bytes())
+        document: dict[str, Any] = json_text.load(Path(directory, IN_FILENAME).read_bytes())
     except FileNotFoundError:
         raise _UnusableJob(
             f"There is no {IN_FILENAME} in {directory}: it was not uploaded, or has been removed. Rerun the job."
         ) from None
-    except orjson.JSONDecodeError as error:
+    except json.JSONDecodeError as error:
         raise _UnusableJob(f"{IN_FILENAME} in {directory} is damaged: {error}. Rerun the job.") from None
     return document
 
@@ -193,4 +191,4 @@ def _serialized(time: datetime) -> dict[str, str]:
 
 def _write(directory: Path, output: dict[str, Any]) -> None:
     """Write the output file atomically, so that a reader never sees an incomplete file."""
-    write_atomically(directory / OUT_FILENAME, json.dumps(output).encode())
+    write_atomically(directory / OUT_FILENAME, json_text.dump(output))

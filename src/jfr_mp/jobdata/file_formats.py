@@ -19,6 +19,7 @@ from maggma.stores import JSONStore
 from maggma.utils import to_dt
 from monty.io import zopen
 
+from jfr_mp.database.extended_json import documents_as_json
 from jfr_mp.jobdata.files import PEER_MODULE, replacing
 
 #: The version of jobflow-remote with this format.
@@ -65,9 +66,9 @@ class StdJSONStore(JSONStore):
             raise
 
     def update_json_file(self) -> None:
-        """Write all documents to the file."""
+        """Write all documents to the file, without changing any value."""
         documents = [{key: value for key, value in doc.items() if key != "_id"} for doc in self.query()]
-        _write(Path(self.paths[0]), orjson.dumps(documents, default=plain_float))
+        _write(Path(self.paths[0]), documents_as_json(documents))
 
 
 class MinimalFileStore(Store):

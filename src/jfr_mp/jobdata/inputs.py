@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import ConfigError
+from jfr_mp.jobdata import json_text
+from jfr_mp.jobdata.references import References
 from jfr_mp.jobdata.transfer_stores import additional_stores
 from jfr_mp.model import JobDoc
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from jobflow import JobStore
 
 
-def resolve_references(job: dict[str, Any], jobstore: JobStore) -> None:
+def resolve_references(job: dict[str, Any], jobstore: JobStore, *, decode: bool = False) -> None:
     """Replace the references to other jobs by the outputs of these jobs.
 
     The job stays serialized, so that the packages of its inputs need not be installed here. A job whose configuration
@@ -24,24 +26,31 @@ def resolve_references(job: dict[str, Any], jobstore: JobStore) -> None:
         The serialized job; changed in place.
     jobstore
         The connected JobStore with the outputs.
+    decode
+        Whether the worker command is not that of jfr-mp. References to parts of objects are then resolved here, which
+        needs the packages of the objects.
 
     Raises
     ------
     ConfigError
         The job stores output in an additional store that the project does not define.
-    ValueError
-        A referenced output is missing, and the job does not accept that.
+    UnresolvableReference
+        A reference leads to nothing: the output is missing, and the job does not accept that, or the part does not
+        exist.
     """
-    from jobflow.core.reference import OnMissing, find_and_resolve_references
+    from jobflow import OnMissing
 
     config = job["config"]
     if not config["resolve_references"]:
         return
-    # One cache for both, so that an output that is used twice is fetched once.
-    cache: dict[str, Any] = {}
-    on_missing = OnMissing(config["on_missing_references"])
+    references = References(
+        jobstore,
+        OnMissing(config["on_missing_references"]),
+        wrap=config["resolve_references"] == "both",
+        decode=decode,
+    )
     for part in ("function_args", "function_kwargs"):
-        job[part] = find_and_resolve_references(job[part], jobstore, cache=cache, on_missing=on_missing)
+        job[part] = references.resolve(job[part])
     _check_additional_stores(job, jobstore)
 
 
@@ -57,14 +66,11 @@ def input_document(job: dict[str, Any], store: JobStore, job_doc: JobDoc) -> byt
     job_doc
         The document of the job, which the running job can read; stored without the job and its lock.
     """
-    import orjson
     from monty.json import jsanitize
-
-    from jfr_mp.jobdata.file_formats import plain_float
 
     doc = job_doc.model_dump(exclude={"job", "_id"}) | {"lock_id": None, "lock_time": None}
     content = jsanitize({"job": job, "store": store, "job_doc": doc}, strict=True, allow_bson=True, enum_values=True)
-    return orjson.dumps(content, default=plain_float)
+    return json_text.dump(content)
 
 
 def _check_additional_stores(job: dict[str, Any], jobstore: JobStore) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import HostError
+from jfr_mp.jobdata import json_text
 from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
 from jfr_mp.jobdata.transfer_stores import additional_stores, store_paths
 from jfr_mp.outcomes import Added, Completion
@@ -86,14 +88,12 @@ def read_output(directory: Path, *, store_files: Sequence[str] = (), run_dir: st
 
 def is_complete(host: BaseHost, run_dir: str) -> bool:
     """Return whether the output file of a job shows that the job has ended, successfully or not."""
-    import orjson
-
     path = PurePosixPath(run_dir, OUT_FILENAME)
     try:
         if (host.size(path) or 0) > _IN_MEMORY:
             return False
-        output = orjson.loads(host.read(path))
-    except (HostError, orjson.JSONDecodeError):
+        output = json_text.load(host.read(path))
+    except (HostError, json.JSONDecodeError):
         return False
     return isinstance(output, dict) and "end_time" in output
 
@@ -157,17 +157,15 @@ def _refuse_giants(path: Path, where: str) -> None:
 
 def _parse(directory: Path, where: str) -> dict[str, Any]:
     """Read the output file."""
-    import orjson
-
     try:
-        output = orjson.loads(Path(directory, OUT_FILENAME).read_bytes())
+        output = json_text.load(Path(directory, OUT_FILENAME).read_bytes())
     except FileNotFoundError:
         what = (
             f"The job left no {OUT_FILENAME} in {where}: it was cancelled before it started, or its command did not "
             "start or was killed early."
         )
         raise _BadOutput(_killed(directory, what)) from None
-    except orjson.JSONDecodeError as error:
+    except json.JSONDecodeError as error:
         raise _BadOutput(
             _killed(directory, f"{OUT_FILENAME} in {where} is damaged or incomplete JSON: {error}.")
         ) from None

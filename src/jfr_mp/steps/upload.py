@@ -26,7 +26,7 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     host = site.host
     run_dir = job_path(job.uuid, job.index, site.config.work_dir)
     with services.jobstore(job) as jobstore:
-        resolve_references(job.job, jobstore)
+        resolve_references(job.job, jobstore, decode=_runs_foreign_command(site))
         store = transfer_store(jobstore, run_dir, services.project.remote_jobstore)
     payload = input_document(job.job, store, job)
 
@@ -43,3 +43,9 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     reach("upload.after_put")
     fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission()}
     return Advance(JobState.UPLOADED, fields)
+
+
+def _runs_foreign_command(site: WorkerSite) -> bool:
+    """Return whether jobs run with the worker command of jobflow-remote."""
+    command = site.config.execution_cmd
+    return command is not None and "jfr" not in command

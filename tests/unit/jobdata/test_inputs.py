@@ -10,7 +10,7 @@ from jobflow import Job, JobStore, OnMissing
 from maggma.stores import MemoryStore
 from monty.json import jsanitize
 
-from jfr_mp.errors import ConfigError
+from jfr_mp.errors import ConfigError, UnresolvableReference
 from jfr_mp.jobdata.inputs import input_document, resolve_references
 from jfr_mp.jobdata.transfer_stores import transfer_store
 from jfr_mp.model import JobDoc
@@ -45,7 +45,7 @@ def test_a_missing_output_is_an_error_unless_the_job_accepts_it(jobstore: JobSto
     parent = add(1)
     strict, lenient = add(parent.output), add(parent.output)
     lenient.config.on_missing_references = OnMissing.NONE
-    with pytest.raises(ValueError, match=parent.uuid):
+    with pytest.raises(UnresolvableReference, match=parent.uuid):
         resolve_references(serialized(strict), jobstore)
     job = serialized(lenient)
     resolve_references(job, jobstore)
@@ -90,5 +90,5 @@ def test_the_input_file_has_the_job_the_stores_and_the_document(jobstore: JobSto
     doc = content["job_doc"]
     assert (doc["state"], doc["lock_id"], doc["lock_time"]) == ("CHECKED_OUT", None, None)
     assert (doc["resources"], doc["note"], doc["remote"]["step_attempts"]) == ({"nodes": 1}, "kept", 0)
-    assert doc["created_on"].endswith("+00:00")
+    assert doc["created_on"]["string"].endswith("+00:00")
     assert not {"job", "_id"} & set(doc)
