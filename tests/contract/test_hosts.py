@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -180,7 +182,7 @@ def test_files_are_copied_there_and_back(host: BaseHost, directory: Path, tmp_pa
     host.put(tmp_path / "source", directory / "copy", progress=lambda *report: reports.append(report))
     host.get(directory / "copy", tmp_path / "back", progress=lambda *report: reports.append(report))
     host.deliver(directory / "new" / "copy", content)
-    missing = host.fetch(directory, ["copy", "nothing"], tmp_path / "into")
+    missing = host.fetch(directory, {"copy": 2**30, "nothing": 1}, tmp_path / "into")
     # Then it is what it was, everywhere
     assert missing == ["nothing"]
     for path in (directory / "copy", tmp_path / "back", directory / "new" / "copy", tmp_path / "into" / "copy"):
@@ -198,13 +200,57 @@ def test_several_files_are_fetched(host: BaseHost, directory: Path, tmp_path: Pa
     into.mkdir()
     (into / "gone").touch()
     # When they are fetched
-    assert host.fetch(directory, ["gone", *contents, "none"], into) == ["gone", "none"]
+    assert host.fetch(directory, dict.fromkeys(["gone", *contents, "none"], 2**20), into) == ["gone", "none"]
     # Then they are here
     assert {path.name: path.read_bytes() for path in into.iterdir()} == contents
 
 
+@pytest.mark.parametrize("kind", ["fifo", "link", "directory"])
+def test_only_regular_files_are_read(host: BaseHost, directory: Path, tmp_path: Path, kind: str) -> None:
+    # Given what a job put in the place of a file
+    path = directory / "file"
+    secret = tmp_path / "secret"
+    secret.write_text("password")
+    {"fifo": os.mkfifo, "link": lambda path: path.symlink_to(secret), "directory": Path.mkdir}[kind](path)
+    # When it is read in any way
+    ways: list[Callable[[], object]] = [
+        lambda: host.read(path),
+        lambda: host.read_from(path, 0),
+        lambda: host.get(path, tmp_path / "copy"),
+        lambda: host.fetch(directory, {"file": 2**20}, tmp_path / "into"),
+    ]
+    for way in ways:
+        # Then that is a permanent error, at once, and nothing was copied
+        with pytest.raises(HostError, match=f"{re.escape(str(path))}.* not a regular file") as caught:
+            way()
+        assert caught.value.permanent
+    assert not (tmp_path / "copy").exists()
+    assert not (tmp_path / "into" / "file").exists()
+
+
+def test_a_file_over_its_limit_is_not_copied(host: BaseHost, directory: Path, tmp_path: Path) -> None:
+    # Given a sparse file of 10 GB, and a text of a megabyte
+    with (directory / "sparse").open("wb") as file:
+        file.truncate(10 * 2**30)
+    (directory / "text").write_bytes(b"first" + b"." * 2**20 + b"last")
+    # When the first is read, then that is a permanent error
+    for way in (
+        lambda: host.read(directory / "sparse", limit=100),
+        lambda: host.get(directory / "sparse", tmp_path / "copy", limit=100),
+        lambda: host.fetch(directory, {"sparse": 2**20}, tmp_path / "into"),
+    ):
+        with pytest.raises(HostError, match=r"sparse: it has .* MB or more") as caught:
+            way()
+        assert caught.value.permanent
+    assert host.read_from(directory / "sparse", 2**30, limit=3) == bytes(3)
+    # And of the second one, the beginning and the end are enough if the caller says so
+    assert host.fetch(directory, {"text": 2**20}, tmp_path / "into", excerpts=["text"]) == []
+    excerpt = (tmp_path / "into" / "text").read_bytes()
+    assert (excerpt[:5], excerpt[-4:], len(excerpt)) == (b"first", b"last", 2**18)
+
+
 def test_nothing_can_be_fetched_from_nowhere(host: BaseHost, tmp_path: Path) -> None:
-    assert host.fetch(tmp_path / "nowhere", ["a", "b"], tmp_path / "into") == ["a", "b"]
+    assert host.fetch(tmp_path / "nowhere", {"a": 1, "b": 1}, tmp_path / "into") == ["a", "b"]
 
 
 def test_files_are_written_read_and_removed(host: BaseHost, directory: Path) -> None:

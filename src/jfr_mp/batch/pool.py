@@ -44,7 +44,7 @@ done
 shift 2
 for directory; do
     echo "jfr-mp $directory"
-    cat "$directory/{BATCH_INFO_FILENAME}" 2>/dev/null
+    test -f "$directory/{BATCH_INFO_FILENAME}" && head -c 65536 "$directory/{BATCH_INFO_FILENAME}" 2>/dev/null
     echo
 done
 """
@@ -70,7 +70,7 @@ rm -f "$@"
 _RUN_DIR_STATE = f"""
 cd "$1" || exit
 test -e "$2/{IN_FILENAME}" && echo uploaded
-test -e "$2/{ALIVE_FILENAME}" || exit 0
+test -f "$2/{ALIVE_FILENAME}" || exit 0
 flock -n "$2/{ALIVE_FILENAME}" true
 test $? -eq 1 && echo alive
 exit 0

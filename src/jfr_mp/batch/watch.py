@@ -148,7 +148,8 @@ class BatchWatch:
             The host did not answer.
         """
         timeout = self.site.config.timeout_execute
-        result = self.site.host.run_script('tail -n 1 -- "$1"', path, timeout=timeout, idempotent=True)
+        script = 'test -f "$1" && tail -c 4096 -- "$1" | tail -n 1'
+        result = self.site.host.run_script(script, path, timeout=timeout, idempotent=True)
         return result.stdout.strip()[:500] if result.returncode == 0 else ""
 
     def _life(self, uid: str, status: JobStatus | None, info: BatchInfo | None) -> Life:

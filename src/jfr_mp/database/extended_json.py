@@ -28,6 +28,11 @@ def documents_as_json(documents: Sequence[dict[str, Any]]) -> bytes:
     return text.encode()
 
 
+def is_extended(content: bytes) -> bool:
+    """Return whether a file of documents is extended JSON, as `documents_as_json` marks it."""
+    return b'"$oid"' in content
+
+
 def extended(value: bytes) -> Any:
     """Return bytes in extended JSON."""
     return json_util.default(value, json_util.RELAXED_JSON_OPTIONS)

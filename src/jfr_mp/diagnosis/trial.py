@@ -52,12 +52,13 @@ def read_trial(host: BaseHost, directory: str, into: Path) -> dict[str, Any]:
     """
     from jfr_mp.jobdata.outputs import read_output
     from jfr_mp.jobdata.transfer_stores import transfer_store_names
+    from jfr_mp.jobdata.untrusted import DOCUMENT_LIMIT, read_untrusted
 
     (store_file,) = transfer_store_names(_store(directory), None)
-    host.fetch(directory, [OUT_FILENAME, QUEUE_ERR, store_file], into)
+    host.fetch(directory, dict.fromkeys((OUT_FILENAME, QUEUE_ERR, store_file), DOCUMENT_LIMIT), into)
     if error := read_output(into, store_files=[store_file]).error:
         raise HostError(f"the command ran a job, which failed: {error.strip().splitlines()[-1]}")
-    (document,) = json.loads(Path(into, store_file).read_text())
+    (document,) = json.loads(read_untrusted(Path(into, store_file), DOCUMENT_LIMIT))
     found: dict[str, Any] = document["output"]
     return found
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
+
+from jfr_mp.jobdata.files import write_atomically
+from jfr_mp.jobdata.untrusted import EXCERPT
 
 #: A path on a host. Text is best: a `Path` follows the rules of the machine that it was made on.
 HostPath = str | PurePath
@@ -125,15 +128,31 @@ class BaseHost(ABC):
         """Copy a file of this machine to the host, where it appears complete or not at all."""
 
     @abstractmethod
-    def get(self, path: HostPath, target: Path, *, progress: Progress | None = None) -> None:
-        """Copy a file of the host to this machine, where it appears complete or not at all."""
+    def get(self, path: HostPath, target: Path, *, limit: int | None = None, progress: Progress | None = None) -> None:
+        """Copy a regular file of the host to this machine, where it appears complete or not at all.
+
+        Neither this nor the other methods that read follow a link; a file with more bytes than `limit` is an error.
+        """
 
     def fetch(
-        self, directory: HostPath, names: Collection[str], into: Path, *, progress: Progress | None = None
+        self,
+        directory: HostPath,
+        names: Mapping[str, int],
+        into: Path,
+        *,
+        excerpts: Collection[str] = (),
+        progress: Progress | None = None,
     ) -> list[str]:
         """Copy files of a directory of the host into one of this machine, which is made if need be.
 
         Hosts that are reached over a network bring all the small ones in one round trip if they can.
+
+        Parameters
+        ----------
+        names
+            The files, each with its maximum size in bytes. A larger file, or one that is not regular, is an error.
+        excerpts
+            Those of the files of which the beginning and the end are enough if they are large.
 
         Returns
         -------
@@ -144,20 +163,28 @@ class BaseHost(ABC):
         missing = []
         for name in names:
             path = PurePosixPath(directory, name)
-            if self.exists(path):
-                self.get(path, into / name, progress=progress)
-            else:
+            size = self.size(path)
+            if size is None:
                 (into / name).unlink(missing_ok=True)
                 missing.append(name)
+            elif name in excerpts and size > EXCERPT:
+                write_atomically(into / name, self.read_ends(path, size))
+            else:
+                self.get(path, into / name, limit=names[name], progress=progress)
         return missing
 
-    @abstractmethod
-    def read(self, path: HostPath) -> bytes:
-        """Return the content of a file."""
+    def read_ends(self, path: HostPath, size: int) -> bytes:
+        """Return the beginning and the end of a large file of so many bytes."""
+        half = EXCERPT // 2
+        return self.read_from(path, 0, limit=half) + self.read_from(path, size - half, limit=half)
 
     @abstractmethod
-    def read_from(self, path: HostPath, offset: int) -> bytes:
-        """Return the content of a file after its first `offset` bytes."""
+    def read(self, path: HostPath, *, limit: int | None = None) -> bytes:
+        """Return the content of a regular file; one with more bytes than `limit` is an error."""
+
+    @abstractmethod
+    def read_from(self, path: HostPath, offset: int, *, limit: int | None = None) -> bytes:
+        """Return at most `limit` bytes of a regular file after its first `offset` bytes."""
 
     @abstractmethod
     def size(self, path: HostPath) -> int | None:

@@ -16,6 +16,7 @@ _PERMANENT = frozenset(
         errno.EEXIST,
         errno.ENAMETOOLONG,
         errno.ELOOP,
+        errno.EFBIG,
     }
 )
 _PERMANENT_TEXTS = frozenset(os.strerror(number) for number in _PERMANENT)

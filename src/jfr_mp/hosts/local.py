@@ -14,9 +14,11 @@ from jfr_mp.errors import CommandTimeout, HostError
 from jfr_mp.hosts.base import BaseHost, CommandResult, HostPath, Progress
 from jfr_mp.hosts.file_errors import is_permanent
 from jfr_mp.jobdata.files import replacing, write_atomically
+from jfr_mp.jobdata.untrusted import open_untrusted, read_part, read_untrusted
 
 #: The exit code of a shell if there is no such command.
 _NO_SUCH_COMMAND = 127
+_BLOCK = 2**20
 
 
 class LocalHost(BaseHost):
@@ -88,23 +90,25 @@ class LocalHost(BaseHost):
     def put(self, source: Path, path: HostPath, *, progress: Progress | None = None) -> None:
         """Copy a file."""
         with self._doing("write", path), replacing(Path(path)) as temporary:
-            _copy(source, temporary, progress)
+            shutil.copyfile(source, temporary)
+            _report(temporary, progress)
 
-    def get(self, path: HostPath, target: Path, *, progress: Progress | None = None) -> None:
-        """Copy a file."""
-        with self._doing("copy", path), replacing(target) as temporary:
-            _copy(Path(path), temporary, progress)
+    def get(self, path: HostPath, target: Path, *, limit: int | None = None, progress: Progress | None = None) -> None:
+        """Copy a regular file."""
+        with self._doing("copy", path), open_untrusted(path, limit) as source, replacing(target) as temporary:
+            with temporary.open("xb") as copy:
+                shutil.copyfileobj(source, copy, _BLOCK)
+            _report(temporary, progress)
 
-    def read(self, path: HostPath) -> bytes:
-        """Return the content of a file."""
+    def read(self, path: HostPath, *, limit: int | None = None) -> bytes:
+        """Return the content of a regular file."""
         with self._doing("read", path):
-            return Path(path).read_bytes()
+            return read_untrusted(path, limit)
 
-    def read_from(self, path: HostPath, offset: int) -> bytes:
-        """Return the rest of a file."""
-        with self._doing("read", path), Path(path).open("rb") as file:
-            file.seek(offset)
-            return file.read()
+    def read_from(self, path: HostPath, offset: int, *, limit: int | None = None) -> bytes:
+        """Return a part of a regular file."""
+        with self._doing("read", path):
+            return read_part(path, offset, limit)
 
     def size(self, path: HostPath) -> int | None:
         """Return the size of a file in bytes."""
@@ -145,8 +149,7 @@ class LocalHost(BaseHost):
             ) from error
 
 
-def _copy(source: Path, target: Path, progress: Progress | None) -> None:
-    shutil.copyfile(source, target)
+def _report(target: Path, progress: Progress | None) -> None:
     if progress is not None:
         size = target.stat().st_size
         progress(size, size)

@@ -19,8 +19,9 @@ from maggma.stores import JSONStore
 from maggma.utils import to_dt
 from monty.io import zopen
 
-from jfr_mp.database.extended_json import documents_as_json
+from jfr_mp.database import extended_json
 from jfr_mp.jobdata.files import PEER_MODULE, replacing
+from jfr_mp.jobdata.untrusted import STORE_LIMIT, parse_time, read_store
 
 #: The version of jobflow-remote with this format.
 _PEER_VERSION = "1.0.1"
@@ -58,9 +59,14 @@ class StdJSONStore(JSONStore):
             raise self._damage
 
     def read_json_file(self, path: Any) -> list[Any]:
-        """Read a file; if that fails, keep the error for `connect`."""
+        """Read a file; if that fails, keep the error for `connect`.
+
+        maggma's own method follows links, waits for a FIFO and imports the class that a time names.
+        """
         try:
-            return super().read_json_file(path)
+            content = read_store(Path(path), STORE_LIMIT)
+            documents = extended_json.loads(content) if extended_json.is_extended(content) else orjson.loads(content)
+            return _documents(documents, self.last_updated_field)
         except Exception as error:  # maggma hides errors of any type
             self._damage = error
             raise
@@ -68,7 +74,7 @@ class StdJSONStore(JSONStore):
     def update_json_file(self) -> None:
         """Write all documents to the file, without changing any value."""
         documents = [{key: value for key, value in doc.items() if key != "_id"} for doc in self.query()]
-        _write(Path(self.paths[0]), documents_as_json(documents))
+        _write(Path(self.paths[0]), extended_json.documents_as_json(documents))
 
 
 class MinimalFileStore(Store):
@@ -107,13 +113,8 @@ class MinimalFileStore(Store):
         if not Path(self.path).exists():
             self._write()
             return
-        with zopen(self.path, "rb") as file:
-            content = file.read()
-        documents = self.decode(content) if content else []
-        self.data = documents if isinstance(documents, list) else [documents]
-        for document in self.data:
-            if document.get(self.last_updated_field):
-                document[self.last_updated_field] = to_dt(document[self.last_updated_field])
+        content = read_store(Path(self.path), STORE_LIMIT)
+        self.data = _documents(self.decode(content) if content else [], self.last_updated_field)
 
     def close(self) -> None:
         """Write the documents added by `update`."""
@@ -221,6 +222,21 @@ class MinimalMsgpackStore(MinimalFileStore):
         import msgpack
 
         return msgpack.unpackb(content, object_hook=_unpack_time, raw=False)
+
+
+def _documents(read: Any, time_field: str) -> list[dict[str, Any]]:
+    """Return what a file holds as a list of documents, with their times."""
+    documents = read if isinstance(read, list) else [read]
+    for document in documents:
+        if not isinstance(document, dict):
+            raise TypeError(f"it contains a {type(document).__name__} in the place of a document")
+        if time := document.get(time_field):
+            document[time_field] = time if isinstance(time, datetime) else to_dt(_plain_time(time))
+    return documents
+
+
+def _plain_time(value: Any) -> Any:
+    return parse_time(value) if isinstance(value, dict) and "string" in value else value
 
 
 def _pack_time(value: Any) -> Any:

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import HostError
-from jfr_mp.jobdata import json_text
 from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
-from jfr_mp.jobdata.transfer_stores import additional_stores, store_paths
+from jfr_mp.jobdata.transfer_stores import additional_stores, store_limits, store_paths
+from jfr_mp.jobdata.untrusted import (
+    DOCUMENT_LIMIT,
+    NotRegular,
+    TooLarge,
+    parse_json,
+    parse_time,
+    read_excerpt,
+    read_store,
+    read_untrusted,
+    require_few_levels,
+    require_few_values,
+    require_store_file,
+)
 from jfr_mp.outcomes import Added, Completion
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
     from jobflow import JobStore
+    from maggma.core import Store
 
     from jfr_mp.hosts import BaseHost
+    from jfr_mp.model import JobRecord
 
-#: The maximum size in bytes of a file that is read into memory; its content must fit into a MongoDB document of 16 MB.
-_IN_MEMORY = 128 * 2**20
 #: The number of characters of queue.out and queue.err that are stored with a failed job.
 _QUEUE_FILE_LIMIT = 3000
 #: The number of last lines of queue.err that are shown if a job left no error message.
 _LAST_LINES = 10
+#: The number of characters at the beginning and the end of the error of a job that are stored.
+_ERROR_HALF = 100_000
 
 
 class _BadOutput(Exception):
@@ -55,30 +68,29 @@ def read_output(directory: Path, *, store_files: Sequence[str] = (), run_dir: st
     HostError
         Permanent: the output is far too large for a MongoDB document.
     """
-    output: dict[str, Any] = {}
+    start_time = end_time = None
     where = run_dir or str(directory)
     for name in (OUT_FILENAME, *store_files[:1]):
         _refuse_giants(directory / name, where)
     try:
         output = _parse(directory, where)
+        start_time, end_time = _times(output, where)
         response = _response(output, directory, where)
-        for name in store_files:
-            if not Path(directory, name).exists():
-                what = f"The job ended without an error but left no file {name} in {where}."
-                raise _BadOutput(_killed(directory, what))
+        for name, limit in store_limits(store_files).items():
+            _require_store_file(directory, name, limit, where)
     except _BadOutput as error:
         return Completion(
             JobState.FAILED,
             error=str(error),
-            start_time=_time(output.get("start_time")),
-            end_time=_time(output.get("end_time")),
             queue_out=_beginning(directory, QUEUE_OUT, where),
             queue_err=_beginning(directory, QUEUE_ERR, where),
+            start_time=start_time,
+            end_time=end_time,
         )
     return Completion(
         JobState.COMPLETED,
-        start_time=_time(output.get("start_time")),
-        end_time=_time(output.get("end_time")),
+        start_time=start_time,
+        end_time=end_time,
         stored_data=response.get("stored_data"),
         added=_added(response),
         stop_children=bool(response.get("stop_children")),
@@ -88,17 +100,14 @@ def read_output(directory: Path, *, store_files: Sequence[str] = (), run_dir: st
 
 def is_complete(host: BaseHost, run_dir: str) -> bool:
     """Return whether the output file of a job shows that the job has ended, successfully or not."""
-    path = PurePosixPath(run_dir, OUT_FILENAME)
     try:
-        if (host.size(path) or 0) > _IN_MEMORY:
-            return False
-        output = json_text.load(host.read(path))
-    except (HostError, json.JSONDecodeError):
+        output = parse_json(host.read(PurePosixPath(run_dir, OUT_FILENAME), limit=DOCUMENT_LIMIT))
+    except (HostError, ValueError, TooLarge):
         return False
     return isinstance(output, dict) and "end_time" in output
 
 
-def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> None:
+def copy_outputs(jobstore: JobStore, transfer_store: JobStore, job: JobRecord) -> None:
     """Copy the data that a job stored on the worker to the JobStore.
 
     It is copied store by store, so that nothing is deserialized. Repeating this replaces the documents by equal ones.
@@ -109,17 +118,23 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
         The connected JobStore of the job's flow.
     transfer_store
         The files, as returned by `jfr_mp.jobdata.transfer_stores.transfer_store`.
-    db_id
-        The db_id of the job, which is added to the metadata of its output.
+    job
+        The job. Its db_id is added to the metadata of its output, and the documents must be its own.
 
     Raises
     ------
     HostError
-        Permanent: a file is damaged, or the main file does not contain exactly one document.
+        Permanent: a file is damaged, the main file does not contain exactly one document, or a document belongs to
+        another job.
     """
     files: Any = transfer_store
-    names = ", ".join(path.name for path in store_paths(transfer_store))
+    main, *_ = paths = store_paths(transfer_store)
+    names = ", ".join(path.name for path in paths)
     try:
+        for path, limit in store_limits(paths).items():
+            require_store_file(path, limit)
+        if ".json" in main.suffixes:
+            require_few_values(read_store(main, DOCUMENT_LIMIT))
         files.connect()
     except Exception as error:  # each format raises its own error for a damaged file
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -128,8 +143,11 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
         ) from error
     try:
         for name, part in additional_stores(transfer_store).items():
+            target = additional_stores(jobstore)[name]
             for document in part.query():
-                additional_stores(jobstore)[name].update(_without_id(document))
+                _require_own(document, job, name, "job_uuid", "job_index")
+                _require_free(document, job, name, target)
+                target.update(_without_id(document))
         documents = list(transfer_store.docs_store.query())
         if len(documents) != 1:
             raise HostError(
@@ -138,16 +156,59 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, db_id: str) -> No
                 permanent=True,
             )
         output = _without_id(documents[0])
-        output["metadata"].setdefault("db_id", db_id)
+        _require_own(output, job, main.name, "uuid", "index")
+        _require_levels(output, main.name)
+        if not isinstance(output.get("metadata"), dict):
+            output["metadata"] = {}
+        output["metadata"].setdefault("db_id", job.db_id)
         jobstore.docs_store.update(output, key=["uuid", "index"])
     finally:
         files.close()
 
 
+def _require_own(document: Mapping[str, Any], job: JobRecord, name: str, uuid: str, index: str) -> None:
+    """Raise an error for a document of another job: it would replace the output of that job."""
+    found = (document.get(uuid), document.get(index))
+    if found != (job.uuid, job.index):
+        raise HostError(
+            f"{name} contains a document of job {str(found[0])[:100]!r}, index {str(found[1])[:20]!r}, instead of this "
+            f"job ({job.uuid}, index {job.index}): nothing of it was stored; find out what wrote the file, then rerun "
+            "the job",
+            permanent=True,
+        )
+
+
+def _require_free(document: Mapping[str, Any], job: JobRecord, name: str, target: Store) -> None:
+    """Raise an error for data whose identity is that of the data of another job, which it would replace."""
+    blob = document.get("blob_uuid")
+    if not isinstance(blob, str):
+        raise HostError(f"additional store {name}: data without a blob_uuid; rerun the job", permanent=True)
+    for other in target.query({"blob_uuid": blob}, properties=["blob_uuid", "job_uuid", "job_index"]):
+        _require_own(other, job, f"additional store {name}: blob {blob[:100]}", "job_uuid", "job_index")
+
+
+def _require_levels(document: Mapping[str, Any], name: str) -> None:
+    try:
+        require_few_levels(document)
+    except TooLarge as error:
+        raise HostError(f"{name} cannot be stored: {error.strerror}; return less nested data", permanent=True) from None
+
+
+def _require_store_file(directory: Path, name: str, limit: int, where: str) -> None:
+    """Raise an error unless a job left a regular file for a store."""
+    try:
+        require_store_file(Path(directory, name), limit)
+    except FileNotFoundError:
+        what = f"The job ended without an error but left no file {name} in {where}."
+        raise _BadOutput(_killed(directory, what)) from None
+    except (NotRegular, TooLarge) as error:
+        raise _BadOutput(f"{name} in {where} cannot be read: {error.strerror}.") from None
+
+
 def _refuse_giants(path: Path, where: str) -> None:
     """Raise an error for a file that is too large to be read into memory and stored."""
-    size = path.stat().st_size if path.exists() else 0
-    if size > _IN_MEMORY:
+    size = path.lstat().st_size if path.is_file() else 0
+    if size > DOCUMENT_LIMIT:
         raise HostError(
             f"{path.name} in {where} has {size / 2**20:.0f} MB, but MongoDB limits a document to 16 MB: store large "
             "data in an additional store (see @job(data=...) in jobflow), or return less data",
@@ -158,14 +219,16 @@ def _refuse_giants(path: Path, where: str) -> None:
 def _parse(directory: Path, where: str) -> dict[str, Any]:
     """Read the output file."""
     try:
-        output = json_text.load(Path(directory, OUT_FILENAME).read_bytes())
+        output = parse_json(read_untrusted(Path(directory, OUT_FILENAME), DOCUMENT_LIMIT))
     except FileNotFoundError:
         what = (
             f"The job left no {OUT_FILENAME} in {where}: it was cancelled before it started, or its command did not "
             "start or was killed early."
         )
         raise _BadOutput(_killed(directory, what)) from None
-    except json.JSONDecodeError as error:
+    except (NotRegular, TooLarge) as error:
+        raise _BadOutput(f"{OUT_FILENAME} in {where} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
         raise _BadOutput(
             _killed(directory, f"{OUT_FILENAME} in {where} is damaged or incomplete JSON: {error}.")
         ) from None
@@ -177,7 +240,8 @@ def _parse(directory: Path, where: str) -> dict[str, Any]:
 def _response(output: Mapping[str, Any], directory: Path, where: str) -> Mapping[str, Any]:
     """Return the response of the job."""
     if output.get("error"):
-        raise _BadOutput(str(output["error"]))
+        # The reason that a job gives has no use beyond some pages, and has to fit into its document.
+        raise _BadOutput(_shortened(str(output["error"])))
     response = output.get("response")
     if not isinstance(response, Mapping):
         what = f"{OUT_FILENAME} in {where} shows that the job started, but not how it ended: it was probably killed."
@@ -190,10 +254,14 @@ def _added(response: Mapping[str, Any]) -> tuple[tuple[Added, Mapping[str, Any]]
     return tuple((kind, response[kind]) for kind in Added if response.get(kind) is not None)
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= 2 * _ERROR_HALF else f"{text[:_ERROR_HALF]}\n...\n{text[-_ERROR_HALF:]}"
+
+
 def _killed(directory: Path, what: str) -> str:
     """Return a message with the last lines of queue.err, which usually contain the actual reason."""
     try:
-        lines = Path(directory, QUEUE_ERR).read_text(errors="replace").strip().splitlines()
+        lines = _excerpt(directory, QUEUE_ERR).strip().splitlines()
     except OSError:
         return what
     return "\n".join([what, f"The last lines of {QUEUE_ERR}:", *lines[-_LAST_LINES:]]) if lines else what
@@ -202,8 +270,7 @@ def _killed(directory: Path, what: str) -> str:
 def _beginning(directory: Path, name: str, where: str) -> str | None:
     """Return the beginning of a text file, or None if it cannot be read."""
     try:
-        with Path(directory, name).open(errors="replace") as file:
-            text = file.read(_QUEUE_FILE_LIMIT + 1)
+        text = _excerpt(directory, name)
     except OSError:
         return None
     if len(text) > _QUEUE_FILE_LIMIT:
@@ -211,13 +278,16 @@ def _beginning(directory: Path, name: str, where: str) -> str | None:
     return text
 
 
-def _time(value: Any) -> datetime | None:
-    """Return a time in monty's serialized form, ``{"@class": "datetime", "string": ...}``, as a datetime."""
-    text = value.get("string") if isinstance(value, Mapping) else value
-    if not text:
-        return None
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+def _excerpt(directory: Path, name: str) -> str:
+    return read_excerpt(Path(directory, name)).decode(errors="replace")
+
+
+def _times(output: Mapping[str, Any], where: str) -> tuple[datetime | None, datetime | None]:
+    """Return when the job started and ended."""
+    try:
+        return parse_time(output.get("start_time")), parse_time(output.get("end_time"))
+    except ValueError as error:
+        raise _BadOutput(f"{OUT_FILENAME} in {where} contains a bad start_time or end_time: {error}.") from None
 
 
 def _without_id(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,17 +6,20 @@ the worker command of either package can open them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from jfr_mp.errors import ConfigError
 from jfr_mp.jobdata.files import PEER_MODULE
+from jfr_mp.jobdata.untrusted import DOCUMENT_LIMIT, STORE_LIMIT
 
 if TYPE_CHECKING:
     from jobflow import JobStore
     from maggma.core import Store
+
+T = TypeVar("T", str, Path)
 
 _MAIN_FILE = "remote_job_data"
 _ADDITIONAL_FILE = "additional_store_{}"
@@ -75,6 +78,11 @@ def transfer_store_names(jobstore: JobStore, config: Mapping[str, Any] | None) -
     """Return the names of the files of a `transfer_store`, that of the main store first."""
     base_names = [_MAIN_FILE, *map(_ADDITIONAL_FILE.format, additional_stores(jobstore))]
     return [_file_name(base_name, config) for base_name in base_names]
+
+
+def store_limits(names: Sequence[T]) -> dict[T, int]:
+    """Return the maximum size in bytes of each file of a transfer store; that of the main store comes first."""
+    return {name: STORE_LIMIT if position else DOCUMENT_LIMIT for position, name in enumerate(names)}
 
 
 def load_transfer_store(document: Mapping[str, Any]) -> JobStore:

@@ -24,6 +24,8 @@ JobKey = tuple[str, int]
 
 #: The size in bytes at which the journal is rotated; the previous one is kept until the next rotation.
 _ROTATE_AT = 2**20
+#: The most bytes that one read of the journal takes; the next read goes on.
+_AT_ONCE = 2**22
 
 
 def journal_path(work_dir: str | PurePath) -> PurePosixPath:
@@ -137,12 +139,13 @@ class JournalReader:
             # This or another reader has rotated it. Lines written between the last read and the rotation are in the
             # earlier file.
             if (self._host.size(self._earlier) or 0) > self._offset:
-                yield from _events(self._host.read_from(self._earlier, self._offset))
+                yield from _events(self._host.read_from(self._earlier, self._offset, limit=_AT_ONCE))
             self._offset = 0
         if size > self._offset:
-            content = self._host.read_from(self._path, self._offset)
-            # A line that is still being written has no line end yet; it is read next time.
-            whole = content[: content.rfind(b"\n") + 1]
+            content = self._host.read_from(self._path, self._offset, limit=_AT_ONCE)
+            # A line that is still being written has no line end yet; it is read next time. What has no line end in so
+            # many bytes is not a journal line.
+            whole = content[: content.rfind(b"\n") + 1] or (content if len(content) == _AT_ONCE else b"")
             self._offset += len(whole)
             yield from _events(whole)
         if self._offset > self._rotate_at:

@@ -23,6 +23,6 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
         store_files = transfer_store_names(jobstore, transfer_config)
         completion = read_output(directory, store_files=store_files, run_dir=job.run_dir)
         if completion.state is JobState.COMPLETED:
-            copy_outputs(jobstore, transfer_store(jobstore, directory, transfer_config), job.db_id)
+            copy_outputs(jobstore, transfer_store(jobstore, directory, transfer_config), job)
             reach("complete.after_copy")
     return completion

@@ -6,7 +6,8 @@ from jfr_mp.errors import HostError
 from jfr_mp.faultpoints import reach
 from jfr_mp.hosts.file_errors import is_permanent
 from jfr_mp.jobdata.files import OUT_FILENAME, QUEUE_ERR, QUEUE_OUT
-from jfr_mp.jobdata.transfer_stores import transfer_store_names
+from jfr_mp.jobdata.transfer_stores import store_limits, transfer_store_names
+from jfr_mp.jobdata.untrusted import DOCUMENT_LIMIT
 from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Advance, Fail, Outcome
 from jfr_mp.sites.site import WorkerSite
@@ -25,11 +26,12 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
         return Fail("the job has no run directory; rerun it")
     with services.jobstore(job) as jobstore:
         store_files = transfer_store_names(jobstore, services.project.remote_jobstore)
-    names = (QUEUE_OUT, QUEUE_ERR, OUT_FILENAME, *store_files)
+    texts = (QUEUE_OUT, QUEUE_ERR)
+    names = {**dict.fromkeys((*texts, OUT_FILENAME), DOCUMENT_LIMIT), **store_limits(store_files)}
     target = site.output_dir(job)
     try:
         with services.transfers.of(job.db_id, site.name, "download") as progress:
-            site.host.fetch(job.run_dir, names, target, progress=progress)
+            site.host.fetch(job.run_dir, names, target, excerpts=texts, progress=progress)
     except OSError as error:
         # An error on this machine: errors on the host are raised as HostError.
         raise HostError(

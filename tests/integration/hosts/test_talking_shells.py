@@ -40,7 +40,7 @@ def test_text_before_a_command_is_never_part_of_its_output(
     result = host.run_script('printf "<%s>" "$SITE"; printf err >&2; exit 3', cwd=tmp_path)
     assert result == CommandResult("<set>", "err", 3)
     host.deliver(tmp_path / "new" / "file", b"content")
-    assert host.fetch(tmp_path / "new", ["file"], tmp_path / "into") == []
+    assert host.fetch(tmp_path / "new", {"file": 100}, tmp_path / "into") == []
     assert (tmp_path / "into" / "file").read_bytes() == b"content"
 
 
@@ -57,7 +57,7 @@ def test_text_after_a_command_is_removed_by_sanitize_command(
     assert host.run(["cat"], stdin="no end", cwd=tmp_path) == CommandResult("no end", "", 0)
     assert host.run(["true"]) == CommandResult("", "", 0)
     host.deliver(tmp_path / "new" / "file", b"content")
-    assert host.fetch(tmp_path / "new", ["file"], tmp_path / "into") == []
+    assert host.fetch(tmp_path / "new", {"file": 100}, tmp_path / "into") == []
     assert (tmp_path / "into" / "file").read_bytes() == b"content"
 
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import gzip
 import json
+import os
+import re
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +18,11 @@ from jfr_mp.errors import HostError
 from jfr_mp.hosts.local import LocalHost
 from jfr_mp.jobdata.outputs import copy_outputs, is_complete, read_output
 from jfr_mp.jobdata.transfer_stores import store_paths, transfer_store
+from jfr_mp.model import JobDoc
 from jfr_mp.outcomes import Added
 from jfr_mp.states import JobState
 
+JOB = JobDoc(job={}, uuid="u", index=1, db_id="42", worker="w", state=JobState.DOWNLOADED)
 START = {"@module": "datetime", "@class": "datetime", "string": "2026-11-22 10:00:00.250000+00:00"}
 END = {"@module": "datetime", "@class": "datetime", "string": "2026-11-22 10:00:01.500000"}
 
@@ -126,8 +132,8 @@ def test_outputs_are_copied_store_by_store_and_again_without_harm(tmp_path: Path
     document = {"uuid": "u", "index": 1, "output": {"@class": "NobodyHasIt", "@module": "nowhere"}, "metadata": {}}
     files = stored(tmp_path, jobstore, document)
     # When it is copied twice
-    copy_outputs(jobstore, files, "42")
-    copy_outputs(jobstore, files, "42")
+    copy_outputs(jobstore, files, JOB)
+    copy_outputs(jobstore, files, JOB)
     # Then it is there once, as it was written, with the id of the job
     (found,) = jobstore.docs_store.query()
     assert (found["output"], found["metadata"]) == (document["output"], {"db_id": "42"})
@@ -144,7 +150,7 @@ def test_half_a_file_is_no_empty_file(tmp_path: Path, jobstore: Any, store: str)
     additional.write_bytes(additional.read_bytes()[:-9])
     # When the output is copied, then that is told, and told to be final
     with pytest.raises(HostError, match=f"{main.name}, {additional.name} is damaged; rerun the job") as caught:
-        copy_outputs(jobstore, files, "1")
+        copy_outputs(jobstore, files, JOB)
     assert caught.value.permanent
 
 
@@ -166,5 +172,129 @@ def test_a_file_that_fills_the_memory_is_left_alone(tmp_path: Path, name: str) -
 def test_a_store_without_its_one_document_is_not_tried_again(tmp_path: Path, jobstore: Any, count: int) -> None:
     documents = [{"uuid": "u", "index": index, "metadata": {}} for index in range(count)]
     with pytest.raises(HostError, match=f"contains {count} documents") as caught:
-        copy_outputs(jobstore, stored(tmp_path, jobstore, *documents), "1")
+        copy_outputs(jobstore, stored(tmp_path, jobstore, *documents), JOB)
+    assert caught.value.permanent
+
+
+NESTED = "[" * 150 + "]" * 150
+
+
+@pytest.mark.parametrize("name", ["jfremote_out.json", "remote_job_data.json"])
+@pytest.mark.parametrize("kind", ["fifo", "link", "device", "directory"])
+def test_only_regular_files_are_outputs(tmp_path: Path, name: str, kind: str) -> None:
+    # Given a job that ended well, and something else in the place of one of its files
+    write(tmp_path, finished())
+    (tmp_path / "remote_job_data.json").touch()
+    (tmp_path / name).rename(tmp_path / "other")
+    match kind:
+        case "fifo":
+            os.mkfifo(tmp_path / name)
+        case "link":
+            (tmp_path / name).symlink_to(tmp_path / "other")
+        case "device":
+            (tmp_path / name).symlink_to("/dev/zero")
+        case "directory":
+            (tmp_path / name).mkdir()
+    # When it is read, then the job is FAILED at once, with the file and what it is
+    completion = read_output(tmp_path, store_files=["remote_job_data.json"], run_dir="/far")
+    assert completion.state is JobState.FAILED
+    what = {"fifo": "a FIFO", "directory": "a directory"}.get(kind, "a symbolic link")
+    assert f"{name} in /far cannot be read: it is {what}" in str(completion.error)
+    assert is_complete(LocalHost(), str(tmp_path)) is (name != "jfremote_out.json")
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (finished(stored_data=json.loads(NESTED)), "nested more than 100 levels"),
+        ('{"response": ' + "[" * 5000 + "]" * 5000 + "}", "nested more than 100 levels"),
+        ('{"response": [' + "1," * 8_000_001 + "1]}", "8000003 values"),
+        ({**finished(), "end_time": "tomorrow"}, "bad start_time or end_time"),
+        ({**finished(), "start_time": {"@module": "os", "@class": "system", "string": 7}}, "'7' is not a time"),
+    ],
+    ids=["nested", "deeper than the parser", "many values", "no time", "time of another type"],
+)
+def test_an_output_that_cannot_be_stored_is_one_failure(tmp_path: Path, output: Any, says: str) -> None:
+    write(tmp_path, output)
+    completion = read_output(tmp_path)
+    assert completion.state is JobState.FAILED
+    assert says in str(completion.error)
+
+
+def test_texts_of_a_job_are_read_in_constant_memory(tmp_path: Path) -> None:
+    # Given an error text and a log that are larger than what is kept, and a FIFO
+    write(tmp_path, {"error": "begin" + "x" * 10_000_000 + "end"})
+    with (tmp_path / "queue.err").open("wb") as file:
+        file.truncate(10 * 2**30)
+    os.mkfifo(tmp_path / "queue.out")
+    # When they are read
+    completion = read_output(tmp_path)
+    # Then the beginning and the end are there
+    assert completion.error is not None
+    assert (completion.error[:5], completion.error[-3:], len(completion.error) < 300_000) == ("begin", "end", True)
+    assert completion.queue_out is None
+    assert len(completion.queue_err or "") < 4000
+
+
+@pytest.mark.parametrize(
+    ("main", "blob", "says"),
+    [
+        ({"uuid": "other"}, {}, "contains a document of job 'other'"),
+        ({"index": 2}, {}, "index '2'"),
+        ({}, {"job_uuid": "other"}, "contains a document of job 'other'"),
+        ({}, {"blob_uuid": "taken"}, "contains a document of job 'owner'"),
+        ({}, {"blob_uuid": {"$ne": 1}}, "without a blob_uuid"),
+        ({"output": json.loads(NESTED)}, {}, "nested more than 100 levels"),
+    ],
+    ids=["uuid", "index", "uuid of data", "data of another job", "query", "nested"],
+)
+def test_a_job_cannot_replace_the_output_of_another(
+    tmp_path: Path, jobstore: Any, main: dict[str, Any], blob: dict[str, Any], says: str
+) -> None:
+    # Given the outputs of other jobs
+    others = [{"uuid": "other", "index": 1, "output": "good"}, {"uuid": "u", "index": 2, "output": "good"}]
+    jobstore.docs_store.update(others, key=["uuid", "index"])
+    data = {"blob_uuid": "taken", "job_uuid": "owner", "job_index": 1, "data": "good"}
+    jobstore.additional_stores["data"].update(data, key="blob_uuid")
+    # When a job hands in a document in their place
+    files: Any = transfer_store(jobstore, tmp_path, {"store": "orjson"})
+    files.connect()
+    files.docs_store.update({"uuid": "u", "index": 1, "output": "bad", "metadata": {}, **main})
+    files.additional_stores["data"].update({"blob_uuid": "b", "job_uuid": "u", "job_index": 1, "data": "bad", **blob})
+    files.close()
+    with pytest.raises(HostError, match=re.escape(says)) as caught:
+        copy_outputs(jobstore, transfer_store(jobstore, tmp_path, {"store": "orjson"}), JOB)
+    # Then that is refused for good, and theirs are what they were
+    assert caught.value.permanent
+    assert [found["output"] for found in jobstore.docs_store.query({"output": "bad"})] == []
+    assert [found["data"] for found in jobstore.additional_stores["data"].query({"job_uuid": "owner"})] == ["good"]
+
+
+@pytest.mark.parametrize("store", ["maggma_json", "orjson"])
+def test_reading_what_a_job_stored_imports_nothing(tmp_path: Path, jobstore: Any, store: str) -> None:
+    # Given a document whose time names a class
+    config = {"store": store}
+    planted = {"@module": "antigravity", "@class": "Planted", "string": "2026-11-22 10:00:00"}
+    files = transfer_store(jobstore, tmp_path, config)
+    for path in store_paths(files):
+        path.write_text("[]")
+    document = {"uuid": "u", "index": 1, "output": planted, "metadata": {}, "last_updated": planted}
+    store_paths(files)[0].write_text(json.dumps([document]))
+    # When it is copied, then that class is not imported
+    copy_outputs(jobstore, files, JOB)
+    assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("store", ["maggma_json", "orjson"])
+def test_a_compressed_file_is_measured_as_it_is_unpacked(tmp_path: Path, jobstore: Any, store: str) -> None:
+    # Given a file of some kilobytes that unpacks to more than is read
+    config = {"store": store, "zip": True}
+    files = transfer_store(jobstore, tmp_path, config)
+    main, additional = store_paths(files)
+    with gzip.open(main, "wb", compresslevel=1) as packed:
+        for _ in range(2 * 8 + 1):
+            packed.write(bytes(2**23))
+    additional.write_bytes(gzip.compress(b"[]"))
+    with pytest.raises(HostError, match="at most 128 MB are read") as caught:
+        copy_outputs(jobstore, files, JOB)
     assert caught.value.permanent

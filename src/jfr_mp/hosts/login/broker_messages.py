@@ -113,11 +113,12 @@ class WriteFile(BaseMessage):
 
 
 class ReadFile(BaseMessage):
-    """Read a file from `offset` on."""
+    """Read at most `limit` bytes of a file from `offset` on."""
 
     kind: Literal["read_file"] = "read_file"
     path: str
     offset: int
+    limit: int | None = None
 
 
 class FileSize(BaseMessage):

@@ -108,8 +108,8 @@ class Lender:
         match message:
             case messages.WriteFile(path=path, size=size):
                 session.write(path, content, size, lambda _done: None)
-            case messages.ReadFile(path=path, offset=offset):
-                return session.read(path, offset, self._send_block)
+            case messages.ReadFile(path=path, offset=offset, limit=limit):
+                return session.read(path, offset, self._send_block, limit)
             case messages.FileSize(path=path):
                 return session.size(path)
             case messages.IsDirectory(path=path):

@@ -184,9 +184,9 @@ class LentFileSession:
             taken(done)
         self._ask(messages.End())
 
-    def read(self, path: str, offset: int, receive: BlockReceiver) -> int:
+    def read(self, path: str, offset: int, receive: BlockReceiver, limit: int | None = None) -> int:
         """Read a file."""
-        self._wire.send(messages.ReadFile(path=path, offset=offset))
+        self._wire.send(messages.ReadFile(path=path, offset=offset, limit=limit))
         while True:
             match self._wire.receive():
                 case messages.Content(stream="file", size=size), content:

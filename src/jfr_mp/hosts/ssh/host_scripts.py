@@ -12,14 +12,16 @@ test $arrived -eq $size || { rm -f -- "$part"; echo "jfr-mp: $arrived of $size b
 exec mv -f -- "$part" "$name"
 """
 
-#: Prints files ($3, ...) of a directory ($1): for each its size, or "-" if there is no such file, and, if it has at
-#: most so many bytes ($2), its content and a full stop.
+#: Prints files ($3, ...) of a directory ($1): for each its size, or "-" if there is no such file, or "!" if it is not a
+#: regular file, and, if it has at most so many bytes ($2), its content and a full stop.
 FETCH = r"""
 cd -- "$1" 2>/dev/null || { shift 2; for name; do echo -; done; exit; }
 limit=$2
 shift 2
 for name; do
+    if test -L "$name"; then echo !; continue; fi
     if ! test -e "$name"; then echo -; continue; fi
+    if ! test -f "$name"; then echo !; continue; fi
     size=$(($(wc -c < "$name")))
     echo $size
     test $size -gt $limit || { head -c $size < "$name"; echo .; }

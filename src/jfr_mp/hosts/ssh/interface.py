@@ -96,8 +96,8 @@ class FileSession(Protocol):
     def write(self, path: str, content: Iterable[bytes], size: int, taken: BytesTaken) -> None:
         """Write blocks of `size` bytes in total to a new file; an existing file at `path` is removed first."""
 
-    def read(self, path: str, offset: int, receive: BlockReceiver) -> int:
-        """Read a file from `offset` on; return the size that it had when it was opened."""
+    def read(self, path: str, offset: int, receive: BlockReceiver, limit: int | None = None) -> int:
+        """Read at most `limit` bytes of a regular file from `offset` on; return the size of the whole file."""
 
     def size(self, path: str) -> int:
         """Return the size of a file in bytes."""

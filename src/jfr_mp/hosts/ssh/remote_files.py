@@ -15,6 +15,7 @@ from jfr_mp.hosts.file_errors import is_permanent, is_permanent_text
 from jfr_mp.hosts.ssh.interface import BLOCK, ConnectionBroken, FileSession
 from jfr_mp.hosts.ssh.link import Link
 from jfr_mp.hosts.ssh.watchdog import Watchdog
+from jfr_mp.jobdata.untrusted import require_size
 
 
 class RemoteFiles:
@@ -42,10 +43,12 @@ class RemoteFiles:
             size = source.stat().st_size
         self._put(str(path), lambda: source.open("rb"), size, progress)
 
-    def get(self, path: HostPath, target: Path, progress: Progress | None = None) -> None:
-        """Copy a file of the host to this machine."""
+    def get(self, path: HostPath, target: Path, limit: int | None = None, progress: Progress | None = None) -> None:
+        """Copy a file of the host to this machine, unless it has more bytes than the limit."""
 
         def work(session: FileSession, watchdog: Watchdog) -> None:
+            if limit is not None:
+                require_size(session.size(str(path)), limit)
             temporary = Path(_temporary(str(target)))
             with _here(target):
                 # A new file, not the one that another process may still write to.
@@ -64,7 +67,8 @@ class RemoteFiles:
 
             with copy:
                 try:
-                    size = session.read(str(path), 0, receive)
+                    size = session.read(str(path), 0, receive, limit)
+                    require_size(size, limit)
                 except BaseException:  # no incomplete file stays
                     temporary.unlink(missing_ok=True)
                     raise
@@ -76,8 +80,15 @@ class RemoteFiles:
         with self._doing("read", path):
             self._link.with_files(work)
 
-    def read(self, path: HostPath, offset: int = 0) -> bytes:
-        """Return what a file holds behind its first `offset` bytes."""
+    def read(self, path: HostPath, limit: int | None = None) -> bytes:
+        """Return the content of a file, unless it has more bytes than the limit."""
+        with self._doing("read", path):
+            content = self.read_from(path, 0, None if limit is None else limit + 1)
+            require_size(len(content), limit)
+        return content
+
+    def read_from(self, path: HostPath, offset: int, limit: int | None = None) -> bytes:
+        """Return at most `limit` bytes that a file holds behind its first `offset` bytes."""
 
         def work(session: FileSession, watchdog: Watchdog) -> bytes:
             content = bytearray()
@@ -86,7 +97,7 @@ class RemoteFiles:
                 content.extend(block)
                 watchdog.progress()
 
-            session.read(str(path), offset, receive)
+            session.read(str(path), offset, receive, limit)
             return bytes(content)
 
         with self._doing("read", path):

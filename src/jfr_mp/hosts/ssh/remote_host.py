@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from jfr_mp.errors import HostError
@@ -99,16 +99,22 @@ class SshHost(BaseHost):
         """Copy a file of this machine to the host."""
         self._files.put(source, path, progress)
 
-    def get(self, path: HostPath, target: Path, *, progress: Progress | None = None) -> None:
+    def get(self, path: HostPath, target: Path, *, limit: int | None = None, progress: Progress | None = None) -> None:
         """Copy a file of the host to this machine."""
-        self._files.get(path, target, progress)
+        self._files.get(path, target, limit, progress)
 
     def fetch(
-        self, directory: HostPath, names: Collection[str], into: Path, *, progress: Progress | None = None
+        self,
+        directory: HostPath,
+        names: Mapping[str, int],
+        into: Path,
+        *,
+        excerpts: Collection[str] = (),
+        progress: Progress | None = None,
     ) -> list[str]:
         """Copy files of a directory to this machine, the small ones in one round trip."""
         if self._separated:
-            return super().fetch(directory, names, into, progress=progress)
+            return super().fetch(directory, names, into, excerpts=excerpts, progress=progress)
         printed = self._script("read", directory, FETCH, str(directory), str(_SMALL), *names)
         into.mkdir(parents=True, exist_ok=True)
         missing = []
@@ -118,23 +124,27 @@ class SshHost(BaseHost):
             if heading == b"-":
                 (into / name).unlink(missing_ok=True)
                 missing.append(name)
+            elif heading == b"!":
+                reason = "it is a link, a directory or another special file and not a regular file, so it is not read"
+                raise HostError(f"{self.name}: cannot read {PurePosixPath(directory, name)}: {reason}", permanent=True)
             elif size is not None and size <= _SMALL and printed[size : size + 2] == b".\n":
                 write_atomically(into / name, printed[:size])
                 printed = printed[size + 2 :]
             elif size is not None and size > _SMALL:
-                self.get(PurePosixPath(directory, name), into / name, progress=progress)
+                super().fetch(directory, {name: names[name]}, into, excerpts=excerpts, progress=progress)
             else:
                 # The file could not be read, or changed meanwhile; the rest of the answer is of no use.
-                return [*missing, *super().fetch(directory, [*names][[*names].index(name) :], into, progress=progress)]
+                rest = dict([*names.items()][[*names].index(name) :])
+                return [*missing, *super().fetch(directory, rest, into, excerpts=excerpts, progress=progress)]
         return missing
 
-    def read(self, path: HostPath) -> bytes:
+    def read(self, path: HostPath, *, limit: int | None = None) -> bytes:
         """Return the content of a file."""
-        return self._files.read(path)
+        return self._files.read(path, limit)
 
-    def read_from(self, path: HostPath, offset: int) -> bytes:
-        """Return the rest of a file."""
-        return self._files.read(path, offset)
+    def read_from(self, path: HostPath, offset: int, *, limit: int | None = None) -> bytes:
+        """Return a part of a file."""
+        return self._files.read_from(path, offset, limit)
 
     def size(self, path: HostPath) -> int | None:
         """Return the size of a file in bytes."""

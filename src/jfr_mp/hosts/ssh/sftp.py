@@ -16,6 +16,7 @@ from paramiko.ssh_exception import SSHException
 from jfr_mp.errors import HostError
 from jfr_mp.hosts.ssh.interface import BLOCK, BlockReceiver, BytesTaken
 from jfr_mp.hosts.ssh.paramiko_errors import translated
+from jfr_mp.jobdata.untrusted import require_regular
 
 #: How many read requests are under way at a time.
 _WINDOW = 64
@@ -84,11 +85,15 @@ class SftpSession:
                 taken(done)
             file.set_pipelined(False)
 
-    def read(self, path: str, offset: int, receive: BlockReceiver) -> int:
-        """Read a file with several requests under way; stop early if it has become shorter."""
+    def read(self, path: str, offset: int, receive: BlockReceiver, limit: int | None = None) -> int:
+        """Read a regular file with several requests under way; stop early if it has become shorter."""
+        with self._translated():
+            # Opening a FIFO would stop the server for ever.
+            require_regular(self._client.lstat(path).st_mode or stat.S_IFREG)
         with self._translated(), self._client.open(path, "rb") as file:
             size = file.stat().st_size or 0
-            for block in _blocks(self._client, file, offset, size):
+            end = size if limit is None else min(size, offset + limit)
+            for block in _blocks(self._client, file, offset, end):
                 receive(block, size)
         return size
 

@@ -65,10 +65,10 @@ class LocalConnection:
                 done += len(block)
                 taken(done)
 
-    def read(self, path: str, offset: int, receive: Callable[[bytes, int], None]) -> int:
+    def read(self, path: str, offset: int, receive: Callable[[bytes, int], None], limit: int | None = None) -> int:
         self._breaks()
         content = Path(path).read_bytes()
-        receive(content[offset:], len(content))
+        receive(content[offset:][:limit], len(content))
         return len(content)
 
     def size(self, path: str) -> int:

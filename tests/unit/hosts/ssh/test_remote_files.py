@@ -42,7 +42,7 @@ def test_what_breaks_is_repeated(files: RemoteFiles, breaks: Any, tmp_path: Path
         operation()
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("other", b"content")]
     assert files.size(tmp_path / "file") is None
-    assert files.read(tmp_path / "other", 3) == b"tent"
+    assert files.read_from(tmp_path / "other", 3) == b"tent"
 
 
 def test_a_file_that_arrives_incomplete(
@@ -65,7 +65,7 @@ def test_a_copy_that_fails_leaves_nothing(files: RemoteFiles, breaks: Any, tmp_p
         raise ConnectionBroken("now")
 
     with pytest.raises(HostError, match="the connection broke"):
-        files.get(tmp_path / "file", tmp_path / "copy", fail)
+        files.get(tmp_path / "file", tmp_path / "copy", progress=fail)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
