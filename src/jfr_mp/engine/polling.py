@@ -13,6 +13,7 @@ from jfr_mp.database.queries import jobs_info
 from jfr_mp.engine.surveys import Write
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable
 from jfr_mp.model import JobInfo
+from jfr_mp.outcomes import Advance, Outcome
 from jfr_mp.step_table import POLL
 from jfr_mp.steps.poll import Watch
 
@@ -91,13 +92,21 @@ class Polling:
             except HostError as error:
                 logger.debug("the journal of worker %s cannot be read: %s", watch.site.name, error)
                 continue
-            submitted = self._submitted(replace(jobs, job_ids=keys)) if keys else []
-            news = [(job, outcome) for job in submitted if (outcome := watch.news_of(job)) is not None]
-            written = self._write(news) if news else set()
-            pending = {job.db_id for job, _ in news} - written
-            for job in submitted:
-                if job.db_id not in pending:
+            # By uuid, which one index scan answers; a condition for each pair would be planned one by one.
+            uuids = tuple({uuid for uuid, _ in keys})
+            submitted = self._submitted(replace(jobs, uuids=uuids)) if keys else []
+            news = [(job, watch.news_of(job)) for job in submitted]
+            for job, outcome in news:
+                if outcome is None:
                     watch.settled(job)
+            self._record(watch, [(job, outcome) for job, outcome in news if outcome is not None])
+
+    def _record(self, watch: Watch, moved: Sequence[tuple[JobInfo, Outcome]]) -> None:
+        """Write the outcomes of jobs of one worker."""
+        written = self._write(moved) if moved else set()
+        for job, outcome in moved:
+            if job.db_id in written:
+                watch.settled(job, over=isinstance(outcome, Advance) and outcome.state not in POLL.sources)
 
     def _by_scheduler(self, jobs: Iterable[JobInfo]) -> Iterable[Sequence[JobInfo]]:
         """Return the jobs in groups that one query to a scheduler can cover."""
@@ -120,8 +129,8 @@ class Polling:
             by_worker.setdefault(job.worker, []).append(job)
         for worker, theirs in by_worker.items():
             self.watch(self._site_of(worker))
-            if moved := list(self._watches[worker].weigh(theirs, statuses)):
-                self._write(moved)
+            watch = self._watches[worker]
+            self._record(watch, list(watch.weigh(theirs, statuses)))
         return any(self._watches[worker].has_doubts for worker in by_worker)
 
     def _submitted(self, jobs: JobFilter) -> list[JobInfo]:

@@ -92,7 +92,8 @@ class LaneTasks:
             self._steps.db, self._steps.services.site, partial(self._write, step), self._report_silence
         )
         self.surveys[step] = survey
-        yield Task(step.name, every, partial(self._visit, partial(self._ask, survey)), wakes)
+        # A change is seen in the journal; to ask the scheduler because of each would be a load on both.
+        yield Task(step.name, every, partial(self._visit, partial(self._ask, survey)))
         follow = partial(self._follow, survey)
         yield Task(f"{step.name} journal", self._project.jfr_mp.probe_interval, follow, wakes)
 

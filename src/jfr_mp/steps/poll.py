@@ -47,6 +47,10 @@ def decide(job: JobRecord, evidence: Evidence, site: WorkerSite) -> Outcome | No
     return None
 
 
+def _is_recent(time: datetime, now: datetime) -> bool:
+    return (now - time).total_seconds() < _NEWS_LIFETIME
+
+
 class Watch:
     """Watch the submitted jobs of one worker.
 
@@ -61,6 +65,8 @@ class Watch:
         self._journal = site.journal
         #: By submission token, because earlier runs of the same job may have left lines, too.
         self._news: dict[str, Event] = {}
+        #: The submissions that have ended, and when that was written: their lines may be read later.
+        self._over: dict[str, datetime] = {}
         self._absences: dict[str, int] = {}
 
     def follow(self) -> Collection[JobKey]:
@@ -68,11 +74,10 @@ class Watch:
         now = datetime.now(UTC)
         for event in self._journal.new_events():
             known = self._news.get(event.submission)
-            if known is None or event.ended:
+            if event.submission not in self._over and (known is None or event.ended):
                 self._news[event.submission] = event
-        self._news = {
-            token: event for token, event in self._news.items() if (now - event.time).total_seconds() < _NEWS_LIFETIME
-        }
+        self._news = {token: event for token, event in self._news.items() if _is_recent(event.time, now)}
+        self._over = {token: time for token, time in self._over.items() if _is_recent(time, now)}
         return {event.job for event in self._news.values()}
 
     def news_of(self, job: JobRecord) -> Outcome | None:
@@ -82,9 +87,18 @@ class Watch:
             return None
         return decide(job, Evidence(started_at=event.time, ended=event.ended), self.site)
 
-    def settled(self, job: JobRecord) -> None:
-        """Forget the events of a job, because its new state has been written."""
-        self._news.pop(job.remote.submission or "", None)
+    def settled(self, job: JobRecord, *, over: bool = False) -> None:
+        """Forget the events of a job, because its new state has been written.
+
+        Parameters
+        ----------
+        over
+            Whether the submission has ended, so that nothing that comes later matters.
+        """
+        token = job.remote.submission or ""
+        self._news.pop(token, None)
+        if over:
+            self._over[token] = datetime.now(UTC)
 
     def weigh(self, jobs: Collection[JobInfo], statuses: Mapping[str, JobStatus]) -> Iterator[tuple[JobInfo, Outcome]]:
         """Evaluate the answer of the scheduler for all these jobs; yield the jobs that moved, with their outcomes.
