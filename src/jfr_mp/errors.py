@@ -32,6 +32,8 @@ class ExitCode(IntEnum):
     CHECK_FAILED = 8
     #: Jobs that a command waits for did not end in time.
     TIMEOUT = 9
+    #: A role process ended because one of its steps exceeded its limit.
+    STEP_HUNG = 10
     #: The user interrupted the command (128 + SIGINT, as shells report it).
     INTERRUPTED = 130
 

@@ -2,15 +2,16 @@
 
 In production `reach` does nothing. If `VARIABLE` names a directory when this module is imported, a process that reaches
 a fault point looks in the directory for a file with the name of the point, such as ``complete.after_append``. The
-content of the file selects the fault: ``kill`` (SIGKILL), ``stop`` (SIGSTOP) or ``error`` (`InjectedFault`). The
-process renames the file, so that the fault happens once, in one process; the new name, such as
-``complete.after_append.4711``, contains its pid.
+content of the file selects the fault: ``kill`` (SIGKILL), ``stop`` (SIGSTOP), ``hang`` (the thread waits for ever) or
+``error`` (`InjectedFault`). The process renames the file, so that the fault happens once, in one process; the new name,
+such as ``complete.after_append.4711``, contains its pid.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ class Faults:
                 os.kill(os.getpid(), signal.SIGKILL)
             case "stop":
                 os.kill(os.getpid(), signal.SIGSTOP)
+            case "hang":
+                threading.Event().wait()
             case _:
                 raise InjectedFault(f"error requested by a test at {name}: {point.summary}")
 

@@ -68,6 +68,11 @@ class RemoteInfo(Document):
         token = (self.model_extra or {}).get("submission")
         return None if token is None else str(token)
 
+    @property
+    def hung_steps(self) -> int:
+        """How often steps of the job have exceeded their limits in a row; this field is specific to jfr-mp, too."""
+        return int((self.model_extra or {}).get("hung_steps", 0))
+
 
 class JobRecord(Document):
     """The fields that job documents and job listings share."""
@@ -204,6 +209,27 @@ class Transfer(BaseModel):
     total_bytes: int
 
 
+class StepInHand(BaseModel, frozen=True):
+    """A step that a process has been performing for a while.
+
+    Parameters
+    ----------
+    step
+        The name of the step.
+    db_id
+        The job; None for a survey, which examines many jobs.
+    since
+        The time at which it began.
+    limit
+        The time in seconds after which it is given up.
+    """
+
+    step: str
+    db_id: str | None
+    since: datetime
+    limit: float
+
+
 class Condition(BaseModel):
     """The condition that a process reports about itself; None means no change.
 
@@ -217,12 +243,15 @@ class Condition(BaseModel):
         The hosts that are unreachable.
     transfers
         The transfers that have been in progress for a while.
+    steps
+        The steps that have been in progress for a while.
     """
 
     state: str = "RUNNING"
     last_error: str | None = None
     outages: list[Outage] | None = None
     transfers: list[Transfer] | None = None
+    steps: list[StepInHand] | None = None
 
     def updated(self, news: Condition) -> Self:
         """Return this condition updated with a newer report."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 from functools import partial
 from pathlib import Path
@@ -65,7 +66,7 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
         if ROLES[role].uses_jobstores:
             services.jobstores.warm_up()
         lanes = Lanes(bus)
-        open_lanes(lanes, (role,), Engine(db, services, owner))
+        open_lanes(lanes, (role,), Engine(db, services, owner), _give_up)
         bus.report(Condition())
         logger.info("ready")
         lanes.run()
@@ -75,6 +76,13 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
             retire(warm_path(project))
         services.close()
     db.close()
+
+
+def _give_up() -> None:
+    """Exit at once, because a step hangs; the master evicts this process and starts another one."""
+    logger.error("exiting, so that the master replaces this process")
+    logging.shutdown()
+    os._exit(ExitCode.STEP_HUNG)
 
 
 def _connected(project: Project, bus: RoleBus) -> QueueDatabase | None:

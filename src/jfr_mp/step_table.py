@@ -93,6 +93,9 @@ class Step:
         class with the methods of `jfr_mp.engine.surveys.Survey`. Only processes that perform the step import it.
     interval
         The option in the project's `runner` section that sets the longest time between two searches, in seconds.
+    limit
+        The time in seconds after which the step of one job, or one survey, counts as hung; `step_limits` of the project
+        can change it.
     kind
         How it finds its jobs.
     claims
@@ -116,6 +119,7 @@ class Step:
     summary: str
     function: str
     interval: str
+    limit: float
     kind: Kind = Kind.CLAIM
     claims: int = 1
     wakes: tuple[S, ...] = ()
@@ -130,6 +134,8 @@ class Step:
         return getattr(import_module(module), name)
 
 
+_HOUR = 3600.0
+
 CHECKOUT = Step(
     name="checkout",
     role=Role.CHECKOUT,
@@ -138,6 +144,7 @@ CHECKOUT = Step(
     summary="reserve the job",
     function="jfr_mp.steps.checkout:run",
     interval="delay_checkout",
+    limit=600.0,
     claims=20,
 )
 UPLOAD = Step(
@@ -148,6 +155,7 @@ UPLOAD = Step(
     summary="resolve the references and put the input on the worker",
     function="jfr_mp.steps.upload:run",
     interval="delay_advance_status",
+    limit=6 * _HOUR,
     claims=16,
     inputs=True,
     fault_points=(
@@ -163,6 +171,7 @@ SUBMIT = Step(
     summary="submit the job to the scheduler, or put it into the pool of a batch worker",
     function="jfr_mp.steps.submit:run",
     interval="delay_advance_status",
+    limit=_HOUR,
     claims=16,
     respects_max_jobs=True,
     fault_points=(("after_submit", "the scheduler has the job, its id is not in the database"),),
@@ -175,6 +184,7 @@ POLL = Step(
     summary="ask the scheduler; a local worker needs no download",
     function="jfr_mp.engine.polling:Polling",
     interval="delay_check_run_status",
+    limit=_HOUR,
     kind=Kind.SURVEY,
     wakes=(S.SUBMITTED,),
 )
@@ -186,6 +196,7 @@ BATCH = Step(
     summary="track the jobs in the pool of a batch worker; a job whose batch ended too early returns to the pool",
     function="jfr_mp.batch.rounds:BatchRounds",
     interval="delay_update_batch",
+    limit=_HOUR,
     kind=Kind.SURVEY,
     wakes=(S.BATCH_SUBMITTED,),
     remote_only=True,
@@ -198,6 +209,7 @@ DOWNLOAD = Step(
     summary="copy the output from the worker",
     function="jfr_mp.steps.download:run",
     interval="delay_advance_status",
+    limit=6 * _HOUR,
     claims=16,
     fault_points=(("after_get", "the output is on this machine"),),
     remote_only=True,
@@ -210,6 +222,7 @@ COMPLETE = Step(
     summary="store the output, add the jobs that it returned and release its children",
     function="jfr_mp.steps.complete:run",
     interval="delay_advance_status",
+    limit=_HOUR,
     claims=16,
     fault_points=(
         ("after_copy", "the output is in the JobStore, the state of the job is unchanged"),

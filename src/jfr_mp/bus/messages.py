@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
-from jfr_mp.model import Condition, Outage, Transfer
+from jfr_mp.model import Condition, Outage, StepInHand, Transfer
 from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
 
@@ -127,6 +127,8 @@ class MasterStatus(BaseModel):
         The hosts that one of them found unreachable.
     transfers
         The files that they have been transferring for a while.
+    steps
+        The steps that they have been performing for a while.
     local
         Whether the master of this machine answered; the status of the others is from the database.
     """
@@ -137,11 +139,12 @@ class MasterStatus(BaseModel):
     roles: list[RoleStatus]
     outages: list[Outage] = Field(default_factory=list)
     transfers: list[Transfer] = Field(default_factory=list)
+    steps: list[StepInHand] = Field(default_factory=list)
     local: bool = Field(default=False, exclude=True)
 
     def row(self) -> dict[str, Any]:
         """Return the row of ``jfr-mp status --json``, which lists hosts and files elsewhere."""
-        return self.model_dump(mode="json", exclude={"outages", "transfers"})
+        return self.model_dump(mode="json", exclude={"outages", "transfers", "steps"})
 
 
 class StatusReply(BusMessage):

@@ -13,7 +13,7 @@ from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import JsonOption, ProjectOption
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
-from jfr_mp.cli.tables import counts_text, outage_text, role_sheet, transfer_text
+from jfr_mp.cli.tables import counts_text, outage_text, role_sheet, step_text, transfer_text
 from jfr_mp.errors import DatabaseError, ExitCode
 from jfr_mp.states import JobState
 
@@ -37,7 +37,7 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
 
     If the database is down, the masters on this machine are still shown, and "jobs" is null in JSON. Unavailable hosts
     are listed with the reason and the time of the next attempt; their jobs wait. Transfers that take longer than a
-    second are shown with their progress.
+    second are shown with their progress, and steps that take longer than five seconds with their begin and their limit.
     """
     from jfr_mp.supervisor import control
 
@@ -52,10 +52,12 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
             warn(f"jobs cannot be counted, and masters on other machines cannot be listed: {error}")
     masters, outages = [master.row() for master in found], first_outages(found)
     transfers = [transfer for master in found for transfer in master.transfers]
+    steps = [step for master in found for step in master.steps]
     if as_json:
         concerning_hosts = {
             "hosts_away": [outage.model_dump(mode="json") for outage in outages],
             "transfers": [transfer.model_dump(mode="json") for transfer in transfers],
+            "steps": [step.model_dump(mode="json") for step in steps],
         }
         found_here = {"masters": masters, "jobs": counts, "max_jobs": project.job_limits(), **concerning_hosts}
         print_json({"project": project.name, **found_here})
@@ -63,6 +65,8 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
         _print(project, masters, counts)
         for transfer in transfers:
             print_text(f"  {transfer_text(transfer)}")
+        for step in steps:
+            print_text(f"  {step_text(step)}")
         for outage in outages:
             warn(outage_text(outage))
     raise typer.Exit(exit_code(masters, database_answers=counts is not None))

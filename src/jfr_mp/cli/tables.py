@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from jfr_mp.states import FlowState, JobState
 
 if TYPE_CHECKING:
-    from jfr_mp.model import FlowInfo, JobInfo, Outage, Transfer
+    from jfr_mp.model import FlowInfo, JobInfo, Outage, StepInHand, Transfer
 
 _Info = TypeVar("_Info")
 
@@ -246,6 +246,15 @@ def transfer_text(transfer: Transfer) -> str:
     return (
         f"{transfer.direction} of job {transfer.db_id} {way} {transfer.worker}: {transfer.done_bytes / 1e6:.0f} of "
         f"{megabytes(transfer.total_bytes)} ({share:.0%}), since {transfer.since.astimezone():%H:%M:%S}"
+    )
+
+
+def step_text(step: StepInHand) -> str:
+    """Return a step that takes long as one line."""
+    what = f"of job {step.db_id}" if step.db_id else "(all jobs)"
+    return (
+        f"step {step.step} {what} since {step.since.astimezone():%Y-%m-%d %H:%M:%S}; its process is replaced after "
+        f"{step.limit:g} s"
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from jfr_mp.config.validation import ConfigModel, invalid
+from jfr_mp.step_table import STEPS
 
 
 def _absolute(path: Path) -> Path:
@@ -17,6 +18,16 @@ def _absolute(path: Path) -> Path:
 
 
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+
+
+def _step_name(name: str) -> str:
+    names = [step.name for step in STEPS]
+    if name not in names:
+        raise ValueError(f"is not a step; the steps are {', '.join(names)}")
+    return name
+
+
+StepName = Annotated[str, AfterValidator(_step_name)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -49,6 +60,10 @@ class JfrMpOptions(ConfigModel):
     heartbeat_interval: Seconds = 2.0
     #: The time after its last heartbeat at which a process counts as dead, so that its locks are freed.
     lease_ttl: Seconds = 30.0
+    #: The time after which a step counts as hung, by its name, such as {"upload": 7200}: its process is replaced, and
+    #: the job is tried once more. The defaults are 6 hours for upload and download, 10 minutes for checkout and 1 hour
+    #: for the others.
+    step_limits: dict[StepName, Seconds] = Field(default_factory=dict)
     #: The time that a role process has to finish its current step when it is asked to stop.
     stop_timeout: Seconds = 60.0
 

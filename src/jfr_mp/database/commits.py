@@ -16,6 +16,7 @@ from jfr_mp.database.claims import Claim, release
 from jfr_mp.database.completion import complete, complete_together, may_share
 from jfr_mp.database.faults import TRANSIENT
 from jfr_mp.database.flow_lookup import find_flow, flow_uuids
+from jfr_mp.database.hung_steps import HUNG_STEPS
 from jfr_mp.database.locks import UNLOCKED
 from jfr_mp.errors import FlowLockedError, LeaseLost
 from jfr_mp.model import JobDoc, utcnow
@@ -186,6 +187,7 @@ def update_fields(job: JobDoc, outcome: Advance | Retry | Fail, policy: RunnerOp
         delay = outcome.next_step_delay
         return {
             **outcome.fields,
+            **({HUNG_STEPS: 0} if job.remote.hung_steps else {}),
             "state": outcome.state.value,
             "remote.step_attempts": 0,
             "remote.retry_time_limit": _from_now(delay) if delay else None,

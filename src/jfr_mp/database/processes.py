@@ -17,7 +17,7 @@ from pymongo.errors import OperationFailure
 from jfr_mp.database.leases import free_leases
 from jfr_mp.database.locks import UNLOCKED
 from jfr_mp.identity import LOCK_PREFIX, ProcessIdentity
-from jfr_mp.model import Document, Outage, Transfer, utcnow
+from jfr_mp.model import Document, Outage, StepInHand, Transfer, utcnow
 
 if TYPE_CHECKING:
     from pymongo.client_session import ClientSession
@@ -46,12 +46,15 @@ class Report(Document):
         Of a master: the hosts that its role processes found unreachable.
     transfers
         Of a master: the files that its role processes have been transferring for a while.
+    steps
+        Of a master: the steps that its role processes have been performing for a while.
     """
 
     state: str = "RUNNING"
     rows: list[dict[str, Any]] = Field(default_factory=list)
     outages: list[Outage] = Field(default_factory=list)
     transfers: list[Transfer] = Field(default_factory=list)
+    steps: list[StepInHand] = Field(default_factory=list)
 
 
 class ProcessRecord(Report, ProcessIdentity):

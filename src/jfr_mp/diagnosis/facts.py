@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from jfr_mp.model import JobInfo, Outage
+from jfr_mp.model import JobInfo, Outage, StepInHand
 from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
 
@@ -68,6 +68,8 @@ class LockHolder:
         The name of that process in the registry, such as ``transfer-1``.
     alive
         Whether its heartbeat is fresh.
+    step
+        The step that holds it, if that has been in progress for a while.
     """
 
     lock_id: str
@@ -75,6 +77,7 @@ class LockHolder:
     owner: str | None = None
     name: str | None = None
     alive: bool = False
+    step: StepInHand | None = None
 
 
 @dataclass(frozen=True)

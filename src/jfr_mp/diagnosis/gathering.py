@@ -17,7 +17,7 @@ from jfr_mp.step_table import POLL, Role
 if TYPE_CHECKING:
     from jfr_mp.database.connection import QueueDatabase
     from jfr_mp.database.processes import ProcessRecord
-    from jfr_mp.model import JobInfo, Outage
+    from jfr_mp.model import JobInfo, Outage, StepInHand
     from jfr_mp.steps.services import Services
 
 
@@ -33,7 +33,7 @@ def gather(db: QueueDatabase, job: JobInfo) -> Facts:
         parents=tuple(Parent.of(uuid, parents[uuid].job if uuid in parents else None) for uuid in latest.parents),
         enough=latest.enough,
         causes=tuple(causes_of(db, latest)) if job.state is JobState.WAITING else (),
-        lock=_holder(job.lock_id, job.lock_time, living),
+        lock=_holder(job.lock_id, job.lock_time, living, _step_of(job, living)),
         flow_lock=_holder(*queries.lock_of_flow(db, job), living),
         roles=_roles(db, living),
         outage=_outage(job.worker, living),
@@ -65,12 +65,19 @@ def ask_scheduler(services: Services, job: JobInfo) -> str | None:
     return f"{status.name} ({status.said})" if status.said else status.name
 
 
-def _holder(lock_id: str | None, since: datetime | None, living: dict[str, ProcessRecord]) -> LockHolder | None:
+def _step_of(job: JobInfo, living: dict[str, ProcessRecord]) -> StepInHand | None:
+    steps = (step for record in living.values() for step in record.steps if step.db_id == job.db_id)
+    return next(steps, None)
+
+
+def _holder(
+    lock_id: str | None, since: datetime | None, living: dict[str, ProcessRecord], step: StepInHand | None = None
+) -> LockHolder | None:
     if lock_id is None:
         return None
     owner = owner_of_lock(lock_id)
     record = living.get(owner or "")
-    return LockHolder(lock_id, since, owner, record.name if record else None, alive=record is not None)
+    return LockHolder(lock_id, since, owner, record.name if record else None, alive=record is not None, step=step)
 
 
 def _living(db: QueueDatabase) -> dict[str, ProcessRecord]:

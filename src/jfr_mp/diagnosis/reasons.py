@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from jfr_mp.diagnosis.facts import Cause, Facts, LockHolder, Parent
 from jfr_mp.model import JobInfo
@@ -233,6 +233,14 @@ def _held(what: str, lock: LockHolder) -> Iterator[Reason]:
         yield Reason(
             f"{locked} {lock.lock_id}{since}, which is jobflow-remote or a tool",
             "wait; if no process of jobflow-remote is running, `jfr-mp admin reconcile --break-locks`",
+        )
+    elif lock.alive and lock.step:
+        step = lock.step
+        yield Reason(
+            f"{locked} {lock.name or 'a process'} ({lock.owner}){since}: the step {step.step} began at "
+            f"{_clock(step.since)} and has not ended",
+            f"{_NOTHING} if that is expected; at {_clock(step.since + timedelta(seconds=step.limit))} the process is "
+            "replaced and the step is tried once more (step_limits in the project file)",
         )
     elif lock.alive:
         yield Reason(f"{locked} {lock.name or 'a process'} ({lock.owner}){since}", f"{_NOTHING}: it ends soon")

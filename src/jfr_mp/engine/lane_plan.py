@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,6 +11,7 @@ from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.leases import Lease
 from jfr_mp.database.reconcile import Reconciler
+from jfr_mp.engine.deadlines import deadlines
 from jfr_mp.engine.lanes import Lanes
 from jfr_mp.engine.loop import Task
 from jfr_mp.engine.step_runner import StepRunner
@@ -52,7 +53,7 @@ class Engine:
         return StepRunner(self.db, self.services, self.owner, wakeups)
 
 
-def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine) -> None:
+def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine, give_up: Callable[[], None] = lambda: None) -> None:
     """Open the lanes of a process.
 
     Parameters
@@ -63,9 +64,12 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine) -> None:
         The roles of the process.
     engine
         The shared resources.
+    give_up
+        Ends this process because a step hangs; by default it goes on with its other lanes.
     """
     db, services, owner = engine.db, engine.services, engine.owner
     services.transfers.tell = lambda transfers: lanes.report(Condition(transfers=list(transfers)))
+    lanes.open("deadlines", lambda _wakeups: [deadlines(db, services.in_hand, lanes.report, give_up)])
     if db.supports_transactions:
         # Changes made elsewhere: submissions, roles on other machines, jobflow-remote.
         lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)])

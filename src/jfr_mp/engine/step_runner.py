@@ -200,15 +200,17 @@ class StepRunner:
     def _outcome(self, claim: Claim, step: Step, result: Outcome | StepFunction | None = None) -> Outcome:
         reach(f"{step.name}.after_claim")
         found = step.load() if result is None else result
-        outcome = self._run(claim.job, step, found) if callable(found) else found
+        outcome = self._run(claim, step, found) if callable(found) else found
         _log(step, claim.job, outcome)
         reach(f"{step.name}.before_commit")
         return outcome
 
-    def _run(self, job: JobDoc, step: Step, function: StepFunction) -> Outcome:
+    def _run(self, claim: Claim, step: Step, function: StepFunction) -> Outcome:
+        job = claim.job
         logger.debug("%s of job %s begins", step.name, job.db_id)
         try:
-            return function(job, self.services.site(job.worker), self.services)
+            with self.services.in_hand.of(step, job.db_id, claim.lock_id):
+                return function(job, self.services.site(job.worker), self.services)
         except Exception as error:  # a step that fails for one job must not stop the other jobs
             logger.debug("%s of job %s raised", step.name, job.db_id, exc_info=True)
             return outcome_of(error)

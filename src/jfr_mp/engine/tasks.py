@@ -93,8 +93,8 @@ class LaneTasks:
         )
         self.surveys[step] = survey
         # A change is seen in the journal; to ask the scheduler because of each would be a load on both.
-        yield Task(step.name, every, partial(self._visit, partial(self._ask, survey)))
-        follow = partial(self._follow, survey)
+        yield Task(step.name, every, partial(self._visit, partial(self._ask, step, survey)))
+        follow = partial(self._follow, step, survey)
         yield Task(f"{step.name} journal", self._project.jfr_mp.probe_interval, follow, wakes)
 
     # The turns of the tasks: each method returns the seconds until the next turn, or None for the interval.
@@ -125,18 +125,20 @@ class LaneTasks:
         pause = self._judge_host(done.results)
         return pause or (0.0 if done.more else None)
 
-    def _ask(self, survey: Survey) -> float | None:
-        again = survey.ask(self._jobs)
+    def _ask(self, step: Step, survey: Survey) -> float | None:
+        with self._steps.services.in_hand.of(step):
+            again = survey.ask(self._jobs)
         self._host_worked() if survey.has_work else self._host_skipped()
         return again
 
-    def _follow(self, survey: Survey) -> float | None:
+    def _follow(self, step: Step, survey: Survey) -> float | None:
         if not survey.has_work or (self._breaker and self._breaker.outage):
             return None
         if self._lease is not None and not self._lease.held():
             return None
         try:
-            survey.follow(self._jobs)
+            with self._steps.services.in_hand.of(step):
+                survey.follow(self._jobs)
         except HostUnreachable as error:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
         return self._project.jfr_mp.journal_interval

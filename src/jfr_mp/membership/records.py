@@ -37,7 +37,9 @@ def _record(
 def report_of(status: MasterStatus) -> Report:
     """Return what a master reports: its status, without what its record says already."""
     row = status.row()
-    return Report(state=row["state"], rows=row["roles"], outages=status.outages, transfers=status.transfers)
+    return Report(
+        state=row["state"], rows=row["roles"], outages=status.outages, transfers=status.transfers, steps=status.steps
+    )
 
 
 def masters_elsewhere(db: QueueDatabase) -> list[MasterStatus]:
@@ -55,5 +57,6 @@ def _status_of(record: ProcessRecord) -> MasterStatus:
             "roles": record.rows,
             "outages": record.outages,
             "transfers": record.transfers,
+            "steps": record.steps,
         }
     )

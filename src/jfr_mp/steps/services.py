@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from jfr_mp.batch.site import BatchSite
 from jfr_mp.jobdata.jobstores import JobStores
 from jfr_mp.outcomes import Outcome
+from jfr_mp.sites.in_hand import StepsInHand
 from jfr_mp.sites.site import Connections, WorkerSite
 from jfr_mp.sites.transfers import Transfers
 
@@ -46,6 +47,8 @@ class Services:
         self.holds_lease_since = holds_lease_since
         #: The progress of the transfers, reported by the steps.
         self.transfers = Transfers()
+        #: The steps that the lanes are performing.
+        self.in_hand = StepsInHand(project.jfr_mp.step_limits)
         self.connections = Connections(project)
         self._store_name_of = store_name_of
         self._sites: dict[str, WorkerSite] = {}

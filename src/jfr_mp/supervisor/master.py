@@ -36,7 +36,7 @@ from jfr_mp.errors import ExitCode
 from jfr_mp.identity import this_machine
 from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
-from jfr_mp.model import Condition
+from jfr_mp.model import Condition, utcnow
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import Child, ChildArguments, CommandLine, specs
 from jfr_mp.supervisor.lifecycle import (
@@ -61,6 +61,8 @@ logger = logging.getLogger(__name__)
 _CHORES_EVERY = 1.0
 #: The same for new lines in the logs, if the user watches them.
 _SHOW_EVERY = 0.1
+#: Seconds after the limit of a step within which its process exits by itself.
+_EXIT_WITHIN = 30.0
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ class Master:
             roles=[child.status(now) for child in self._children],
             outages=[outage for child in self._children for outage in child.condition.outages or ()],
             transfers=[transfer for child in self._children for transfer in child.condition.transfers or ()],
+            steps=[step for child in self._children for step in child.condition.steps or ()],
         )
 
     # Events
@@ -278,9 +281,21 @@ class Master:
         if (now := time.monotonic()) < self._chores_due:
             return
         self._chores_due = now + _CHORES_EVERY
+        self._replace_hung()
         self._member.report(report_of(self.status()))
         for log in [child.log for child in self._children] + ([self._own_log] if self._own_log else []):
             log.rotate()
+
+    def _replace_hung(self) -> None:
+        """Kill role processes that have exceeded the limit of a step and did not exit by themselves."""
+        for child in self._children:
+            for step in child.condition.steps or ():
+                if (utcnow() - step.since).total_seconds() > step.limit + _EXIT_WITHIN:
+                    logger.error(
+                        "%s is killed: its step %s%s did not end within %g s",
+                        *(child.spec.name, step.step, f" of job {step.db_id}" if step.db_id else "", step.limit),
+                    )
+                    child.signal(signal.SIGKILL)
 
     def _show_logs(self) -> None:
         if (terminal := self._plan.terminal) is None:
