@@ -65,6 +65,10 @@ ROLES: dict[Role, RoleRow] = {
 }
 
 
+#: The time in seconds that a step of one job may take by default.
+_HOUR = 3600.0
+
+
 class Kind(Enum):
     """How a step finds its jobs."""
 
@@ -119,7 +123,7 @@ class Step:
     summary: str
     function: str
     interval: str
-    limit: float
+    limit: float = _HOUR
     kind: Kind = Kind.CLAIM
     claims: int = 1
     wakes: tuple[S, ...] = ()
@@ -133,8 +137,6 @@ class Step:
         module, _, name = self.function.partition(":")
         return getattr(import_module(module), name)
 
-
-_HOUR = 3600.0
 
 CHECKOUT = Step(
     name="checkout",
@@ -171,7 +173,6 @@ SUBMIT = Step(
     summary="submit the job to the scheduler, or put it into the pool of a batch worker",
     function="jfr_mp.steps.submit:run",
     interval="delay_advance_status",
-    limit=_HOUR,
     claims=16,
     respects_max_jobs=True,
     fault_points=(("after_submit", "the scheduler has the job, its id is not in the database"),),
@@ -184,7 +185,6 @@ POLL = Step(
     summary="ask the scheduler; a local worker needs no download",
     function="jfr_mp.engine.polling:Polling",
     interval="delay_check_run_status",
-    limit=_HOUR,
     kind=Kind.SURVEY,
     wakes=(S.SUBMITTED,),
 )
@@ -196,7 +196,6 @@ BATCH = Step(
     summary="track the jobs in the pool of a batch worker; a job whose batch ended too early returns to the pool",
     function="jfr_mp.batch.rounds:BatchRounds",
     interval="delay_update_batch",
-    limit=_HOUR,
     kind=Kind.SURVEY,
     wakes=(S.BATCH_SUBMITTED,),
     remote_only=True,
@@ -222,7 +221,6 @@ COMPLETE = Step(
     summary="store the output, add the jobs that it returned and release its children",
     function="jfr_mp.steps.complete:run",
     interval="delay_advance_status",
-    limit=_HOUR,
     claims=16,
     fault_points=(
         ("after_copy", "the output is in the JobStore, the state of the job is unchanged"),
