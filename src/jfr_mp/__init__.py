@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from jfr_mp.api.controller import JobController
     from jfr_mp.api.runner import Runner
     from jfr_mp.api.submission import get_jobstore, set_run_config, submit_flow
+    from jfr_mp.api.waiting import wait_for
 
 __version__ = "0.1.0"
 
-__all__ = ["ConfigManager", "JobController", "Runner", "get_jobstore", "set_run_config", "submit_flow"]
+__all__ = ["ConfigManager", "JobController", "Runner", "get_jobstore", "set_run_config", "submit_flow", "wait_for"]
 
 _HOMES = {
     "ConfigManager": "api.configuration",
@@ -26,6 +27,7 @@ _HOMES = {
     "get_jobstore": "api.submission",
     "set_run_config": "api.submission",
     "submit_flow": "api.submission",
+    "wait_for": "api.waiting",
 }
 
 

@@ -100,7 +100,9 @@ def new_group(summary: str) -> typer.Typer:
     return typer.Typer(cls=Group, no_args_is_help=True, help=summary)
 
 
-def command(group: typer.Typer, *names: str, panel: str | None = None) -> Callable[[_Function], _Function]:
+def command(
+    group: typer.Typer, *names: str, panel: str | None = None, hidden: bool = False
+) -> Callable[[_Function], _Function]:
     """Make a function a command of a group; its docstring is the help.
 
     Parameters
@@ -109,11 +111,13 @@ def command(group: typer.Typer, *names: str, panel: str | None = None) -> Callab
         The name of the command, and further names for the same; by default the name of the function.
     panel
         The part of the list of commands in which it stands.
+    hidden
+        Whether the list of commands leaves it out.
     """
 
     def register(function: _Function) -> _Function:
         for name in names or (None,):
-            group.command(name, cls=Command, rich_help_panel=panel)(with_options(function))
+            group.command(name, cls=Command, rich_help_panel=panel, hidden=hidden)(with_options(function))
         return function
 
     return register

@@ -141,11 +141,13 @@ def _names(states: Iterable[Enum], incomplete: str) -> list[str]:
     return [state.name for state in states if state.name.startswith(incomplete.upper())]
 
 
-def _complete_job_state(incomplete: str) -> list[str]:
+def complete_job_state(incomplete: str) -> list[str]:
+    """Return the job states that begin with a text."""
     return _names(JobState, incomplete)
 
 
-def _complete_flow_state(incomplete: str) -> list[str]:
+def complete_flow_state(incomplete: str) -> list[str]:
+    """Return the flow states that begin with a text."""
     return _names(FlowState, incomplete)
 
 
@@ -209,7 +211,7 @@ JOB_FILTERS: tuple[FilterRow, ...] = (
         ("--state", "-s"),
         f"Only this state: {', '.join(f'{state.name} ({state.short_value})' for state in JobState)}.",
         list[JobState] | None,
-        settings={"metavar": "STATE", "parser": job_state, "autocompletion": _complete_job_state},
+        settings={"metavar": "STATE", "parser": job_state, "autocompletion": complete_job_state},
     ),
     FilterRow(
         "workers", ("--worker", "-wk"), "Only jobs of this worker.", list[str] | None, settings={"metavar": "NAME"}
@@ -237,7 +239,7 @@ FLOW_FILTERS: tuple[FilterRow, ...] = (
         ("--state", "-s"),
         f"Only this state: {', '.join(state.name for state in FlowState)}.",
         list[FlowState] | None,
-        settings={"metavar": "STATE", "parser": flow_state, "autocompletion": _complete_flow_state},
+        settings={"metavar": "STATE", "parser": flow_state, "autocompletion": complete_flow_state},
     ),
     *_COMMON,
 )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jfr_mp.cli.columns import ColumnsOptions, columns_of_settings
 from jfr_mp.cli.commands import command, new_group, with_examples
 from jfr_mp.cli.errors import warn
-from jfr_mp.cli.filters import JobFilterOptions
 from jfr_mp.cli.job_actions import add_actions
-from jfr_mp.cli.job_choice import JobArguments, chosen_job
+from jfr_mp.cli.job_choice import JobArguments, JobOrPidArguments, chosen_job
+from jfr_mp.cli.job_deletion import add_deletion
+from jfr_mp.cli.job_edits import add_edits
 from jfr_mp.cli.job_files import add_files
-from jfr_mp.cli.options import JsonOption, PageOptions, ProjectOption, VerbosityOption
-from jfr_mp.cli.printing import doing, print_details, print_json, print_sheet, print_text, suggest
+from jfr_mp.cli.job_results import add_results
+from jfr_mp.cli.listed_jobs import ListedJobsOptions
+from jfr_mp.cli.options import CountOption, JsonOption, PageOptions, ProjectOption
+from jfr_mp.cli.printing import doing, print_count, print_details, print_json, print_sheet, print_text, suggest
 from jfr_mp.cli.project_access import job_controller
-from jfr_mp.cli.tables import JOB_COLUMNS, details, job_sheet
-from jfr_mp.errors import ConfigError
+from jfr_mp.cli.tables import details
+from jfr_mp.cli.waiting import wait_for_jobs
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
@@ -37,45 +40,33 @@ app = new_group("Inspect and control jobs.")
 )
 def list_jobs(
     *,
-    jobs: JobFilterOptions,
+    jobs: ListedJobsOptions,
     page: PageOptions,
-    verbosity: VerbosityOption = 0,
+    columns: ColumnsOptions,
+    count: CountOption = False,
     as_json: JsonOption = False,
     project: ProjectOption,
 ) -> None:
     """List jobs, the last updated first."""
     from jfr_mp.database import queries
 
-    columns = chosen_columns()
+    # As in jobflow-remote, -v overrides the settings, and the option overrides both.
+    if columns.names is None and not columns.verbosity:
+        columns = columns._replace(names=columns_of_settings())
     with job_controller(project) as controller:
-        found = queries.jobs_info(controller.db, jobs, limit=page.limit, sort=[page.sort])
+        wanted = jobs.filter(controller)
+        if count:
+            print_count(queries.count_jobs(controller.db, wanted), "jobs", as_json=as_json)
+            return
+        found = queries.jobs_info(controller.db, wanted, limit=page.limit, sort=[page.sort])
     if as_json:
         print_json([info.model_dump() for info in found])
         return
-    print_sheet(job_sheet(found, verbosity, columns))
+    print_sheet(columns.sheet(found))
     if page.limit and len(found) == page.limit:
         warn(f"there may be more jobs than these {page.limit}; -m 0 shows all")
     if any(info.state in (JobState.FAILED, JobState.REMOTE_ERROR) for info in found):
         suggest("`jfr-mp job explain ID` explains what went wrong with a job, and what would move it.")
-
-
-def chosen_columns() -> Sequence[str] | None:
-    """Return the columns that the user's settings name, or None.
-
-    Raises
-    ------
-    ConfigError
-        A column does not exist.
-    """
-    from jfr_mp.config import get_settings
-
-    names = get_settings().cli_job_list_columns
-    if unknown := [name for name in names or () if name not in JOB_COLUMNS]:
-        raise ConfigError(
-            f"cli_job_list_columns in the settings names columns that do not exist: {', '.join(unknown)}; choose from "
-            f"{', '.join(JOB_COLUMNS)}"
-        )
-    return names
 
 
 @command(app)
@@ -83,21 +74,29 @@ def chosen_columns() -> Sequence[str] | None:
     {
         "jfr-mp job info 12": "by db_id",
         "jfr-mp job info e1d66c4f-81db-4fff-bda2-2bf1d79d5961 2": "by uuid and index",
+        "jfr-mp job info --pid 4711": "by the id that the scheduler has given",
     }
 )
 def info(
     *,
-    job: JobArguments,
+    job: JobOrPidArguments,
     show_none: Annotated[bool, typer.Option("--show-none", "-n", help="Also show the fields without a value.")] = False,
+    verbosity: Annotated[
+        int, typer.Option("--verbosity", "-v", count=True, help="Also show the inputs and settings of the job.")
+    ] = 0,
     as_json: JsonOption = False,
     project: ProjectOption,
 ) -> None:
     """Show everything about one job: its state, its errors, what its worker reported."""
-    with chosen_job(project, job) as (_, found):
-        if as_json:
-            print_json(found.model_dump())
-        else:
-            print_details(details(found.model_dump(), show_none=show_none))
+    from jfr_mp.database import queries
+
+    with chosen_job(project, job) as (controller, found):
+        shown = queries.job_doc(controller.db, db_id=found.db_id) if verbosity else found
+    fields = (shown or found).model_dump()
+    if as_json:
+        print_json(fields)
+    else:
+        print_details(details(fields, show_none=show_none))
 
 
 @command(app)
@@ -131,5 +130,9 @@ def _print_explanation(explanation: Explanation) -> None:
         print_text(f"  -> {reason.cure}", "cyan")
 
 
-add_files(app)
+command(app, "wait")(wait_for_jobs)
+files = add_files(app)
 add_actions(app)
+add_edits(app)
+add_deletion(app, files)
+add_results(app)

@@ -11,7 +11,7 @@ import typer
 from jfr_mp.cli.commands import command, new_group, with_examples
 from jfr_mp.cli.errors import warn
 from jfr_mp.cli.job_choice import JobArguments, JobOfFilesArguments, chosen_job, run_dir_of
-from jfr_mp.cli.options import JsonOption, ProjectOption
+from jfr_mp.cli.options import JsonOption, LongProjectOption, ProjectOption
 from jfr_mp.cli.printing import doing, print_json, print_sheet, print_text
 from jfr_mp.cli.tables import Cell, Column, Sheet
 from jfr_mp.errors import HostError, JfrMpError
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from jfr_mp.steps.services import Services
 
 
-def add_files(group: typer.Typer) -> None:
-    """Add the commands for files to the group of jobs."""
+def add_files(group: typer.Typer) -> typer.Typer:
+    """Add the commands for files to the group of jobs, and return their own group."""
     command(group, "queue-out")(queue_out)
-    files = new_group("List and copy the files in the run directory of a job.")
+    files = new_group("List, copy and delete the files in the run directory of a job.")
     command(files, "ls")(list_files)
     command(files, "get")(get_files)
     group.add_typer(files, name="files")
+    return files
 
 
 @with_examples({"jfr-mp job queue-out 12": "by db_id", "jfr-mp job queue-out 12 --json": "for a program"})
@@ -100,10 +101,11 @@ def get_files(
         list[str] | None, typer.Argument(metavar="NAMES", help="The files, as `jfr-mp job files ls` lists them.")
     ] = None,
     path: Annotated[
-        Path, typer.Option("--path", metavar="DIR", file_okay=False, help="Where to put them; made if it is missing.")
+        Path,
+        typer.Option("--path", "-p", metavar="DIR", file_okay=False, help="Where to put them; made if it is missing."),
     ] = Path(),
     as_json: JsonOption = False,
-    project: ProjectOption,
+    project: LongProjectOption,
 ) -> None:
     """Copy files from the run directory of a job to this machine, by default all. Existing files are replaced."""
     with chosen_job(project, job) as (controller, found):

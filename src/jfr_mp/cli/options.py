@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -91,10 +92,18 @@ _PROJECT = OptionRow(
 ProjectNameOption = Annotated[str | None, Options(TableBuilder([_PROJECT], lambda given: given["project"]))]
 ProjectOption = Annotated["Project", Options(TableBuilder([_PROJECT], lambda given: load_project(given["project"])))]
 
+_LONG_PROJECT = replace(_PROJECT, flags=("--project",))
+#: For commands in which jobflow-remote uses -p for something else.
+LongProjectOption = Annotated[
+    "Project", Options(TableBuilder([_LONG_PROJECT], lambda given: load_project(given["project"])))
+]
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+CountOption = Annotated[bool, typer.Option("--count", help="Print only the number of matches.")]
 VerbosityOption = Annotated[
     int, typer.Option("--verbosity", "-v", count=True, help="Show more columns; -vv shows even more.")
 ]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List what is selected and change nothing.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 LogLevelOption = Annotated[
     LogLevelName | None,

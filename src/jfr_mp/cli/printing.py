@@ -101,6 +101,14 @@ def print_json(data: Any) -> None:
     typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=_jsonable))
 
 
+def print_count(number: int, things: str, *, as_json: bool) -> None:
+    """Print a number of jobs or flows to standard output."""
+    if as_json:
+        print_json({"count": number})
+    else:
+        print_text(f"Number of {things}: {number}")
+
+
 def suggest(text: str) -> None:
     """Print what the user may want to do next, unless the settings want no suggestions (`cli_suggestions`)."""
     from jfr_mp.config import get_settings

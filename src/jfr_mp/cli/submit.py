@@ -13,10 +13,13 @@ from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import MAX_NUMBER, JsonOption, ProjectOption, whole_number
 from jfr_mp.cli.printing import doing, print_json, print_text
 from jfr_mp.cli.project_access import database_errors, job_controller
+from jfr_mp.cli.waiting import TimeoutOption, exit_unless_completed, print_ends, rows_of
+from jfr_mp.cli.waiting import wait as wait_for
 from jfr_mp.errors import DatabaseError
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
+    from jfr_mp.model import JobInfo
 
 #: How the jobs of a flow run: parameters of `jfr_mp.submit_flow`.
 _CHOICES = (
@@ -70,6 +73,10 @@ def submit(
         ),
     ],
     choices: ChoicesOptions,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until all jobs have ended, as `jfr-mp flow wait` does.")
+    ] = False,
+    timeout: TimeoutOption = None,
     as_json: JsonOption = False,
     project: ProjectOption,
 ) -> None:
@@ -79,13 +86,22 @@ def submit(
     Either all of it is inserted or nothing.
     """
     db_ids = _submit(target, project, choices)
-    if as_json:
-        print_json({"project": project.name, "db_ids": db_ids})
-    else:
+    if not as_json:
         jobs = "1 job" if len(db_ids) == 1 else f"{len(db_ids)} jobs"
         print_text(f"Submitted {jobs} to {project.name}: {' '.join(db_ids)}")
     if not _is_running(project):
         warn("no master is running on any machine, so the jobs wait. Start one with `jfr-mp start`.")
+    ended = _wait(project, db_ids, timeout) if wait else []
+    if as_json:
+        print_json({"project": project.name, "db_ids": db_ids, **({"jobs": rows_of(ended)} if wait else {})})
+    elif wait:
+        print_ends(ended)
+    exit_unless_completed(ended)
+
+
+def _wait(project: Project, db_ids: list[str], timeout: int | None) -> list[JobInfo]:
+    with job_controller(project) as controller:
+        return wait_for(controller, db_ids, timeout, flows=True)
 
 
 def _submit(target: str, project: Project, choices: Mapping[str, Any]) -> list[str]:

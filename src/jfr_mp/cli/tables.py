@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -89,7 +90,7 @@ class ColumnRow(Generic[_Info]):
 
 _GOOD, _BAD, _DOUBTFUL, _QUIET = "green", "bold red", "yellow", "dim"
 
-_STATE_STYLES = {
+STATE_STYLES = {
     JobState.COMPLETED: _GOOD,
     JobState.FAILED: _BAD,
     JobState.REMOTE_ERROR: _BAD,
@@ -129,7 +130,7 @@ def megabytes(size: int | None) -> str:
 def _state(info: JobInfo) -> Cell:
     if info.state not in (JobState.REMOTE_ERROR, JobState.FAILED) and info.remote.retry_time_limit is not None:
         return Cell(info.state.name, _DOUBTFUL)
-    return Cell(info.state.name, _STATE_STYLES.get(info.state, ""))
+    return Cell(info.state.name, STATE_STYLES.get(info.state, ""))
 
 
 def _run_time(info: JobInfo) -> Cell:
@@ -174,7 +175,7 @@ JOB_COLUMNS: dict[str, ColumnRow[JobInfo]] = {
 FLOW_COLUMNS: dict[str, ColumnRow[FlowInfo]] = {
     "db_id": ColumnRow("DB id", lambda info: Cell(min(info.db_ids, key=lambda db_id: (len(db_id), db_id), default=""))),
     "name": ColumnRow("Name", lambda info: Cell(info.name), breaks=True),
-    "state": ColumnRow("State", lambda info: Cell(info.state.name, _STATE_STYLES.get(info.state, ""))),
+    "state": ColumnRow("State", lambda info: Cell(info.state.name, STATE_STYLES.get(info.state, ""))),
     "flow_id": ColumnRow("Flow id", lambda info: Cell(info.flow_id, short=_first_block(info.flow_id))),
     "num_jobs": ColumnRow("Num jobs", lambda info: Cell(str(len(info.job_ids)))),
     "last_updated": ColumnRow("Last updated", lambda info: Cell(clock(info.updated_on)), is_time=True),
@@ -185,19 +186,67 @@ FLOW_COLUMNS: dict[str, ColumnRow[FlowInfo]] = {
 }
 
 
-def job_sheet(jobs: Iterable[JobInfo], verbosity: int = 0, names: Sequence[str] | None = None) -> Sheet:
+def job_sheet(
+    jobs: Iterable[JobInfo],
+    verbosity: int = 0,
+    names: Sequence[str] | None = None,
+    stored_data: Sequence[str] = (),
+    *,
+    color: bool = False,
+) -> Sheet:
     """Return a table of jobs, one row each.
 
     Parameters
     ----------
     verbosity
-        The higher, the more columns.
+        The higher, the more columns, if no names are given.
     names
-        The columns, by their names in `JOB_COLUMNS`; a verbosity above 0 overrides them, as in jobflow-remote.
+        The columns, by their names in `JOB_COLUMNS`.
+    stored_data
+        Keys of the stored data of the jobs, each a further column.
+    color
+        Whether the names of the jobs of one flow have the same colour.
     """
-    if names and not verbosity:
-        return _sheet(jobs, [JOB_COLUMNS[name] for name in names])
-    return _sheet(jobs, [row for row in JOB_COLUMNS.values() if verbosity >= row.verbosity])
+    named = names if names else [name for name, row in JOB_COLUMNS.items() if verbosity >= row.verbosity]
+    columns = [_NAME_BY_FLOW if color and name == "name" else JOB_COLUMNS[name] for name in named]
+    return _sheet(jobs, [*columns, *map(_stored_data, stored_data)])
+
+
+def _stored_data(key: str) -> ColumnRow[JobInfo]:
+    def cell(info: JobInfo) -> Cell:
+        value = (info.stored_data or {}).get(key)
+        return Cell("" if value is None else str(value))
+
+    return ColumnRow(key, cell, breaks=True)
+
+
+def _flow_color(info: JobInfo) -> str:
+    """Return the colour of the flow of a job, the same each time."""
+    return _FLOW_COLORS[sum(map(ord, (info.hosts or [info.uuid])[-1])) % len(_FLOW_COLORS)]
+
+
+_FLOW_COLORS = ("cyan", "magenta", "green", "yellow", "blue", "red")
+_NAME_BY_FLOW: ColumnRow[JobInfo] = ColumnRow("Name", lambda info: Cell(info.name, _flow_color(info)), breaks=True)
+
+
+def flow_report(flow: FlowInfo) -> list[tuple[str, str]]:
+    """Return a summary of a flow: its jobs by state, when it ran, and how long."""
+    jobs = flow.jobs_info or []
+    times = [job.run_time for job in jobs if job.run_time is not None]
+    begun = min((job.start_time for job in jobs if job.start_time), default=None)
+    ended = max((job.end_time for job in jobs if job.end_time), default=None)
+    longest = max(jobs, key=lambda job: job.run_time or 0.0, default=None)
+    zone = f" [{time_zone()}]"
+    lines = [
+        ("jobs", counts_text(Counter(job.state.name for job in jobs))),
+        ("workers", ", ".join(sorted(set(flow.workers)))),
+        (f"begun{zone}", clock(begun)),
+        (f"last end{zone}", clock(ended)),
+        ("elapsed", duration((ended - begun).total_seconds()) if begun and ended else ""),
+        ("run time of jobs", duration(sum(times)) if times else ""),
+        ("longest", f"{duration(longest.run_time)}, job {longest.db_id} ({longest.name})" if times and longest else ""),
+    ]
+    return [(name, text) for name, text in lines if text]
 
 
 def flow_sheet(flows: Iterable[FlowInfo], verbosity: int = 0) -> Sheet:

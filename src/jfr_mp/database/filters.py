@@ -122,7 +122,7 @@ class FlowFilter:
     job_ids, db_ids
         The uuids or db_ids of jobs of the flows.
     flow_ids
-        The uuids of the flows.
+        The uuids of the flows, or for each flow the db_id of one of its jobs.
     states, locked, unlocked, start_date, end_date, name, metadata, custom_query
         As in `JobFilter`, applied to the flow itself.
     """
@@ -153,7 +153,7 @@ class FlowFilter:
         if self.job_ids is not None:
             query["jobs"] = _among(self.job_ids)
         if self.flow_ids is not None:
-            query["uuid"] = _among(self.flow_ids)
+            query |= _of_flows(self.flow_ids)
         return {**query, **_common(self), **_named("", self.name, self.metadata), **self.custom_query}
 
 
@@ -215,6 +215,13 @@ def _named(prefix: str, name: str | None, metadata: Mapping[str, Any] | None) ->
     if name:
         query[f"{prefix}name"] = {"$regex": "^" + fnmatch.translate(name)}
     return query
+
+
+def _of_flows(flow_ids: Collection[str]) -> Doc:
+    uuids, db_ids = ([each for each in flow_ids if is_uuid(each) is wanted] for wanted in (True, False))
+    if not db_ids:
+        return {"uuid": _among(uuids)}
+    return _one_of([{"uuid": _among(uuids)}, {"ids": {"$elemMatch": {"0": _among(db_ids)}}}])
 
 
 def _flow_uuid(db: QueueDatabase, flow_id: str) -> str:

@@ -45,12 +45,12 @@ def resume_flow(db: QueueDatabase, query: Doc, policy: LockPolicy) -> list[str]:
             raise NotAllowed(
                 f"flow {flow['uuid']} is {flow['state']} and cannot be resumed: none of its jobs is paused or stopped"
             )
-        pending = {}
-        for db_id in db_ids:
-            lock, _job = jobs.enter_context(policy.job(db, db_id))
-            state = JobState.READY if may_start(db, db_id) else JobState.WAITING
+        held = [jobs.enter_context(policy.job(db, db_id)) for db_id in db_ids]
+        moves = [(lock, JobState.READY if may_start(db, job.db_id) else JobState.WAITING) for lock, job in held]
+        pending = {(lock.locked_document or {})["_id"]: state for lock, state in moves}
+        # Only now, so that a lock that cannot be had leaves all jobs as they are.
+        for lock, state in moves:
             lock.update_on_release = {"$set": {"state": state.value, "updated_on": utcnow()}}
-            pending[(lock.locked_document or {})["_id"]] = state
         update_flow_state(db, flow["uuid"], pending=pending)
     return db_ids
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from jfr_mp.model import JOB_INFO_PROJECTION, FlowDoc, FlowInfo, JobDoc, JobInfo
 from jfr_mp.states import FlowState, JobState
 
 if TYPE_CHECKING:
+    from pymongo.collection import Collection as MongoCollection
+
     from jfr_mp.database.connection import Doc, QueueDatabase
 
 Sort = Sequence[tuple[str, int]] | None
@@ -134,6 +137,12 @@ def _latest(document: Doc) -> LatestJob:
 
 def _enough(document: Doc) -> tuple[JobState, ...]:
     return tuple(map(JobState, satisfying_states({"job": {}, **document})))
+
+
+def uuids_beginning(collection: MongoCollection[Doc], beginning: str, limit: int = 5) -> list[str]:
+    """Return the uuids in a collection that begin with a text, at most `limit`."""
+    found = collection.distinct("uuid", {"uuid": {"$regex": f"^{re.escape(beginning)}"}})
+    return [str(uuid) for uuid in found[:limit]]
 
 
 def lock_of_flow(db: QueueDatabase, job: JobInfo) -> tuple[str | None, datetime | None]:

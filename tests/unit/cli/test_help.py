@@ -68,6 +68,9 @@ def test_lists_in_the_help_fit_a_terminal(name: str) -> None:
     assert all(len(line) <= 77 for line in (COMMANDS[name].help or "").splitlines() if line.startswith("  "))
 
 
+#: Arguments that do not take just any text.
+VALID = {"new_state": "READY", "resources": "nodes=1"}
+
 NUMBERS = [
     (name, parameter.opts[0])
     for name, command in COMMANDS.items()
@@ -85,7 +88,7 @@ def test_a_number_of_twenty_digits_is_a_wrong_usage(name: str, option: str) -> N
     # Given a command and the arguments before its number
     command, digits = COMMANDS[name], "9" * 20
     before = itertools.takewhile(lambda each: each.opts[0] != option, command.params)
-    arguments = ["1" for each in before if each.param_type_name == "argument"]
+    arguments = [VALID.get(each.name, "1") for each in before if each.param_type_name == "argument"]
 
     # When it gets a number that no library can work with
     words = [*arguments, option, digits] if option.startswith("-") else [*arguments, digits]

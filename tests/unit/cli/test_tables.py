@@ -109,8 +109,10 @@ def test_the_columns_can_be_named() -> None:
     assert titles(sheet) == ["State", "Metadata", "DB id"]
     assert [cell.text for cell in sheet.rows[0]] == ["COMPLETED", '{"project": "ä"}', "7"]
 
-    # A verbosity overrides them, as in jobflow-remote
-    assert titles(job_sheet([info], 1, ["state"])) == titles(job_sheet([info], 1))
+    # Stored data adds columns
+    sheet = job_sheet([info.model_copy(update={"stored_data": {"energy": -1.5}})], 0, ["state"], ["energy", "none"])
+    assert titles(sheet) == ["State", "energy", "none"]
+    assert [cell.text for cell in sheet.rows[0]] == ["COMPLETED", "-1.5", ""]
 
 
 def test_the_names_of_columns_are_those_of_jobflow_remote() -> None:

@@ -1,0 +1,132 @@
+"""Waiting for jobs to end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from jfr_mp.database import queries
+from jfr_mp.database.filters import FlowFilter, JobFilter
+from jfr_mp.errors import NotFound, WaitTimeout
+from jfr_mp.states import FINAL_STATES, JobState
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import QueueDatabase
+    from jfr_mp.model import JobInfo
+
+#: A job in one of these states does not move unless the user makes it.
+AT_REST = (*FINAL_STATES, JobState.REMOTE_ERROR, JobState.PAUSED)
+#: Seconds between two looks at the jobs: at first, and at most.
+_SOON, _LATER = 0.1, 2.0
+
+#: Called with the jobs whenever the state of one has changed.
+Watch = Callable[[list["JobInfo"]], None]
+
+
+def wait_for(
+    db_ids: Sequence[str], *, project: str | None = None, timeout: float | None = None, flows: bool = False
+) -> dict[str, JobState]:
+    """Wait until jobs have ended or cannot go on: they are paused, or wait for a job that failed.
+
+    Parameters
+    ----------
+    db_ids
+        The jobs, as `jfr_mp.submit_flow` returns them.
+    project
+        The project; None for the project chosen in the settings.
+    timeout
+        Seconds to wait; None for no limit.
+    flows
+        Whether to wait for all jobs of the flows of these jobs, those included that are created on the way.
+
+    Returns
+    -------
+    dict
+        The states of the jobs by db_id.
+
+    Raises
+    ------
+    NotFound
+        There is no such job.
+    WaitTimeout
+        The jobs did not end in time.
+    """
+    from jfr_mp.api.controller import JobController
+
+    controller = JobController.from_project_name(project)
+    try:
+        jobs = Wait(controller.db, db_ids, flows=flows).until_done(timeout)
+    finally:
+        controller.close()
+    return {job.db_id: job.state for job in jobs}
+
+
+class Wait:
+    """Jobs that are waited for.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    db_ids
+        The jobs.
+    flows
+        Whether all jobs of their flows are waited for.
+
+    Raises
+    ------
+    NotFound
+        There is no such job.
+    """
+
+    def __init__(self, db: QueueDatabase, db_ids: Sequence[str], *, flows: bool = False) -> None:
+        self._db = db
+        known = {job.db_id: job for job in queries.jobs_info(db, JobFilter(db_ids=db_ids))}
+        if missing := [db_id for db_id in db_ids if db_id not in known]:
+            raise NotFound(f"there is no job {', '.join(missing)}")
+        self._flows = FlowFilter(db_ids=db_ids)
+        self._whole = flows
+        self._db_ids = db_ids
+
+    def until_done(self, timeout: float | None = None, watch: Watch = lambda _jobs: None) -> list[JobInfo]:
+        """Return the jobs as soon as all have ended or cannot go on.
+
+        Raises
+        ------
+        WaitTimeout
+            They did not in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        seen, pause = None, _SOON
+        while True:
+            members = self._members()
+            jobs = members if self._whole else [job for job in members if job.db_id in set(self._db_ids)]
+            states = {job.db_id: job.state for job in jobs}
+            if states != seen:
+                seen, pause = states, _SOON
+                watch(jobs)
+            if self._is_over(jobs, members):
+                return jobs
+            if deadline is not None and time.monotonic() >= deadline:
+                counts = Counter(job.state.name for job in jobs if job.state not in AT_REST)
+                left = ", ".join(f"{number} {name}" for name, number in counts.items())
+                raise WaitTimeout(f"{left} after {timeout:g} s; wait again, or see `jfr-mp job explain ID`")
+            time.sleep(pause)
+            pause = min(2 * pause, _LATER)
+
+    def _members(self) -> list[JobInfo]:
+        """Return all jobs of the flows."""
+        flows = queries.flows_info(self._db, self._flows)
+        uuids = [uuid for flow in flows for uuid in flow.job_ids]
+        return queries.jobs_info(self._db, JobFilter(uuids=uuids), sort=[("created_on", 1), ("db_id", 1)])
+
+    def _is_over(self, jobs: Sequence[JobInfo], members: Sequence[JobInfo]) -> bool:
+        """Return whether no job can go on: each is at rest, or waits although nothing in its flow moves."""
+        waits = [job for job in jobs if job.state not in AT_REST]
+        if not waits:
+            return True
+        return all(job.state is JobState.WAITING for job in waits) and all(
+            job.state in AT_REST or job.state is JobState.WAITING for job in members
+        )
