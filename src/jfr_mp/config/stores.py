@@ -68,6 +68,7 @@ _MONGO_TYPES: dict[str, type] = {
     "auth_source": str,
     "mongoclient_kwargs": dict,
 }
+_CLIENT = "mongoclient_kwargs"
 _TYPE_NAMES = {str: "a string (quote it)", int: "an integer", dict: "a dictionary"}
 
 
@@ -121,7 +122,7 @@ def build_store(spec: Mapping[str, Any]) -> Store:
 
     try:
         classes = {cls.__name__: cls for cls in _subclasses(Store)}
-        store = build(spec)
+        store = build(_with_one_auth_source(spec))
     except Exception as error:  # noqa: BLE001 - whatever the class of a store raises, the description is wrong.
         raise _refused(error) from None
     if not isinstance(store, Store):
@@ -141,12 +142,28 @@ def build_jobstore(spec: Mapping[str, Any]) -> JobStore:
 
     try:
         make = JobStore.from_dict if spec.get("@class") == "JobStore" else JobStore.from_dict_spec
-        jobstore = make(dict(spec))
+        jobstore = make(_with_one_auth_source(spec))
     except Exception as error:  # noqa: BLE001 - as above
         raise _refused(error) from None
     if not isinstance(jobstore, JobStore):
         raise ConfigError("'@module' and '@class' are not those of a JobStore")
     return jobstore
+
+
+def _with_one_auth_source(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a description without `authSource` in `mongoclient_kwargs`; maggma passes `auth_source` in its place.
+
+    With both, pymongo refuses to connect.
+    """
+    stores = {
+        key: _with_one_auth_source(value) if isinstance(value, Mapping) and key != _CLIENT else value
+        for key, value in spec.items()
+    }
+    client = spec.get(_CLIENT)
+    if "username" not in spec or not isinstance(client, Mapping) or "authSource" not in client:
+        return stores
+    rest = {key: value for key, value in client.items() if key != "authSource"}
+    return {**stores, "auth_source": spec.get("auth_source") or client["authSource"], _CLIENT: rest}
 
 
 def _check_store(field: str, spec: object) -> None:

@@ -54,15 +54,19 @@ def create(directory: Path, port: int | None = None, *, database: str = "jfr_mp"
     EmbeddedMongo(options).start()
     return ManagedStores(
         queue_store=_store(record, database, "jobs"),
-        jobstore={"docs_store": _store(record, database, "outputs")},
+        jobstore={
+            "docs_store": _store(record, database, "outputs"),
+            # Many makers put large outputs into a store of this name; GridFS has no limit of 16 MB.
+            "additional_stores": {"data": _store(record, database, "outputs_data", kind="GridFSStore")},
+        },
         embedded_db={"dir": str(home.path), "port": record.port},
     )
 
 
-def _store(record: Record, database: str, collection: str) -> dict[str, Any]:
+def _store(record: Record, database: str, collection: str, kind: str = "MongoStore") -> dict[str, Any]:
     """Return the description of the maggma store of a collection."""
     return {
-        "type": "MongoStore",
+        "type": kind,
         "host": HOST,
         "port": record.port,
         "database": database,

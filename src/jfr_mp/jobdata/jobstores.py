@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from jfr_mp.errors import ConfigError
 from jfr_mp.jobdata.transfer_stores import additional_stores
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class JobStores:
             store = self._open.get(name)
             if store is None:
                 store = self._project.get_jobstore(name)
-                store.connect()
+                _connect(store, f"optional_jobstores.{name}" if name else "jobstore")
                 if _is_served(store):
                     self._open[name] = store
         try:
@@ -69,10 +70,22 @@ class JobStores:
             _close(store)
 
 
+def _connect(store: Any, field: str) -> None:
+    """Connect a store; arguments that its class accepted but cannot use are an error of the project file."""
+    try:
+        store.connect()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{field} cannot be opened: {type(error).__name__}: {error}; correct the project file"
+        ) from error
+
+
 def _index_outputs(store: JobStore) -> None:
     """Let an output be found without reading all of them; without the permission to do so, all are read."""
     try:
         store.docs_store.ensure_index("uuid")
+        for part in additional_stores(store).values():
+            part.ensure_index("blob_uuid")
     except Exception as error:  # noqa: BLE001 - nothing depends on it, and each kind of store raises its own errors
         logger.warning("the outputs in the JobStore have no index, which makes large stores slow: %s", error)
 
@@ -84,7 +97,7 @@ def _close(store: Any) -> None:
 
 def _is_served(store: JobStore) -> bool:
     """Return whether all parts of a JobStore are on a server, so that an open connection is never stale."""
-    from maggma.stores import MemoryStore, MongoStore
+    from maggma.stores import GridFSStore, MemoryStore, MongoStore
 
     parts = [store.docs_store, *additional_stores(store).values()]
-    return all(isinstance(part, MongoStore) and not isinstance(part, MemoryStore) for part in parts)
+    return all(isinstance(part, MongoStore | GridFSStore) and not isinstance(part, MemoryStore) for part in parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import PurePosixPath
 
@@ -48,4 +49,4 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
 def _runs_foreign_command(site: WorkerSite) -> bool:
     """Return whether jobs run with the worker command of jobflow-remote."""
     command = site.config.execution_cmd
-    return command is not None and "jfr" not in command
+    return command is not None and not re.search(r"\bjfr[-_]mp\b", command)

@@ -78,7 +78,9 @@ def test_a_new_database_takes_transactions_and_asks_for_the_password(home: Path)
     # When
     stores = create(home)
 
-    # Then its user has transactions
+    # Then it has a store for large outputs beside that of the outputs, which many makers ask for
+    assert stores.jobstore["additional_stores"]["data"]["type"] == "GridFSStore"
+    # and its user has transactions
     with connect(stores) as client, client.start_session() as session, session.start_transaction():
         client["db"].things.insert_one({"value": 1}, session=session)
     # and nobody else has anything, on no other address
