@@ -14,6 +14,8 @@ from jfr_mp.jobdata.inputs import resolve_references
 from jfr_mp.jobdata.jobstores import JobStores
 from jfr_mp.jobdata.outputs import copy_outputs
 from jfr_mp.jobdata.transfer_stores import transfer_store
+from jfr_mp.model import JobRecord
+from jfr_mp.states import JobState
 from tests.support.jobs import describe, stores_megabytes
 from tests.support.projects import ProjectFactory
 
@@ -33,6 +35,7 @@ def jobstores(fresh_project: ProjectFactory, **gridfs: Any) -> JobStores:
 def test_large_outputs(fresh_project: ProjectFactory, tmp_path: Path, gridfs: dict[str, Any]) -> None:
     # Given a job that ran on a worker and stored a large output
     stores, job = jobstores(fresh_project, **gridfs), stores_megabytes(17)
+    record = JobRecord(uuid=job.uuid, index=1, db_id="1", worker="local", state=JobState.DOWNLOADED)
     with stores.named() as jobstore:
         files: Any = transfer_store(jobstore, tmp_path, None)
         files.connect()
@@ -40,7 +43,7 @@ def test_large_outputs(fresh_project: ProjectFactory, tmp_path: Path, gridfs: di
         files.close()
         # When its output is copied, and copied again after a crash
         for _ in range(2):
-            copy_outputs(jobstore, transfer_store(jobstore, tmp_path, None), "1")
+            copy_outputs(jobstore, transfer_store(jobstore, tmp_path, None), record)
         # Then it is there once, and a child gets it
         assert jobstore.additional_stores["data"].count() == 1
         child = jsanitize(describe(job.output["blob"]), strict=True)
