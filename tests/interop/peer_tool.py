@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from contextlib import ExitStack
 
 from jobflow_remote import ConfigManager, JobController
 from jobflow_remote import submit_flow as peer_submit_flow
+from jobflow_remote.cli.jf import app
 from jobflow_remote.config.base import LogLevel
 from jobflow_remote.jobs.runner import Runner
 from jobflow_remote.utils.db import MongoLock
+from typer.testing import CliRunner
 
 from tests.interop.flows import FLOWS, submit_all
 
@@ -75,6 +78,26 @@ def hold(collection: str, *uuids: str) -> None:
             assert lock.locked_document, f"{uuid} cannot be locked"
         print("held", flush=True)
         sys.stdin.read()
+
+
+def commands(*lines: str) -> None:
+    """Run command lines of `jf`, each given as a JSON list of words; print the words and the output of each failure."""
+    runner = CliRunner()
+    for line in lines:
+        done = runner.invoke(app, json.loads(line))
+        if done.exit_code != 0:
+            print(line, done.output, done.exception)
+
+
+def infos() -> None:
+    """Print what the controller says of all jobs and flows, as JSON."""
+    controller = JobController.from_project_name()
+    found = [
+        controller.get_jobs_info(sort=[("db_id", 1)]),
+        controller.get_flows_info(sort=[("uuid", 1)]),
+        controller.get_flows_info(sort=[("uuid", 1)], jobs_sort=[("db_id", 1)], with_jobs_info=True),
+    ]
+    print(json.dumps([[info.model_dump(mode="json", exclude={"jobs_info"}) for info in each] for each in found]))
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ class Rerun:
                     f"job {job.db_id} cannot be rerun: job {child.db_id} depends on it and is already "
                     f"{child.state.name}; to rerun both, use --force"
                 )
-            self._reset(lock, JobState.WAITING)
+            # One that waits has no files of a later run than those that are to be removed already.
+            self._reset(lock, JobState.WAITING, cleanup=child.state is not JobState.WAITING)
             yield _id_of(lock), child
 
     def _dependents(self, job: JobInfo) -> Iterator[str]:
@@ -131,9 +132,9 @@ class Rerun:
         later = {"uuid": uuid, "index": {"$gt": index}}
         return self.db.jobs.find_one(later, {"_id": 1}) is not None
 
-    def _reset(self, lock: MongoLock, state: JobState) -> None:
-        cleanup = {"remote.prerun_cleanup": True} if self.delete_files else {}
-        lock.update_on_release = {"$set": {**UNTOUCHED, **cleanup, "state": state.value, "updated_on": utcnow()}}
+    def _reset(self, lock: MongoLock, state: JobState, *, cleanup: bool = True) -> None:
+        removal = {"remote.prerun_cleanup": True} if self.delete_files and cleanup else {}
+        lock.update_on_release = {"$set": {**UNTOUCHED, **removal, "state": state.value, "updated_on": utcnow()}}
 
 
 def _id_of(lock: MongoLock) -> Any:
