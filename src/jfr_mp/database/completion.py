@@ -159,26 +159,29 @@ def _write(db: QueueDatabase, flow: str, ends: Sequence[_End], session: ClientSe
 
 @contextmanager
 def _locked_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None) -> Iterator[str]:
-    """Lock the flow and yield its state.
+    """Keep other completions of the flow away, and yield its state.
 
-    Within a transaction the lock is not visible to other processes, but conflicts with theirs.
+    Within a transaction a lock would not be visible to other processes: one write to the flow, which conflicts with
+    theirs, does the same with half the work.
     """
-    free, taken = {"uuid": uuid, "lock_id": None}, {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
-    flow = db.flows.find_one_and_update(free, taken, projection={"state": 1}, session=session)
+    free = {"uuid": uuid, "lock_id": None}
+    mark: Doc = {"$set": {"updated_on": utcnow()}}
+    if session is None:
+        mark = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
+    flow = db.flows.find_one_and_update(free, mark, projection={"state": 1}, session=session)
     if flow is None:
         _refuse(db, uuid, session)
+    if session is not None:
+        yield str(flow["state"])
+        return
     try:
         yield str(flow["state"])
-    except BaseException:
-        # Aborting the transaction undoes the lock as well.
-        if session is None:
-            _unlock_flow(db, uuid, lock_id, None)
-        raise
-    _unlock_flow(db, uuid, lock_id, session)
+    finally:
+        _unlock_flow(db, uuid, lock_id)
 
 
-def _unlock_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None) -> None:
-    result = db.flows.update_one({"uuid": uuid, "lock_id": lock_id}, {"$set": dict(UNLOCKED)}, session=session)
+def _unlock_flow(db: QueueDatabase, uuid: str, lock_id: str) -> None:
+    result = db.flows.update_one({"uuid": uuid, "lock_id": lock_id}, {"$set": dict(UNLOCKED)})
     if not result.matched_count:
         logger.warning("the lock %s on flow %s was lost", lock_id, uuid)
 

@@ -401,7 +401,8 @@ def test_dying_after_any_write_and_repeating_ends_the_same(any_queue: Any, run_j
 
         # Then the end is the same
         assert _essence(any_queue.db) == expected, f"after a death at write {deaths}"
-    assert deaths >= 4
+    # Within a transaction the flow is not locked and unlocked.
+    assert deaths >= (3 if any_queue.db.supports_transactions else 4)
 
 
 def test_a_transaction_that_dies_leaves_nothing(queue: Any, run_job: Any) -> None:

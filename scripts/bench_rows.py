@@ -1,0 +1,342 @@
+"""The rows of `scripts/bench.py`: what each measures, and what it has to reach."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from bench_scale import SCALES
+from contest import Arena, Collections, Contestant
+
+from jfr_mp.embedded import ManagedStores
+
+JOBS = """
+from jobflow import Flow, job
+
+@job
+def link(previous=0):
+    return previous + 1
+
+def chain(length):
+    jobs = [link()]
+    while len(jobs) < length:
+        jobs.append(link(jobs[-1].output))
+    return Flow(jobs, name="chain")
+
+def many(number):
+    return Flow([link(n) for n in range(number)], name="many")
+"""
+
+#: Seconds between two looks of both runners, and after which a row gives up.
+DELAY, TIMEOUT = 1.0, 600.0
+#: Seconds for which nothing happens.
+IDLE = 20.0
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of a row; None for what does not exist."""
+
+    ours: float
+    peer: float | None = None
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where the rows run: a directory, a database and the two runners."""
+
+    home: Path
+    stores: ManagedStores
+    ours: Contestant
+    peer: Contestant
+
+    @contextmanager
+    def arena(self, contestant: Contestant, **worker: Any) -> Iterator[tuple[Arena, Collections]]:
+        """Lay out a project with a local worker and run the contestant in it."""
+        home = self.home / f"{contestant.name}-{next(_numbers)}"
+        fields = {"type": "local", "scheduler_type": "shell", "work_dir": str(home / "work"), **worker}
+        if "batch" in fields:
+            fields["batch"] = {**fields["batch"], "work_dir": str(home / "batches"), "jobs_handle_dir": str(home / "h")}
+        arena = Arena.lay_out(contestant, home, self.stores, JOBS, {"local": fields}, DELAY)
+        with arena.collections() as collections, arena.running():
+            time.sleep(contestant.settle)
+            yield arena, collections
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table.
+
+    Parameters
+    ----------
+    name, summary
+        What is measured.
+    unit
+        The unit of all its figures but the ratio.
+    measure
+        Measures it.
+    more_is_better
+        Whether a higher figure is better.
+    times
+        The least ratio to the peer; None for none.
+    bound
+        What the figure itself has to reach; None for nothing.
+    """
+
+    name: str
+    summary: str
+    unit: str
+    measure: Callable[[Ground], Measured]
+    more_is_better: bool = False
+    times: float | None = None
+    bound: float | None = None
+
+    @property
+    def target(self) -> str:
+        """The target as a text."""
+        sign = ">=" if self.more_is_better else "<="
+        texts = [f"{self.times:g} times the peer"] if self.times else []
+        return " and ".join([*texts, f"{sign} {self.bound:g}"] if self.bound is not None else texts)
+
+
+def seconds_for(arena: Arena, collections: Collections, flow: str) -> float:
+    """Submit a flow and return the seconds until it is COMPLETED."""
+    before = collections["flows"].count_documents({})
+    arena.submit(flow)
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        found = collections["flows"].find_one({"state": "COMPLETED"}, sort=[("created_on", -1)])
+        if found and collections["flows"].count_documents({"state": "COMPLETED"}) > before:
+            # The command that submits ends later than the first jobs begin.
+            return float(time.time() - found["created_on"].replace(tzinfo=_utc()).timestamp())
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{arena.contestant.name}: {flow} did not end within {TIMEOUT:g} s")
+        time.sleep(0.02)
+
+
+def _utc() -> Any:
+    from datetime import UTC
+
+    return UTC
+
+
+def _bare_forks(number: int, at_once: int) -> float:
+    """Return the seconds that it takes to run the function in forks of a process that has imported jobflow."""
+    code = (
+        "import os, sys, time, jobflow\n"
+        "number, at_once = map(int, sys.argv[1:])\n"
+        "begun, running = time.monotonic(), 0\n"
+        "for n in range(number):\n"
+        "    if running == at_once:\n"
+        "        os.wait(); running -= 1\n"
+        "    if os.fork() == 0:\n"
+        "        os._exit(0 if n + 1 else 1)\n"
+        "    running += 1\n"
+        "while running:\n"
+        "    os.wait(); running -= 1\n"
+        "print(time.monotonic() - begun)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(number), str(at_once)], capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+# End to end
+
+
+def chain(ground: Ground) -> Measured:
+    times = []
+    for contestant in (ground.ours, ground.peer):
+        with ground.arena(contestant) as (arena, collections):
+            # The first jobs find nothing that is warm yet; a user's second flow is measured, for both.
+            seconds_for(arena, collections, "chain(2)")
+            times.append(seconds_for(arena, collections, "chain(10)"))
+    return Measured(*times, floor=_bare_forks(10, 1))
+
+
+def fan(ground: Ground) -> Measured:
+    with ground.arena(ground.ours) as (arena, collections):
+        seconds_for(arena, collections, "chain(2)")
+        ours = 300 / seconds_for(arena, collections, "many(300)")
+    # jobflow-remote has no limit by itself, which two cores do not bear well: its best of two.
+    best = 0.0
+    for most in (None, 2):
+        with ground.arena(ground.peer, **({"max_jobs": most} if most else {})) as (arena, collections):
+            best = max(best, 30 / seconds_for(arena, collections, "many(30)"))
+    return Measured(ours, best, floor=300 / _bare_forks(300, 2))
+
+
+def batch(ground: Ground) -> Measured:
+    options = {"max_jobs": 1, "batch": {"parallel_jobs": 2, "max_wait": 10}}
+    with ground.arena(ground.ours, **options) as (arena, collections):
+        seconds_for(arena, collections, "many(2)")
+        ours = 200 / seconds_for(arena, collections, "many(200)")
+    with ground.arena(ground.peer, **options) as (arena, collections):
+        peer = 20 / seconds_for(arena, collections, "many(20)")
+    return Measured(ours, peer, floor=200 / _bare_forks(200, 2))
+
+
+# Processes
+
+
+def processes_of(arena: Arena) -> list[psutil.Process]:
+    """Return the processes of a project: those with its home directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("HOME") == str(arena.home):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def _cpu(processes: Sequence[psutil.Process]) -> float:
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
+
+
+def idle(ground: Ground) -> Measured:
+    shares = []
+    for contestant in (ground.ours, ground.peer):
+        with ground.arena(contestant) as (arena, _):
+            time.sleep(5)
+            processes = processes_of(arena)
+            before = _cpu(processes)
+            time.sleep(IDLE)
+            shares.append(100 * (_cpu(processes) - before) / IDLE)
+    return Measured(*shares)
+
+
+def idle_commands(ground: Ground) -> Measured:
+    rates = []
+    for contestant in (ground.ours, ground.peer):
+        with ground.arena(contestant) as (_, collections):
+            time.sleep(5)
+            before = _commands(collections)
+            time.sleep(IDLE)
+            rates.append((_commands(collections) - before) / IDLE)
+    return Measured(*rates)
+
+
+def _commands(collections: Collections) -> int:
+    counters = collections.client.admin.command("serverStatus")["opcounters"]
+    return sum(counters[name] for name in ("insert", "query", "update", "delete", "getmore", "command"))
+
+
+def memory(ground: Ground) -> Measured:
+    sizes = []
+    for contestant in (ground.ours, ground.peer):
+        with ground.arena(contestant) as (arena, _):
+            time.sleep(3)
+            sizes.append(sum(process.memory_full_info().pss for process in processes_of(arena)) / 1e6)
+    return Measured(*sizes)
+
+
+def start(ground: Ground) -> Measured:
+    times = []
+    for contestant in (ground.ours, ground.peer):
+        home = ground.home / f"{contestant.name}-{next(_numbers)}"
+        worker = {"type": "local", "scheduler_type": "shell", "work_dir": str(home / "work")}
+        arena = Arena.lay_out(contestant, home, ground.stores, JOBS, {"local": worker}, DELAY)
+        arena.call(*contestant.prepare)
+        begun = time.monotonic()
+        arena.call(*contestant.start)
+        times.append(time.monotonic() - begun)
+        arena.call(*contestant.stop)
+    return Measured(*times)
+
+
+def restart(ground: Ground) -> Measured:
+    with ground.arena(ground.ours) as (arena, collections):
+        seconds_for(arena, collections, "chain(2)")
+        (role,) = [p for p in processes_of(arena) if "checkout-1" in " ".join(p.cmdline())]
+        role.kill()
+        begun = time.time()
+        arena.submit("many(1)")
+        while not (
+            job := collections["jobs"].find_one(
+                {
+                    "state": {"$nin": ["READY", "WAITING"]},
+                    "index": 1,
+                    "name": "link",
+                    "created_on": {"$gte": _naive(begun)},
+                }
+            )
+        ):
+            time.sleep(0.01)
+        # From the submission, if that came after the new process was ready.
+        return Measured(
+            max(
+                0.0,
+                job["updated_on"].replace(tzinfo=_utc()).timestamp()
+                - max(begun, job["created_on"].replace(tzinfo=_utc()).timestamp()),
+            )
+        )
+
+
+def _naive(seconds: float) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+
+
+def command_line(*words: str, peer: Sequence[str] | None = None) -> Callable[[Ground], Measured]:
+    """Return the measurement of the CPU time that a command takes."""
+
+    def measure(ground: Ground) -> Measured:
+        with ground.arena(ground.ours) as (arena, _):
+            ours = _cpu_of(arena, [str(Path(ground.ours.python).with_name("jfr-mp")), *words])
+        with ground.arena(ground.peer) as (arena, _):
+            theirs = _cpu_of(arena, [str(Path(ground.peer.python).with_name("jf")), *(peer or words)])
+        return Measured(ours, theirs)
+
+    return measure
+
+
+def _cpu_of(arena: Arena, command: Sequence[str]) -> float:
+    """Return the least CPU seconds of a command in three runs."""
+    times = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, env=dict(arena.env), capture_output=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return min(times)
+
+
+def scale(name: str) -> Callable[[Ground], Measured]:
+    """Return the measurement of how much more one operation takes in a large database than in a small one."""
+    return lambda ground: Measured(SCALES[name](ground.stores, f"scale_{next(_numbers)}_{os.getpid()}"))
+
+
+ROWS = (
+    Row("chain", "a chain of 10 trivial jobs, local", "s", chain, times=25),
+    Row("fan", "independent trivial jobs, local", "jobs/s", fan, more_is_better=True, times=30, bound=18),
+    Row("batch", "independent trivial jobs in a batch with 2 slots", "jobs/s", batch, more_is_better=True, times=20),
+    Row("claim", "a claim among 100,000 READY jobs, against 50", "times", scale("claim"), bound=1.3),
+    Row("other worker", "a claim for a worker beside 50,000 of another", "times", scale("other worker"), bound=1.3),
+    Row("output", "storing an output among 100,000, against 100", "times", scale("output"), bound=1.3),
+    Row("completion", "a completion in a flow of 5,000, against 50", "times", scale("completion"), bound=1.3),
+    Row("idle", "CPU of all processes when nothing happens", "% of core", idle, bound=1.0),
+    Row("idle commands", "commands to mongod when nothing happens", "1/s", idle_commands, bound=2.0),
+    Row("memory", "PSS of all processes", "MB", memory, bound=150),
+    Row("start", "the command that starts the runner", "s", start, bound=2.0),
+    Row("restart", "a killed role: until it claims again", "s", restart, bound=0.5),
+    Row("help", "CPU of `--help`", "s", command_line("--help"), bound=0.2),
+    Row("job list", "CPU of `job list`", "s", command_line("job", "list"), bound=0.5),
+    Row("status", "CPU of `status`", "s", command_line("status", peer=("runner", "status")), bound=0.5),
+)
