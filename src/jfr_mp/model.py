@@ -36,7 +36,7 @@ def utcnow() -> datetime:
 class Document(BaseModel):
     """The base of all documents: unknown fields are kept, times are timezone-aware and in UTC."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", defer_build=True)
 
     @field_validator("*", mode="after")
     @classmethod

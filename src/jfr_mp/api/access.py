@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from jfr_mp.config import Project
 from jfr_mp.database.connection import QueueDatabase
@@ -13,7 +14,9 @@ from jfr_mp.errors import ConfigError, NotFound
 from jfr_mp.identity import new_owner
 from jfr_mp.jobdata.run_dirs import remove_run_dir
 from jfr_mp.model import JobInfo
-from jfr_mp.steps.services import Services
+
+if TYPE_CHECKING:
+    from jfr_mp.steps.services import Services
 
 logger = logging.getLogger(__name__)
 
@@ -30,13 +33,20 @@ class ProjectAccess:
     def __init__(self, db: QueueDatabase) -> None:
         self.db = db
         self.project: Project = db.project
-        # Commands do not upload jobs, so there is no lease that a suspended command could lose.
-        self.services = Services(db.project, partial(store_name_of, db), holds_lease_since=lambda _moment: True)
         self.owner = new_owner()
+
+    @cached_property
+    def services(self) -> Services:
+        """The workers and JobStores of the project; what only reads the database does not import them."""
+        from jfr_mp.steps.services import Services
+
+        # Commands do not upload jobs, so there is no lease that a suspended command could lose.
+        return Services(self.project, partial(store_name_of, self.db), holds_lease_since=lambda _moment: True)
 
     def close(self) -> None:
         """Close every connection."""
-        self.services.close()
+        if "services" in vars(self):
+            self.services.close()
         self.db.close()
 
     def one_job(self, job_id: str | None, db_id: str | None, job_index: int | None = None) -> JobInfo:

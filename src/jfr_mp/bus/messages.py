@@ -19,7 +19,7 @@ VERSION: Literal[2] = 2
 class BusMessage(BaseModel):
     """What all messages have in common."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     version: Literal[2] = VERSION
 

@@ -10,45 +10,114 @@ from typing import Annotated
 
 import typer
 
-from jfr_mp.cli import admin, connect, db, execution, flow, init, job, lifecycle, logs, project, status, submit
-from jfr_mp.cli.commands import Group, command, with_list, with_options
+from jfr_mp.cli.commands import with_list, with_options
 from jfr_mp.cli.errors import show_tracebacks
+from jfr_mp.cli.lazy import CommandRow, LazyGroup
 from jfr_mp.cli.options import ProjectNameOption
 
 _RUN, _JOBS, _SETUP = "Run", "Jobs and flows", "Set up"
 
+#: The commands, in the order of the help. A summary is the first paragraph of the help of its command.
+COMMANDS: dict[str, CommandRow] = {
+    "init": CommandRow(
+        "init:init",
+        "Make a project with a worker on this machine and a MongoDB server of its own, and start the server.",
+        _SETUP,
+    ),
+    "start": CommandRow(
+        "lifecycle:start",
+        "Start the processes that move jobs: a master, and one process or more for each role.",
+        _RUN,
+    ),
+    "stop": CommandRow(
+        "lifecycle:stop",
+        "Stop the processes on this machine; each finishes the step in hand first.",
+        _RUN,
+    ),
+    "kill": CommandRow(
+        "lifecycle:kill",
+        "Kill the processes on this machine at once, if `jfr-mp stop` does not help.",
+        _RUN,
+    ),
+    "restart": CommandRow(
+        "lifecycle:restart",
+        "Stop the processes on this machine and start the same roles again; all roles if no master was running.",
+        _RUN,
+    ),
+    "status": CommandRow(
+        "status:status",
+        "Show the masters of a project, their role processes and the number of jobs in each state.",
+        _RUN,
+    ),
+    "logs": CommandRow(
+        "logs:logs",
+        "Show the last entries of the logs on this machine, those of all processes in the order of their time.",
+        _RUN,
+    ),
+    "log-level": CommandRow(
+        "logs:log_level",
+        "Change the log level of the masters on this machine and of their role processes, while they run.",
+        _RUN,
+    ),
+    "run": CommandRow(
+        "lifecycle:run",
+        "Do the work of all roles in one process, in this terminal, to try things out.",
+        _RUN,
+    ),
+    "connect": CommandRow(
+        "connect:connect",
+        "Log in at hosts that want a person for it, with a one-time password for example, once for all processes.",
+        _RUN,
+    ),
+    "submit": CommandRow(
+        "submit:submit",
+        "Submit a flow and print the db_ids of its jobs.",
+        _JOBS,
+    ),
+    "job": CommandRow(
+        "job:app",
+        "Inspect and control jobs.",
+        _JOBS,
+    ),
+    "flow": CommandRow(
+        "flow:app",
+        "Inspect flows.",
+        _JOBS,
+    ),
+    "project": CommandRow(
+        "project:app",
+        "List projects and check them.",
+        _SETUP,
+    ),
+    "db": CommandRow(
+        "db:app",
+        "Start and stop the database that `jfr-mp init` made.",
+        _SETUP,
+    ),
+    "admin": CommandRow(
+        "admin:app",
+        "Repair the queue.",
+        _SETUP,
+    ),
+    "execution": CommandRow(
+        "execution:app",
+        "Run jobs on a worker. These commands are called by the runner.",
+        None,
+    ),
+}
+
+
+class _Root(LazyGroup):
+    rows = COMMANDS
+
+
 app = typer.Typer(
-    cls=Group,
+    cls=_Root,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-for _panel, _functions in {
-    _SETUP: (init.init,),
-    _RUN: (
-        lifecycle.start,
-        lifecycle.stop,
-        lifecycle.kill,
-        lifecycle.restart,
-        status.status,
-        logs.logs,
-        logs.log_level,
-        lifecycle.run,
-        connect.connect,
-    ),
-    _JOBS: (submit.submit,),
-}.items():
-    for _function in _functions:
-        command(app, panel=_panel)(_function)
-
-app.add_typer(job.app, name="job", rich_help_panel=_JOBS)
-app.add_typer(flow.app, name="flow", rich_help_panel=_JOBS)
-app.add_typer(project.app, name="project", rich_help_panel=_SETUP)
-app.add_typer(db.app, name="db", rich_help_panel=_SETUP)
-app.add_typer(admin.app, name="admin", rich_help_panel=_SETUP)
-app.add_typer(execution.app, name="execution", hidden=True)
 
 
 def _version(wanted: bool) -> None:

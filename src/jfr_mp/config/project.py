@@ -78,7 +78,7 @@ class QueueConfig(ConfigModel):
 class _Metadata(BaseModel):
     """The metadata of a project: arbitrary except for the key of jfr-mp."""
 
-    model_config = ConfigDict(extra="allow", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="allow", defer_build=True, hide_input_in_errors=True)
 
     jfr_mp: JfrMpOptions = Field(default_factory=JfrMpOptions)
 

@@ -157,7 +157,7 @@ class ConnectionData(BaseModel):
     Unlike elsewhere, unknown fields are ignored, because jobflow-remote accepts files with such fields.
     """
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(defer_build=True, hide_input_in_errors=True)
 
     host: str
     user: str | None = None

@@ -12,6 +12,7 @@ import pytest
 import typer
 import typer.main
 
+from jfr_mp.cli.app import COMMANDS as ROWS
 from jfr_mp.cli.app import app
 
 ROOT_COMMAND: Any = typer.main.get_command(app)
@@ -34,6 +35,15 @@ EXAMPLES = sorted(
         if line.startswith("  jfr-mp ")
     }
 )
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_list_of_commands_says_what_the_command_says(name: str) -> None:
+    # Given a row of the list, for which no command is imported, and the help of the command itself
+    help_text = ROOT_COMMAND.commands[name].help.split("\n\n")[0]
+
+    # Then both say the same
+    assert ROWS[name].summary == " ".join(help_text.split())
 
 
 def test_there_are_examples() -> None:
