@@ -81,7 +81,7 @@ COMMANDS: dict[str, CommandRow] = {
     ),
     "flow": CommandRow(
         "flow:app",
-        "Inspect flows.",
+        "Inspect and control flows.",
         _JOBS,
     ),
     "project": CommandRow(

@@ -58,7 +58,7 @@ class LazyGroup(Group):
     rows: Mapping[str, CommandRow] = {}
     _listing = False
 
-    @property
+    @property  # type: ignore[override]  # a plain attribute of its parent
     def commands(self) -> dict[str, Any]:
         """All commands, loaded."""
         return {name: self._loaded(name) for name in self.rows}
