@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from jobflow import Flow, JobStore, run_locally
 from maggma.stores import MemoryStore
 
 from tests.support import jobs
-from tests.support.user import User
+from tests.support.user import Submitted, User
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -111,3 +112,33 @@ flow_.update_config({{"manager_config": {{"exec_config": {{"export": {{"PYTHONPA
     flow = busy.submit("flow_", setup=setup).wait_for("COMPLETED")
     # Then each job of it, created ones included, got the values and the objects
     assert [flow.output(job) for job in flow.jobs if job["job"]["name"] == "read"] == [[-1.5, "Cu", "Result"]] * 2
+
+
+def test_a_file_with_its_own_jobs_just_works(busy: User, tmp_path: Path) -> None:
+    # Given a file that defines its jobs, one of which returns another, in a directory that no worker knows
+    directory = tmp_path / "it's my $work"
+    directory.mkdir()
+    file = directory / "first_flow.py"
+    file.write_text(
+        """
+from jobflow import Flow, Response, job
+
+@job
+def double(x):
+    return 2 * x
+
+@job
+def double_later(x):
+    return Response(replace=double(x))
+
+first = double(2)
+flow = Flow([first, double_later(first.output)])
+"""
+    )
+    # When it is submitted to a worker on this machine, with an exec_config of the project
+    done = busy.types("submit", str(file), "--exec-config", "greeting", "--json")
+    # Then nothing is warned of, and all jobs complete with that configuration
+    assert "unable to import" not in done.stderr
+    flow = Submitted(busy.project, tuple(json.loads(done.stdout)["db_ids"])).wait_for("COMPLETED")
+    assert [flow.output(job) for job in flow.jobs][-1] == 8
+    assert {job["exec_config"]["export"]["GREETING"] for job in flow.jobs if job["exec_config"]} == {"it's $HOME"}

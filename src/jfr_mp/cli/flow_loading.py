@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -84,15 +84,19 @@ def load_flow(target: Target) -> Flow | Job | list[Job]:
     )
 
 
-def functions_out_of_reach(flow: Flow | Job | list[Job]) -> list[str]:
-    """Return the functions of jobs that a worker can probably not import, as ``module.function``.
+def jobs_out_of_reach(flow: Flow | Job | list[Job]) -> list[Job]:
+    """Return the jobs whose function a worker can probably not import.
 
     A worker imports the function of a job by the name of its module. A module that is found here only because it is
     beside the submitted file, or in the current directory, is not found on the worker.
     """
-    functions = {f"{function.__module__}.{function.__name__}" for function in (job.function for job in _jobs(flow))}
     with _without_script_directory():
-        return sorted(name for name in functions if not _is_importable(name.partition(".")[0]))
+        return [job for job in _jobs(flow) if not _is_importable(job.function.__module__.partition(".")[0])]
+
+
+def function_names(jobs: Iterable[Job]) -> list[str]:
+    """Return the functions of jobs, as ``module.function``."""
+    return sorted({f"{job.function.__module__}.{job.function.__name__}" for job in jobs})
 
 
 def _jobs(flow: Any) -> Iterator[Job]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +20,8 @@ from jfr_mp.cli.waiting import wait as wait_for
 from jfr_mp.errors import DatabaseError
 
 if TYPE_CHECKING:
+    from jobflow import Job
+
     from jfr_mp.config import Project
     from jfr_mp.model import JobInfo
 
@@ -105,20 +109,42 @@ def _wait(project: Project, db_ids: list[str], timeout: int | None) -> list[JobI
 
 
 def _submit(target: str, project: Project, choices: Mapping[str, Any]) -> list[str]:
-    from jfr_mp.cli.flow_loading import functions_out_of_reach, load_flow, parse_target
+    from jfr_mp.cli.flow_loading import function_names, jobs_out_of_reach, load_flow, parse_target
 
     where = parse_target(target)
     with doing("reading the flow"):
         from jfr_mp.api.submission import submit_flow
 
         flow = load_flow(where)
-    if unreachable := functions_out_of_reach(flow):
+    remote = [job for job in jobs_out_of_reach(flow) if not _let_worker_import(job, where.home, project, choices)]
+    if remote:
         warn(
-            f"workers may be unable to import {', '.join(unreachable)}: put {where.home} on the worker's PYTHONPATH "
-            "(`export PYTHONPATH=...` in its pre_run), or install the module there"
+            f"workers may be unable to import {', '.join(function_names(remote))}: put the module of {where.source} on "
+            "the worker's PYTHONPATH (`export PYTHONPATH=...` in its pre_run), or install it there"
         )
     with doing("submitting"), database_errors(project):
         return submit_flow(flow, project=project.name, **choices)
+
+
+def _let_worker_import(job: Job, home: Path, project: Project, choices: Mapping[str, Any]) -> bool:
+    """Put a directory on the PYTHONPATH of a job, and return True, if the job runs on this machine."""
+    from jfr_mp.config import ExecutionConfig
+
+    own = job.config.manager_config
+    worker = own.get("worker") or choices.get("worker") or next(iter(project.workers), None)
+    if worker not in project.workers or not project.worker(worker).is_local:
+        return False
+    chosen = own.get("exec_config") or choices.get("exec_config")
+    if isinstance(chosen, str) and chosen not in project.exec_config:
+        return False
+    config = (
+        project.get_exec_config(chosen) if isinstance(chosen, str) else ExecutionConfig.model_validate(chosen or {})
+    )
+    # After the user's own lines, which may set PYTHONPATH; beyond the packages that they name.
+    line = f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}"{shlex.quote(str(home))}'
+    pre_run = f"{config.pre_run}\n{line}" if config.pre_run else line
+    job.config.manager_config = {**own, "exec_config": config.model_copy(update={"pre_run": pre_run}).model_dump()}
+    return True
 
 
 def _is_running(project: Project) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -48,6 +49,8 @@ class WorkerChecker:
         self._name = name
         self._worker = worker
         self._seconds = worker.timeout_execute + _MARGIN
+        #: The interpreter that ran the trial job.
+        self._interpreter: str | None = None
 
     def connection(self, hosts: HostPool) -> Check:
         """Connect and log in."""
@@ -81,6 +84,14 @@ class WorkerChecker:
             lambda: self._run_trial(host),
             seconds=2 * self._seconds,
         )
+        theirs = self._interpreter
+        if worker.is_local and theirs and Path(theirs).parent != Path(sys.executable).parent:
+            yield Check(
+                f"worker {self._name}: Python",
+                Verdict.WARNING,
+                f"jobs run with {theirs}, the runner with {sys.executable}: the versions of packages may differ",
+                "if that is not intended, remove the activation of an environment from pre_run of the worker",
+            )
 
     @property
     def _scheduler(self) -> str:
@@ -126,7 +137,9 @@ class WorkerChecker:
                 lines = (result.stderr.strip() or result.stdout.strip() or "it printed nothing").splitlines()
                 raise HostError(f"the command left no output file (exit code {result.returncode}): {lines[-1]}")
             host.write(f"{directory}/{QUEUE_ERR}", result.stderr.encode())
-            return trial_text(read_trial(host, directory, Path(local)))
+            found = read_trial(host, directory, Path(local))
+            self._interpreter = found["executable"]
+            return trial_text(found)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jobflow import Flow
 
-from jfr_mp.cli.flow_loading import Target, functions_out_of_reach, load_flow, parse_target
+from jfr_mp.cli.flow_loading import Target, function_names, jobs_out_of_reach, load_flow, parse_target
 from jfr_mp.errors import SubmissionError
 
 FILE = """
@@ -151,10 +151,10 @@ def test_a_file_does_not_take_the_place_of_a_module(tmp_path: Path) -> None:
 def test_functions_that_a_worker_cannot_import_are_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Given a flow whose function is found only because its file was named
     flow = load_flow(parse_target(str(file)))
-    assert functions_out_of_reach(flow) == ["a_flow.add"]
+    assert function_names(jobs_out_of_reach(flow)) == ["a_flow.add"]
 
     # When its directory is on the path, as on the path of a worker
     monkeypatch.setattr(sys, "path", [*sys.path, str(file.parent)])
 
     # Then it is within reach
-    assert functions_out_of_reach(flow) == []
+    assert function_names(jobs_out_of_reach(flow)) == []
