@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jfr_mp.config import Project
 from jfr_mp.database.connection import QueueDatabase
@@ -16,6 +16,8 @@ from jfr_mp.jobdata.run_dirs import remove_run_dir
 from jfr_mp.model import JobInfo
 
 if TYPE_CHECKING:
+    from jobflow import JobStore
+
     from jfr_mp.steps.services import Services
 
 logger = logging.getLogger(__name__)
@@ -43,8 +45,50 @@ class ProjectAccess:
         # Commands do not upload jobs, so there is no lease that a suspended command could lose.
         return Services(self.project, partial(store_name_of, self.db), holds_lease_since=lambda _moment: True)
 
+    @property
+    def jobs(self) -> Any:
+        """The collection of jobs."""
+        return self.db.jobs
+
+    @property
+    def flows(self) -> Any:
+        """The collection of flows."""
+        return self.db.flows
+
+    @property
+    def auxiliary(self) -> Any:
+        """The collection of everything else, such as the next db_id."""
+        return self.db.auxiliary
+
+    @property
+    def batches(self) -> Any:
+        """The collection of batches."""
+        return self.db.batches
+
+    @cached_property
+    def jobstore(self) -> JobStore:
+        """The default JobStore of the project, connected."""
+        jobstore = self.project.get_jobstore()
+        jobstore.connect()
+        return jobstore
+
+    @cached_property
+    def optional_jobstores(self) -> dict[str, JobStore]:
+        """The optional JobStores of the project by name, not connected."""
+        return {name: self.project.get_jobstore(name) for name in self.project.optional_jobstores or {}}
+
+    @cached_property
+    def queue_store(self) -> Any:
+        """The maggma store of the jobs, connected."""
+        store: Any = self.project.get_queue_store()
+        store.connect()
+        return store
+
     def close(self) -> None:
         """Close every connection."""
+        for name in ("jobstore", "queue_store"):
+            if name in vars(self):
+                getattr(self, name).close()
         if "services" in vars(self):
             self.services.close()
         self.db.close()

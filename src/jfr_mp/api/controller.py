@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jfr_mp.api import administration, bulk, commands, edits, raw_documents, reading, removal
+from jfr_mp.api import administration, batches, bulk, commands, edits, raw_documents, reading, removal
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.config import ConfigManager, Project
 from jfr_mp.database.connection import QueueDatabase
@@ -106,3 +106,15 @@ class JobController(ProjectAccess):
     add_flow = administration.add_flow
     reset = administration.reset
     build_indexes = administration.build_indexes
+    create_indexes = administration.create_indexes
+    get_collection = administration.get_collection
+    get_runner_pings = administration.get_runner_pings
+    clean_runner_pings = administration.clean_runner_pings
+    clean_running_runner = administration.clean_running_runner
+    unlock_runner = administration.unlock_runner
+
+    # Batches
+    get_batches = batches.get_batches
+    count_batches = batches.count_batches
+    delete_batches = batches.delete_batches
+    get_batch_process_id = batches.get_batch_process_id

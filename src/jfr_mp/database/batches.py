@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -155,3 +156,63 @@ def markers_needed(db: QueueDatabase, uuids: Collection[str]) -> set[tuple[str, 
     """
     query = {"uuid": {"$in": list(uuids)}, "state": {"$in": [*_BATCH_STATES, JobState.UPLOADED.value]}}
     return {(job["uuid"], job["index"]) for job in db.jobs.find(query, {"uuid": 1, "index": 1})}
+
+
+@dataclass(frozen=True)
+class BatchFilter:
+    """The batches that satisfy all conditions; an empty filter selects every batch.
+
+    Parameters
+    ----------
+    process_ids, batch_uids, workers, states
+        What the documents contain.
+    job_ids, db_ids
+        Jobs, by uuid and index or by db_id, of which at least one ran in the batch.
+    """
+
+    process_ids: Collection[str] = ()
+    batch_uids: Collection[str] = ()
+    workers: Collection[str] = ()
+    states: Collection[BatchState] = ()
+    job_ids: Collection[tuple[str, int]] = ()
+    db_ids: Collection[str] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it selects every batch."""
+        return not any(vars(self).values())
+
+    def query(self) -> Doc:
+        """Return the query that finds them."""
+        listed = {
+            "process_id": self.process_ids,
+            "batch_uid": self.batch_uids,
+            "worker": self.workers,
+            "batch_state": [state.value for state in self.states],
+        }
+        query: Doc = {name: {"$in": list(values)} for name, values in listed.items() if values}
+        # A job in a batch is the array (db_id, uuid, index).
+        jobs = [
+            *({"jobs": {"$elemMatch": {"1": uuid, "2": index}}} for uuid, index in self.job_ids),
+            *({"jobs": {"$elemMatch": {"0": db_id}}} for db_id in self.db_ids),
+        ]
+        return {**query, "$or": jobs} if jobs else query
+
+
+def find_batches(
+    db: QueueDatabase, batches: BatchFilter, *, limit: int = 0, sort: Sequence[tuple[str, int]] | None = None
+) -> list[BatchDoc]:
+    """Return batches, by default the last updated first; 0 is no limit."""
+    order = list(sort or [("updated_on", -1), ("process_id", 1)])
+    found = db.batches.find(batches.query()).sort(order).limit(limit)
+    return [BatchDoc.model_validate(document) for document in found]
+
+
+def count_batches(db: QueueDatabase, batches: BatchFilter) -> int:
+    """Return the number of batches."""
+    return db.batches.count_documents(batches.query())
+
+
+def delete_batches(db: QueueDatabase, batches: BatchFilter) -> int:
+    """Delete the documents of batches and return their number; jobs and scheduler jobs are not touched."""
+    return db.batches.delete_many(batches.query()).deleted_count

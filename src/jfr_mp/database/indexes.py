@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import OperationFailure
+
+from jfr_mp.errors import NotAllowed
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection
@@ -89,3 +91,28 @@ def _create(collection: Collection[Doc], index: Index) -> None:
         if error.code not in _CONFLICT:
             raise
         logger.debug("the index %s of %s exists in another form: %s", index.keys, collection.name, error)
+
+
+def create_indexes(
+    collection: Collection[Doc], indexes: Iterable[str | Sequence[Sequence[Any]]], **options: Any
+) -> None:
+    """Create indexes of the user, each given as a field or as fields with their directions.
+
+    Raises
+    ------
+    NotAllowed
+        An index of the same fields exists with other options, or the documents are not unique.
+    """
+    for index in indexes:
+        keys = [(index, 1)] if isinstance(index, str) else [(str(pair[0]), int(pair[1])) for pair in index]
+        try:
+            collection.create_index(keys, **options)
+        except OperationFailure as error:
+            reason = (error.details or {}).get("errmsg", "the database refused it")
+            raise NotAllowed(f"the index {index} of {collection.name} cannot be created: {reason}") from error
+
+
+def drop_indexes(db: QueueDatabase) -> None:
+    """Drop all indexes of jobs, flows and batches but those that the database makes itself."""
+    for collection in (db.jobs, db.flows, db.batches):
+        collection.drop_indexes()

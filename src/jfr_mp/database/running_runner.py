@@ -87,3 +87,34 @@ def ping(db: QueueDatabase, data: Mapping[str, Any]) -> None:
         {"runner_pings": {"$exists": True}},
         {"$push": {"runner_pings": {"$each": [entry], "$slice": -_KEPT_PINGS}}},
     )
+
+
+def pings(db: QueueDatabase) -> list[Doc]:
+    """Return the last pings of runners, the oldest first."""
+    document = db.auxiliary.find_one({"runner_pings": {"$exists": True}})
+    return list(document["runner_pings"]) if document else []
+
+
+def forget_pings(db: QueueDatabase) -> None:
+    """Remove all pings of runners."""
+    db.auxiliary.update_one({"runner_pings": {"$exists": True}}, {"$set": {"runner_pings": []}})
+
+
+def unlock(db: QueueDatabase) -> tuple[int, int]:
+    """Break the lock of the document; return how many documents there are, and how many were locked."""
+    done = db.auxiliary.update_many(_FILTER, {"$set": {"lock_id": None, "lock_time": None}})
+    return done.matched_count, done.modified_count
+
+
+def forget(db: QueueDatabase, owner: str, *, break_lock: bool = False) -> None:
+    """Remove the runner from the document, after a daemon that was killed.
+
+    Raises
+    ------
+    RunnerLockedError
+        Another process keeps the document locked, and `break_lock` is not given.
+    """
+    if break_lock:
+        unlock(db)
+    with locked(db, owner) as runner:
+        runner.write(None)
