@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from jfr_mp.model import JobRecord
 from jfr_mp.outcomes import Advance
+from jfr_mp.schedulers.journal import journal_path
 from jfr_mp.sites.site import WorkerSite
 from jfr_mp.states import JobState
-from jfr_mp.steps.poll import Evidence, decide
+from jfr_mp.steps.poll import Evidence, Watch, decide
 from tests.support.sites import local_site, remote_site
 
+UUID = "01234567-89ab-cdef-0123-456789abcdef"
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -53,3 +56,23 @@ def test_a_job_that_started_is_running() -> None:
 )
 def test_other_evidence_changes_nothing(state: JobState, evidence: Evidence) -> None:
     assert decide(job(state), evidence, local_site()) is None
+
+
+def test_lines_that_come_after_the_end_of_a_submission_are_dropped(tmp_path: Path) -> None:
+    # Given a job whose end the scheduler told before its lines were read
+    site = local_site(work_dir=tmp_path)
+    watch = Watch(site)
+    fields = {"uuid": UUID, "index": 1, "db_id": "1", "worker": "w", "state": "RUNNING"}
+    ended = JobRecord.model_validate({**fields, "remote": {"submission": "01234567"}})
+    watch.settled(ended, over=True)
+
+    # When they are read at last, beside those of another submission of the same job
+    journal = Path(journal_path(tmp_path))
+    journal.parent.mkdir()
+    seconds = datetime.now(UTC).timestamp()
+    with journal.open("a") as file:
+        file.writelines(f"end {UUID}_1 {submission} {seconds}\n" for submission in ("01234567", "89abcdef"))
+
+    # Then only the other one counts
+    assert watch.follow() == {(UUID, 1)}
+    assert watch.news_of(ended) is None
