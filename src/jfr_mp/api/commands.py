@@ -134,9 +134,20 @@ def rerun_job(  # noqa: PLR0913, PLR0917 - the reference's signature
     return Rerun(self.db, self.policy(wait, break_lock), force, delete_files, self.cancel).of(job.db_id)
 
 
-def update_flow_state(self: ProjectAccess, flow_uuid: str) -> FlowState:
-    """Derive the state of a flow from its jobs, store it and return it; the caller must hold the lock of the flow."""
-    return flow_state.update_flow_state(self.db, flow_uuid)
+def update_flow_state(
+    self: ProjectAccess, flow_uuid: str, updated_states: dict[str, dict[int, JobState | None]] | None = None
+) -> FlowState:
+    """Derive the state of a flow from its jobs, store it and return it; the caller must hold the lock of the flow.
+
+    Parameters
+    ----------
+    flow_uuid
+        The uuid of the flow.
+    updated_states
+        States that are used instead of the stored ones, by uuid and index of the job; None for a job to be left out.
+    """
+    pending = flow_state.pending_of(self.db, updated_states or {})
+    return flow_state.update_flow_state(self.db, flow_uuid, pending=pending)
 
 
 @contextmanager
@@ -150,6 +161,13 @@ def lock_job(self: ProjectAccess, **lock_kwargs: Any) -> Iterator[MongoLock]:
 def lock_flow(self: ProjectAccess, **lock_kwargs: Any) -> Iterator[MongoLock]:
     """Lock a flow and yield the lock; the arguments are those of `MongoLock`."""
     with MongoLock(collection=self.db.flows, **lock_kwargs) as lock:
+        yield lock
+
+
+@contextmanager
+def lock_auxiliary(self: ProjectAccess, **lock_kwargs: Any) -> Iterator[MongoLock]:
+    """Lock a document of the auxiliary collection and yield the lock; the arguments are those of `MongoLock`."""
+    with MongoLock(collection=self.db.auxiliary, **lock_kwargs) as lock:
         yield lock
 
 

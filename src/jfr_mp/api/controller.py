@@ -76,6 +76,7 @@ class JobController(ProjectAccess):
     lock_job = commands.lock_job
     lock_flow = commands.lock_flow
     lock_job_flow = commands.lock_job_flow
+    lock_auxiliary = commands.lock_auxiliary
     set_job_state = edits.set_job_state
     set_job_doc_properties = edits.set_job_doc_properties
     set_flow_store = edits.set_flow_store

@@ -11,7 +11,7 @@ from typing import Any
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.config import ExecutionConfig
 from jfr_mp.database import aggregation, children, flow_commands, job_edits, queries
-from jfr_mp.database.filters import FlowFilter, JobFilter, JobId
+from jfr_mp.database.filters import FlowFilter, JobFilter, JobId, conditions
 from jfr_mp.database.job_edits import RunProperties
 from jfr_mp.errors import InvalidQuery, NotFound
 from jfr_mp.states import FlowState, JobState
@@ -136,18 +136,7 @@ def unlock_jobs(  # noqa: PLR0913, PLR0917 - the reference's signature
 
     A process that is still working on such a job loses its work. Locks of processes that died are broken without this.
     """
-    jobs = JobFilter.of(
-        job_ids=job_ids,
-        db_ids=db_ids,
-        flow_ids=flow_ids,
-        states=states,
-        start_date=start_date,
-        end_date=end_date,
-        name=name,
-        metadata=metadata,
-        workers=workers,
-        locked=True,
-    )
+    jobs = JobFilter.of(locked=True, **conditions(locals()))
     return aggregation.unlock_jobs(self.db, jobs)
 
 
@@ -162,16 +151,7 @@ def unlock_flows(  # noqa: PLR0913, PLR0917 - the reference's signature
     name: str | None = None,
 ) -> int:
     """Break the locks of the selected flows, whoever holds them, and return their number; see `unlock_jobs`."""
-    flows = FlowFilter.of(
-        job_ids=job_ids,
-        db_ids=db_ids,
-        flow_ids=flow_ids,
-        states=states,
-        start_date=start_date,
-        end_date=end_date,
-        name=name,
-        locked=True,
-    )
+    flows = FlowFilter.of(locked=True, **conditions(locals()))
     return aggregation.unlock_flows(self.db, flows)
 
 

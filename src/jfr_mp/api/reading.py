@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.api.documents import FlowInfo, JobInfo
 from jfr_mp.database import queries, running_runner
-from jfr_mp.database.filters import FlowFilter, JobFilter, JobId
+from jfr_mp.database.filters import FlowFilter, JobFilter, JobId, conditions
 from jfr_mp.errors import NotFound
 from jfr_mp.states import FlowState, JobState
 
@@ -42,19 +42,7 @@ def get_jobs_info(  # noqa: PLR0913, PLR0917 - the reference's signature
     ValueError
         `custom_query` repeats another condition.
     """
-    jobs = JobFilter.of(
-        custom_query=custom_query,
-        job_ids=job_ids,
-        db_ids=db_ids,
-        flow_ids=flow_ids,
-        states=states,
-        start_date=start_date,
-        end_date=end_date,
-        name=name,
-        metadata=metadata,
-        workers=workers,
-        locked=locked,
-    )
+    jobs = JobFilter.of(**conditions(locals()))
     return [JobInfo.of(job) for job in queries.jobs_info(self.db, jobs, sort=sort, limit=limit, skip=skip)]
 
 
@@ -102,19 +90,7 @@ def get_jobs_doc(  # noqa: PLR0913, PLR0917 - the reference's signature
     limit: int = 0,
 ) -> list[JobDoc]:
     """Return the whole documents of the jobs that satisfy all conditions, inputs included; see `get_jobs_info`."""
-    jobs = JobFilter.of(
-        custom_query=custom_query,
-        job_ids=job_ids,
-        db_ids=db_ids,
-        flow_ids=flow_ids,
-        states=states,
-        start_date=start_date,
-        end_date=end_date,
-        name=name,
-        metadata=metadata,
-        workers=workers,
-        locked=locked,
-    )
+    jobs = JobFilter.of(**conditions(locals()))
     return get_jobs_doc_query(self, jobs.query(self.db), sort=sort, limit=limit)
 
 
@@ -181,17 +157,7 @@ def get_flows_info(  # noqa: PLR0913, PLR0917 - the reference's signature
     with_jobs_info
         Whether to read the jobs as well, with all their fields: a list of fields counts as True.
     """
-    flows = FlowFilter.of(
-        job_ids=job_ids,
-        db_ids=db_ids,
-        flow_ids=flow_ids,
-        states=states,
-        start_date=start_date,
-        end_date=end_date,
-        name=name,
-        metadata=metadata,
-        locked=locked,
-    )
+    flows = FlowFilter.of(**conditions(locals()))
     found = queries.flows_info(
         self.db,
         flows,
@@ -232,19 +198,7 @@ def count_jobs(  # noqa: PLR0913, PLR0917 - the reference's signature
     workers: str | list[str] | None = None,
 ) -> int:
     """Return the number of jobs that satisfy all conditions, which are those of `get_jobs_info`, or match a query."""
-    jobs = JobFilter.of(
-        custom_query=query,
-        job_ids=job_ids,
-        db_ids=db_ids,
-        flow_ids=flow_ids,
-        states=states,
-        start_date=start_date,
-        end_date=end_date,
-        name=name,
-        metadata=metadata,
-        workers=workers,
-        locked=locked,
-    )
+    jobs = JobFilter.of(custom_query=query, **conditions(locals()))
     return queries.count_jobs(self.db, jobs)
 
 
@@ -262,18 +216,7 @@ def count_flows(  # noqa: PLR0913, PLR0917 - the reference's signature
     locked: bool = False,
 ) -> int:
     """Return the number of flows that satisfy all conditions, which are those of `get_flows_info`, or match a query."""
-    flows = FlowFilter.of(
-        custom_query=query,
-        job_ids=job_ids,
-        db_ids=db_ids,
-        flow_ids=flow_ids,
-        states=states,
-        start_date=start_date,
-        end_date=end_date,
-        name=name,
-        metadata=metadata,
-        locked=locked,
-    )
+    flows = FlowFilter.of(custom_query=query, **conditions(locals()))
     return queries.count_flows(self.db, flows)
 
 

@@ -157,6 +157,18 @@ class FlowFilter:
         return {**query, **_common(self), **_named("", self.name, self.metadata), **self.custom_query}
 
 
+#: The parameters of jobflow-remote's methods that are conditions of both kinds of filters.
+CONDITIONS = (
+    *("job_ids", "db_ids", "flow_ids", "states", "start_date", "end_date"),
+    *("name", "metadata", "workers", "locked", "custom_query"),
+)
+
+
+def conditions(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the conditions among the parameters of a method, for `JobFilter.of` or `FlowFilter.of`."""
+    return {name: value for name, value in given.items() if name in CONDITIONS}
+
+
 def is_empty(wanted: JobFilter | FlowFilter) -> bool:
     """Return whether a filter has no condition and therefore selects everything."""
     return all(getattr(wanted, each.name) in (None, (), {}, False) for each in fields(wanted))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from jfr_mp.database.connection import Doc, QueueDatabase
 
-#: The states, by the `_id` of the job, that are about to be written.
-Pending = Mapping[Any, JobState]
+#: The states, by the `_id` of the job, that are about to be written; None for a job that is about to be deleted.
+Pending = Mapping[Any, JobState | None]
 
 
 def update_flow_state(
@@ -50,6 +50,12 @@ def update_flow_state(
     return state
 
 
+def pending_of(db: QueueDatabase, updated: Mapping[str, Mapping[int, JobState | None]]) -> Pending:
+    """Return states that are given by the uuid and index of the jobs as `update_flow_state` takes them."""
+    jobs = db.jobs.find({"uuid": {"$in": list(updated)}}, {"uuid": 1, "index": 1})
+    return {job["_id"]: updated[job["uuid"]][job["index"]] for job in jobs if job["index"] in updated[job["uuid"]]}
+
+
 def stays_running(
     db: QueueDatabase, flow_uuid: str, stored: str, session: ClientSession | None, *, pending: Pending
 ) -> bool:
@@ -74,7 +80,7 @@ def _states(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pe
     stored = db.jobs.distinct("state", {"job.hosts": flow_uuid}, session=session)
     if not pending:
         return {JobState(state) for state in stored}
-    return set(pending.values()) | {
+    return {state for state in pending.values() if state is not None} | {
         JobState(state) for state in stored if _any_other(db, flow_uuid, session, pending, state)
     }
 
@@ -87,7 +93,8 @@ def _any_other(db: QueueDatabase, flow_uuid: str, session: ClientSession | None,
 
 def _leaf_states(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pending: Pending) -> set[JobState]:
     jobs = db.jobs.find({"job.hosts": flow_uuid}, {"uuid": 1, "index": 1, "parents": 1, "state": 1}, session=session)
-    return {pending.get(leaf["_id"], JobState(leaf["state"])) for leaf in leaves_of(jobs)}
+    states = {pending.get(leaf["_id"], JobState(leaf["state"])) for leaf in leaves_of(jobs)}
+    return {state for state in states if state is not None}
 
 
 def leaves_of(jobs: Iterable[Doc]) -> list[Doc]:

@@ -369,3 +369,25 @@ def test_a_nested_flow(controller: JobController, project: TestProject) -> None:
             pass
     with pytest.raises(NotAllowed), controller.lock_job_flow(job_id=inner.uuid, acceptable_states=[JobState.FAILED]):
         pass
+
+
+def test_an_auxiliary_document_is_locked(controller: JobController, db_ids: list[str]) -> None:
+    query = {"next_id": {"$exists": True}}
+    with controller.lock_auxiliary(filter=query) as lock, controller.lock_auxiliary(filter=query) as second:
+        assert lock.locked_document is not None
+        assert second.locked_document is None
+
+
+def test_the_state_of_a_flow_with_states_that_are_not_stored_yet(
+    project: TestProject, controller: JobController, db_ids: list[str]
+) -> None:
+    first, second, third = (job(project, db_id) for db_id in db_ids)
+    flow = first["job"]["hosts"][-1]
+    all_done: dict[str, dict[int, JobState | None]]
+    all_done = {each["uuid"]: {1: JobState.COMPLETED} for each in (first, second, third)}
+    assert controller.update_flow_state(flow) is FlowState.READY
+    assert controller.update_flow_state(flow, {first["uuid"]: {1: JobState.FAILED}}) is FlowState.FAILED
+    assert controller.update_flow_state(flow, all_done) is FlowState.COMPLETED
+    # Without the job that was deleted
+    gone: dict[str, dict[int, JobState | None]] = {first["uuid"]: {1: None}}
+    assert controller.update_flow_state(flow, gone) is FlowState.WAITING
