@@ -52,7 +52,10 @@ def test_unknown_names_at_submission(busy: User, options: list[str], setup: str,
 
 def test_the_same_flow_twice(busy: User) -> None:
     # Given a flow whose uuids are the same at every import, submitted once
-    fixed = "flow_, = [chain(2)]\nfor n, item in enumerate(flow_.jobs): item.set_uuid(f'fixed-{n}')\n"
+    fixed = (
+        "flow_, = [chain(2)]\n"
+        "for n, item in enumerate(flow_.jobs): item.set_uuid(f'94b1b62a-7d05-4682-b9fc-393fea5c95c{n}')\n"
+    )
     file = busy.flow_file("flow_", setup=f"{fixed}flow_.uuid = 'fixed-flow'")
     busy.ok("submit", str(file))
     before = counts(busy)

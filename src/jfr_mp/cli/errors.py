@@ -11,6 +11,7 @@ import typer
 
 from jfr_mp.cli.printing import styled
 from jfr_mp.errors import ExitCode, JfrMpError
+from jfr_mp.logs import clean
 
 FULL_EXC = "JFREMOTE_CLI_FULL_EXC"
 
@@ -35,7 +36,7 @@ def report(error: Exception, *, with_traceback: bool) -> int:
         The exit code of the command.
     """
     if with_traceback:
-        typer.echo("".join(traceback.format_exception(error)).rstrip(), err=True)
+        typer.echo(clean("".join(traceback.format_exception(error)).rstrip()), err=True)
     if isinstance(error, JfrMpError):
         say("Error", str(error) or (type(error).__doc__ or type(error).__name__))
         return error.exit_code
@@ -55,7 +56,7 @@ def warn(message: str) -> None:
 
 def say(kind: str, text: str) -> None:
     """Print a message of a kind, such as ``Warning``, to standard error."""
-    typer.echo(f"{styled(f'{kind}:', _STYLES[kind], sys.stderr)} {text}", err=True)
+    typer.echo(f"{styled(f'{kind}:', _STYLES[kind], sys.stderr)} {clean(text)}", err=True)
 
 
 def show_log() -> None:

@@ -18,9 +18,14 @@ from jfr_mp.errors import HostError, JfrMpError
 from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
 
 if TYPE_CHECKING:
+    from jfr_mp.hosts import BaseHost
     from jfr_mp.jobdata.listing import Entry
     from jfr_mp.model import JobInfo
     from jfr_mp.steps.services import Services
+
+
+#: The number of bytes of a text that are shown; of a larger one, only the end is.
+_SHOWN = 2**24
 
 
 def add_files(group: typer.Typer) -> typer.Typer:
@@ -65,13 +70,25 @@ def queue_texts(services: Services, job: JobInfo, run_dir: str) -> dict[str, str
     try:
         host = services.site(job.worker).host
         paths = {name: f"{run_dir}/{name}" for name in kept}
-        found = {name: host.read(path) if host.exists(path) else None for name, path in paths.items()}
+        found = {name: _text(host, path) for name, path in paths.items()}
     except HostError as error:
         if not any(kept.values()):
             raise
         warn(f"the live files cannot be read; showing the saved excerpt: {error}")
         return kept
-    return {name: kept[name] if text is None else text.decode(errors="replace") for name, text in found.items()}
+    return {name: kept[name] if text is None else text for name, text in found.items()}
+
+
+def _text(host: BaseHost, path: str) -> str | None:
+    """Return a text file; of a large one, the end with a first line that says so; None if there is none."""
+    size = host.size(path)
+    if size is None:
+        return None
+    if size <= _SHOWN:
+        return host.read(path, limit=2 * _SHOWN).decode(errors="replace")
+    end = host.read_from(path, size - _SHOWN, limit=_SHOWN).decode(errors="replace")
+    heading = f"... the last {_SHOWN / 2**20:.0f} of {size / 2**20:.0f} MB; `jfr-mp job files get` copies the file ..."
+    return f"{heading}\n{end}"
 
 
 @with_examples({"jfr-mp job files ls 12": "by db_id"})
@@ -108,6 +125,8 @@ def get_files(
     project: LongProjectOption,
 ) -> None:
     """Copy files from the run directory of a job to this machine, by default all. Existing files are replaced."""
+    from jfr_mp.jobdata.untrusted import path_below
+
     with chosen_job(project, job) as (controller, found):
         run_dir = run_dir_of(found)
         there = [entry.name for entry in _entries(controller.services, found, run_dir)]
@@ -117,8 +136,8 @@ def get_files(
                 f"{run_dir} has no {', '.join(missing)}; list its files with `jfr-mp job files ls {found.db_id}`"
             )
         host = controller.services.site(found.worker).host
-        for name in wanted:
-            target = path / name
+        # All names are checked before the first file is copied.
+        for name, target in [(name, path_below(path, name)) for name in wanted]:
             target.parent.mkdir(parents=True, exist_ok=True)
             with doing(f"copying {name}"):
                 host.get(f"{run_dir}/{name}", target)

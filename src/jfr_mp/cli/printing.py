@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +15,7 @@ from typing import Any, TextIO
 import typer
 
 from jfr_mp.cli.tables import Sheet
+from jfr_mp.logs import clean
 
 #: Wide enough for any table: a file or a pipe gets every row on one line, and nothing is cut off.
 _UNLIMITED_WIDTH = 10_000
@@ -33,19 +33,6 @@ def styled(text: str, style: str, stream: TextIO) -> str:
 def has_colours(stream: TextIO) -> bool:
     """Return whether a stream shows colours: it is a terminal, and the user has not set NO_COLOR."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def clean(text: str) -> str:
-    """Return a text without the characters that would control a terminal; line feeds and tabs stay.
-
-    Names, errors and outputs come from users, workers and schedulers.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character in "\n\t" or unicodedata.category(character) != "Cc" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )
 
 
 def print_text(text: str, style: str = "") -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from pymongo import UpdateOne
 
 from jfr_mp.database.children import Ended, ready_children, stop_children, stop_jobflow
-from jfr_mp.database.dynamic_jobs import NewFlow, Origin, append, read_flow
+from jfr_mp.database.dynamic_jobs import BadFlow, NewFlow, Origin, append, read_flow, require_own
 from jfr_mp.database.flow_lookup import flow_uuid
 from jfr_mp.database.flow_state import stays_running, update_flow_state
 from jfr_mp.database.locks import UNLOCKED
@@ -84,7 +84,7 @@ def may_share(db: QueueDatabase, completion: Completion) -> bool:
 
 def _complete_in_flow(db: QueueDatabase, flow: str, ends: Sequence[tuple[Claim, Completion]]) -> tuple[JobState, ...]:
     # Parsing the flows takes time and has no side effects, so it is done once, before anything is locked.
-    parsed = [_End.read(claim, completion, flow) for claim, completion in ends]
+    parsed = [_End.read(db, claim, completion, flow) for claim, completion in ends]
     deadline = time.monotonic() + FLOW_PATIENCE
     while True:
         try:
@@ -107,9 +107,16 @@ class _End:
     new_flows: Sequence[NewFlow]
 
     @classmethod
-    def read(cls, claim: Claim, completion: Completion, flow: str) -> Self:
-        new_flows = [read_flow(relation, serialized) for relation, serialized in completion.added]
-        return cls(claim, completion, Origin(claim.job, flow), new_flows)
+    def read(cls, db: QueueDatabase, claim: Claim, completion: Completion, flow: str) -> Self:
+        origin = Origin(claim.job, flow)
+        try:
+            new_flows = [read_flow(relation, serialized) for relation, serialized in completion.added]
+            require_own(db, flow, new_flows)
+        except BadFlow as error:
+            started, ended = completion.start_time, completion.end_time
+            failed = Completion(JobState.FAILED, error=str(error), start_time=started, end_time=ended)
+            return cls(claim, failed, origin, [])
+        return cls(claim, completion, origin, new_flows)
 
     @property
     def stops(self) -> bool:

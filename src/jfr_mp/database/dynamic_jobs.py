@@ -13,17 +13,21 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.database.documents import JobOptions, job_document, members_of
 from jfr_mp.database.submission import new_db_ids
-from jfr_mp.model import JobDoc, utcnow
+from jfr_mp.model import JobDoc, is_uuid, utcnow
 from jfr_mp.outcomes import Added
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
-    from jobflow import Flow, Job
+    from jobflow import Flow, Job, JobConfig
     from pymongo.client_session import ClientSession
 
     from jfr_mp.database.connection import Doc, QueueDatabase
 
 logger = logging.getLogger(__name__)
+
+
+class BadFlow(Exception):
+    """What a job returned cannot be added to its flow."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,37 @@ def read_flow(relation: Added, serialized: Mapping[str, Any]) -> NewFlow:
     """Return a serialized flow as an object, without importing the packages of its jobs.
 
     Functions and arguments remain dictionaries.
+
+    Raises
+    ------
+    BadFlow
+        What the job returned is not a flow.
     """
-    flow = _partial(_without_schemas(serialized))
-    leaves = [uuid for uuid, degree in flow.graph.out_degree() if degree == 0]
-    return NewFlow(relation, members_of(flow), leaves)
+    try:
+        flow = _partial(_without_schemas(serialized))
+        leaves = [uuid for uuid, degree in flow.graph.out_degree() if degree == 0]
+        new = NewFlow(relation, members_of(flow), leaves)
+    except Exception as error:  # a job can return anything, and jobflow raises any error for it
+        raise BadFlow(f"the {relation} that the job returned is not a valid flow: {_one_line(error)}") from error
+    for job, _ in new.jobs:
+        if not is_uuid(job.uuid) or not isinstance(job.index, int) or job.index < 1:
+            raise BadFlow(f"the {relation} that the job returned has a job with a bad uuid or index: {job.uuid[:99]!r}")
+    return new
+
+
+def require_own(db: QueueDatabase, flow_uuid: str, new_flows: Sequence[NewFlow]) -> None:
+    """Raise `BadFlow` if a flow that a job returned contains a job of another flow."""
+    uuids = [uuid for new in new_flows for uuid in new.uuids]
+    if not uuids:
+        return
+    other = db.flows.find_one({"jobs": {"$in": uuids}, "uuid": {"$ne": flow_uuid}}, {"uuid": 1})
+    if other is not None:
+        raise BadFlow(f"a flow that the job returned contains a job of another flow, {other['uuid']}")
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def _without_schemas(value: Any) -> Any:
@@ -81,7 +112,6 @@ def _without_schemas(value: Any) -> Any:
 
 def _partial(serialized: Doc) -> Any:
     from jobflow import Flow, Job
-    from monty.json import MontyDecoder
 
     fields = {key: value for key, value in serialized.items() if key not in ("@module", "@class", "@version")}
     if serialized.get("@class") == "Flow":
@@ -89,8 +119,18 @@ def _partial(serialized: Doc) -> Any:
         fields["jobs"] = [_partial(member) for member in fields["jobs"]]
         flow: Flow = Flow(**fields)
         return flow
-    fields["config"] = MontyDecoder().process_decoded(fields["config"])
+    fields["config"] = _config(fields["config"])
     return Job(**fields)
+
+
+def _config(serialized: Doc) -> JobConfig:
+    """Return the configuration of a job; no class is imported, whatever it names."""
+    from jobflow import JobConfig, OnMissing
+
+    fields = {key: value for key, value in serialized.items() if not key.startswith("@")}
+    missing = fields.get("on_missing_references", OnMissing.ERROR)
+    fields["on_missing_references"] = OnMissing(missing["value"] if isinstance(missing, dict) else missing)
+    return JobConfig(**fields)
 
 
 def append(

@@ -11,6 +11,7 @@ from pymongo.errors import PyMongoError
 from jfr_mp.database.documents import JobOptions, flow_document, job_document, members_of
 from jfr_mp.database.faults import is_duplicate, is_too_large
 from jfr_mp.errors import NotInitialised, SubmissionError
+from jfr_mp.model import is_uuid
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from jfr_mp.config import ExecutionConfig
     from jfr_mp.database.connection import Doc, QueueDatabase
+
+#: The maximum number of characters of the uuid of a flow.
+_LONGEST_UUID = 100
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +69,30 @@ def add_flow(  # noqa: PLR0913 - the reference's parameters
         members = members_of(flow)
     except ValueError as error:
         raise SubmissionError(f"the flow is not valid: {error}") from error
+    _check_identities(flow, [job for job, _ in members])
     options = JobOptions(worker, exec_config, resources, priority)
     db_ids = new_db_ids(db, len(members))
     jobs = [job_document(job, parents, db_id, options) for (job, parents), db_id in zip(members, db_ids, strict=True)]
     _insert(db, flow_document(flow, jobs, jobstore), jobs)
     logger.info("added flow %s with %d jobs", flow.uuid, len(jobs))
     return db_ids
+
+
+def _check_identities(flow: Flow, jobs: Sequence[Job]) -> None:
+    """Raise an error for uuids that cannot be those of directories, and for resources that no scheduler understands."""
+    if not flow.uuid.isprintable() or len(flow.uuid) > _LONGEST_UUID:
+        raise SubmissionError(f"the uuid of the flow, {flow.uuid[:_LONGEST_UUID]!r}, is not valid")
+    for job in jobs:
+        if not is_uuid(job.uuid):
+            raise SubmissionError(
+                f"job {job.name!r}: {job.uuid[:_LONGEST_UUID]!r} is not a uuid, and its run directory is named by it"
+            )
+        resources = job.config.manager_config.get("resources")
+        if isinstance(resources, dict) and resources.get("@class", "QResources") != "QResources":
+            raise SubmissionError(
+                f"job {job.name!r}: resources of the class {str(resources['@class'])[:100]!r} are not supported; use a "
+                "dictionary or QResources"
+            )
 
 
 def new_db_ids(db: QueueDatabase, count: int) -> list[str]:

@@ -10,8 +10,9 @@ from jfr_mp.errors import HostError
 if TYPE_CHECKING:
     from jfr_mp.hosts import BaseHost
 
-#: $1 is the directory. A file name may contain any character except NUL.
-_LIST = r"""cd -- "$1" && find . -mindepth 1 ! -type d -printf '%s %P\0'"""
+#: $1 is the directory. Links and special files are left out, because they are not copied either. A file name may
+#: contain any character except NUL.
+_LIST = r"""cd -- "$1" && find . -mindepth 1 -type f -printf '%s %P\0'"""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ import os
 import stat
 import zlib
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
+
+from jfr_mp.errors import HostError
 
 #: The maximum size in bytes of a file that is parsed as a whole; its content must fit into MongoDB documents of 16 MB.
 DOCUMENT_LIMIT = 128 * 2**20
@@ -63,6 +65,22 @@ def require_size(size: int, limit: int | None) -> None:
     """Raise `TooLarge` if a file has more bytes than the limit; None is no limit."""
     if limit is not None and size > limit:
         raise TooLarge(f"it has {size / 2**20:.0f} MB or more, and at most {limit / 2**20:.0f} MB are read")
+
+
+def path_below(directory: Path, name: str) -> Path:
+    """Return the path of a file below a directory, for a relative name that a host reported.
+
+    Raises
+    ------
+    HostError
+        Permanent: the name leads out of the directory, or a link on the way does.
+    """
+    parts = PurePosixPath(name).parts
+    path = directory.joinpath(*parts)
+    leads_out = not parts or name.startswith("/") or ".." in parts or "\0" in name
+    if leads_out or not path.parent.resolve().is_relative_to(directory.resolve()):
+        raise HostError(f"the host lists a file {name[:200]!r}, which would be outside of {directory}", permanent=True)
+    return path
 
 
 def open_untrusted(path: str | os.PathLike[str], limit: int | None = None) -> BinaryIO:

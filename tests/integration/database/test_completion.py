@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ from jfr_mp.database.completion import complete
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.processes import free_locks
 from jfr_mp.errors import LeaseLost
-from jfr_mp.outcomes import Advance, Completion
+from jfr_mp.outcomes import Added, Advance, Completion
 from jfr_mp.states import JobState
 from jfr_mp.step_table import CHECKOUT, COMPLETE
 from tests.support.jobs import add, addition, chain, detour, replace_with, stops_children, stops_jobflow, total
@@ -430,3 +431,47 @@ def test_a_stored_document_is_not_changed_by_completing_it(any_queue: Any, run_j
     # When it is written, then it can be written again: nothing in it was touched
     any_queue.complete(only, completion)
     assert repr(completion) == as_before
+
+
+def _bad_uuid(flow: dict[str, Any], _other: str) -> None:
+    flow["jobs"][0]["uuid"] = "../../x"
+
+
+def _of_another_flow(flow: dict[str, Any], other: str) -> None:
+    flow["jobs"][0]["uuid"] = other
+
+
+def _class(flow: dict[str, Any], _other: str) -> None:
+    flow["jobs"][0]["config"] = {"@module": "antigravity", "@class": "Planted", "planted": 1}
+
+
+def _no_jobs(flow: dict[str, Any], _other: str) -> None:
+    flow["jobs"] = {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (_bad_uuid, "bad uuid or index: '../../x'"),
+        (_of_another_flow, "contains a job of another flow"),
+        (_class, "is not a valid flow"),
+        (_no_jobs, "is not a valid flow"),
+    ],
+)
+@pytest.mark.parametrize("kind", list(Added))
+def test_a_bad_flow_that_a_job_returned_fails_it_once(any_queue: Any, damage: Any, says: str, kind: Added) -> None:
+    # Given a job with a child, and a job of another flow
+    flow, other = chain(2), add(1)
+    any_queue.add(flow)
+    any_queue.add(other)
+    # When it returns a flow that is damaged
+    returned = Flow([add(2)]).as_dict()
+    damage(returned, other.uuid)
+    any_queue.complete(flow.jobs[0], Completion(JobState.COMPLETED, added=((kind, returned),)))
+    # Then it is FAILED, with one line, nothing was added, and nothing that it names was imported
+    document = any_queue.job(flow.jobs[0])
+    assert (document["state"], document["lock_id"], document["remote"]["step_attempts"]) == ("FAILED", None, 0)
+    assert says in document["error"]
+    assert "Traceback" not in document["error"]
+    assert any_queue.db.jobs.count_documents({}) == 3
+    assert "antigravity" not in sys.modules

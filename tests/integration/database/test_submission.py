@@ -169,6 +169,22 @@ def test_a_job_over_the_limit_of_mongodb_is_refused(any_queue: Any) -> None:
     assert any_queue.db.flows.count_documents({}) == 0
 
 
+@pytest.mark.parametrize("uuid", ["../../x", "a\nb", "", "x" * 1000])
+def test_odd_uuids_are_refused(queue: Any, uuid: str) -> None:
+    odd = add(1)
+    odd.set_uuid(uuid)
+    with pytest.raises(SubmissionError, match="is not a uuid"):
+        queue.add(odd)
+    assert queue.db.jobs.count_documents({}) == 0
+
+
+def test_resources_of_another_class_are_refused(queue: Any) -> None:
+    odd = add(1)
+    odd.update_config({"manager_config": {"resources": {"@module": "os", "@class": "system"}}})
+    with pytest.raises(SubmissionError, match="resources of the class 'system' are not supported"):
+        queue.add(odd)
+
+
 def test_references_to_unknown_jobs_are_refused_unless_allowed(queue: Any) -> None:
     # Given jobs that refer to one outside of their flows
     outside = returns_megabytes(0)

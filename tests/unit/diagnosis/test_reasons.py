@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from jfr_mp.diagnosis.facts import Cause, Facts, LockHolder, Parent
 from jfr_mp.diagnosis.reasons import reasons_of
-from jfr_mp.model import JobInfo, Outage
+from jfr_mp.model import JobInfo, Outage, StepInHand
 from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
 
@@ -17,6 +18,7 @@ NOW = datetime(2025, 6, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 OUTAGE = Outage(host="w", since=NOW, why="no route", next_try=LATER)
 OURS = LockHolder("jfr-mp/node1:5:a/b", NOW, "node1:5:a", "transfer-1", alive=True)
+SLOW = StepInHand(step="complete", db_id="7", since=NOW, limit=60)
 DEAD = LockHolder("jfr-mp/node1:5:a/b", NOW, "node1:5:a")
 FOREIGN = LockHolder("0b0cdf24-95ca-4b3f-8f0c-b6d39a6c7a1f", NOW)
 
@@ -89,6 +91,10 @@ def waits_for(*causes: Parent, beyond: bool = False, through: Parent | None = No
         (
             {"job": job("CHECKED_OUT"), "lock": OURS},
             [("it has been locked by transfer-1 (node1:5:a) since", "it ends soon")],
+        ),
+        (
+            {"job": job("DOWNLOADED"), "lock": replace(OURS, step=SLOW)},
+            [("the step complete began at", "the process is replaced and the step is tried once more")],
         ),
         ({"job": job("CHECKED_OUT"), "lock": DEAD}, [("has sent no heartbeat lately", "jfr-mp admin reconcile")]),
         ({"job": job("CHECKED_OUT"), "lock": FOREIGN}, [("jobflow-remote or a tool", "--break-locks")]),
