@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +20,10 @@ logger = logging.getLogger(__name__)
 
 #: Events forwarded in one turn: a burst of them must not delay the signals of the master.
 _EVENTS_A_TURN = 1000
+#: The maximum size of a message in bytes; the connection of a sender of a larger one is closed.
+MAX_MESSAGE = 2**20
+#: The maximum number of characters of a reason for rejecting a message, and seconds between two warnings of it.
+_LONGEST_REASON, _WARN_EVERY = 500, 10.0
 
 
 @dataclass(frozen=True)
@@ -46,10 +51,12 @@ class BusServer:
         self._events_in = self._context.socket(zmq.XSUB)
         self._events_out = self._context.socket(zmq.XPUB)
         self._poller = zmq.Poller()
+        self._next_warning = 0.0
         addresses = (run_dir.control, run_dir.events_in, run_dir.events_out)
         try:
             for bus_socket, address in zip(self._sockets, addresses, strict=True):
                 bus_socket.linger = 200
+                bus_socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
                 bus_socket.bind(address)
                 self._poller.register(bus_socket, zmq.POLLIN)
         except zmq.ZMQError as error:
@@ -80,8 +87,11 @@ class BusServer:
             try:
                 yield Letter(sender, decode(frames[-1] if frames else b""))
             except BusError as error:
-                logger.warning("%s", error)
-                self.send(sender, Rejection(why=str(error)))
+                why = str(error)[:_LONGEST_REASON]
+                if (now := time.monotonic()) >= self._next_warning:
+                    self._next_warning = now + _WARN_EVERY
+                    logger.warning("%s", why)
+                self.send(sender, Rejection(why=why))
 
     def send(self, receiver: bytes, message: BusMessage) -> None:
         """Send a message; it is dropped if the receiver is gone."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 
 from jfr_mp.bus.client import MasterClient, RoleBus
 from jfr_mp.bus.messages import (
@@ -269,3 +270,35 @@ def test_the_server_waits_for_other_file_descriptors_too(server: BusServer) -> N
     assert time.monotonic() - begun < 10
     os.close(reading)
     os.close(writing)
+
+
+def test_large_and_bad_messages_do_not_disturb_the_others(
+    run_dir: Path, server: BusServer, connect: Callable[..., RoleBus], caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given a sender of messages that are far too large, and of many that mean nothing
+    context = zmq.Context()
+    with context.socket(zmq.DEALER) as large, context.socket(zmq.DEALER) as bad:
+        large.linger = bad.linger = 0
+        large.connect(RunDir(run_dir).control)
+        bad.connect(RunDir(run_dir).control)
+        large.send(b"x" * 5 * 2**20)
+        for _ in range(100):
+            bad.send(b'{"' + b"k" * 10_000 + b'": 1}')
+        # When a role process registers
+        connect().report(Condition())
+        # Then its messages arrive, and all of the others are one short warning
+        assert isinstance(receive(server, 1)[0], Register)
+        answers: list[bytes] = []
+
+        def answered() -> bool:
+            list(server.receive())
+            while bad.poll(0):
+                answers.append(bad.recv())
+            return len(answers) == 100
+
+        wait_until(answered, 10, "the answers")
+    context.term()
+    assert all(len(answer) < 1000 for answer in answers)
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 1
+    assert len(warnings[0]) <= 500
