@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jfr_mp.cli.admin_database import add_database_commands
 from jfr_mp.cli.commands import command, new_group, with_examples
 from jfr_mp.cli.options import JsonOption, ProjectOption
 from jfr_mp.cli.printing import print_json, print_text
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from jfr_mp.database.reconcile import Finding
     from jfr_mp.database.stale_locks import StaleLock
 
-app = new_group("Repair the queue.")
+app = new_group("Repair, reset and index the queue.")
 
 
 @command(app)
@@ -68,3 +69,6 @@ def _print(locks: list[StaleLock], findings: list[Finding], *, dry_run: bool) ->
         print_text(f"flow {finding.flow}: {finding.problem}; {'done' if finding.repaired else 'to do'}: {finding.cure}")
     if not locks and not findings:
         typer.echo("Nothing to repair.")
+
+
+add_database_commands(app)

@@ -84,6 +84,16 @@ COMMANDS: dict[str, CommandRow] = {
         "Inspect and control flows.",
         _JOBS,
     ),
+    "batch": CommandRow(
+        "batch:app",
+        "Inspect the batches of batch workers.",
+        _JOBS,
+    ),
+    "runner": CommandRow(
+        "runner:app",
+        "Start and stop the processes, under the names of jobflow-remote.",
+        _RUN,
+    ),
     "project": CommandRow(
         "project:app",
         "List projects and check them.",
@@ -96,7 +106,7 @@ COMMANDS: dict[str, CommandRow] = {
     ),
     "admin": CommandRow(
         "admin:app",
-        "Repair the queue.",
+        "Repair, reset and index the queue.",
         _SETUP,
     ),
     "execution": CommandRow(
