@@ -102,8 +102,10 @@ def forget_pings(db: QueueDatabase) -> None:
 
 def unlock(db: QueueDatabase) -> tuple[int, int]:
     """Break the lock of the document; return how many documents there are, and how many were locked."""
-    done = db.auxiliary.update_many(_FILTER, {"$set": {"lock_id": None, "lock_time": None}})
-    return done.matched_count, done.modified_count
+    found = db.auxiliary.count_documents(_FILTER)
+    locked_ones = {**_FILTER, "lock_id": {"$ne": None}}
+    done = db.auxiliary.update_many(locked_ones, {"$set": {"lock_id": None, "lock_time": None}})
+    return found, done.modified_count
 
 
 def forget(db: QueueDatabase, owner: str, *, break_lock: bool = False) -> None:

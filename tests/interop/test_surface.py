@@ -1,0 +1,71 @@
+"""Every command, option, method and parameter of jobflow-remote is here, except those that a file lists."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from jfr_mp.cli.app import app
+from tests.support.processes import ROOT, run
+
+#: What is missing. Entries are only ever removed from it.
+MISSING = Path(__file__).with_name("missing.json")
+OURS = {"JobController": "api.controller", "Runner": "api.runner", "ConfigManager": "api.configuration"}
+
+
+@pytest.fixture(scope="module")
+def theirs(peer_python: Path) -> dict[str, Any]:
+    done = run([str(peer_python), str(ROOT / "tests" / "interop" / "peer_surface.py")], env=os.environ, timeout=60)
+    assert done.returncode == 0, done.stderr
+    surface: dict[str, Any] = json.loads(done.stdout)
+    return surface
+
+
+def _missing_flags(name: str, flags: list[str]) -> list[str]:
+    command: Any = typer.main.get_command(app)
+    for word in name.split():
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            return [name]
+    # Its groups say --tree, and some of its options have been deprecated for long.
+    known = {flag for each in command.params for flag in each.opts}
+    return [f"{name} {flag}" for flag in flags if flag not in known]
+
+
+def _missing_parameters(name: str, methods: dict[str, list[str]]) -> list[str]:
+    if name not in OURS:
+        return [name]
+    cls = getattr(importlib.import_module(f"jfr_mp.{OURS[name]}"), name)
+    missing = []
+    for method, parameters in methods.items():
+        found = getattr(cls, method, None)
+        if found is None:
+            missing.append(f"{name}.{method}")
+            continue
+        known = inspect.signature(found).parameters
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in known.values()):
+            missing += [f"{name}.{method}({each})" for each in parameters if each not in known]
+    return missing
+
+
+def missing(theirs: dict[str, Any]) -> list[str]:
+    """Return what jobflow-remote has and jfr-mp does not."""
+    flags = [each for name, flags in theirs["commands"].items() for each in _missing_flags(name, flags)]
+    parameters = [each for name, methods in theirs["classes"].items() for each in _missing_parameters(name, methods)]
+    return sorted([*flags, *parameters])
+
+
+def test_nothing_is_missing_that_is_not_listed(theirs: dict[str, Any]) -> None:
+    # Given what jobflow-remote offers; enough of it to know that the walk works
+    assert len(theirs["commands"]) > 60
+    assert len(theirs["classes"]["JobController"]) > 80
+
+    # Then all of it is here, except what the file lists
+    assert sorted(set(missing(theirs)) - set(json.loads(MISSING.read_text()))) == []
