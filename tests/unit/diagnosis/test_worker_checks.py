@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,25 @@ def test_a_batch_worker_that_works(tmp_path: Path) -> None:
     assert all(word in found["command"].detail for word in ("Python 3.", "jobflow ", "jfr-mp "))
     # Then nothing is left in any of its directories
     assert list(left_in(tmp_path)) == []
+
+
+def test_another_python_than_that_of_the_runner_is_named(tmp_path: Path) -> None:
+    # Given an environment of its own, with the same packages, that pre_run activates
+    home = tmp_path / "other"
+    (home / "bin").mkdir(parents=True)
+    (home / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+    (home / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
+    (home / "lib").symlink_to(Path(sys.prefix) / "lib")
+    program = home / "bin" / "jfr-mp"
+    program.write_text(f"#!{home}/bin/python\nfrom jfr_mp.cli import main\nmain()\n")
+    program.chmod(0o755)
+    # When the worker is checked
+    found = checks(tmp_path, pre_run=f"export PATH={home}/bin:$PATH")
+    # Then both interpreters are named
+    assert found["command"].verdict is Verdict.OK, found["command"].detail
+    assert found["Python"].verdict is Verdict.WARNING
+    assert str(home / "bin") in found["Python"].detail
+    assert sys.executable in found["Python"].detail
 
 
 @pytest.mark.parametrize(
