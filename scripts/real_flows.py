@@ -29,8 +29,8 @@ PACKAGES = (f"{CHECKOUT}[embedded]", "atomate2", "quacc[phonons]", "phonopy", "s
 
 #: Seconds in which all flows end.
 PATIENCE = 600.0
-#: What differs between two runs of the same calculation: directories, times and identifiers.
-_VARYING = re.compile(r"dir|uuid|time|date|nid|hosts|host|path|created|completed", re.IGNORECASE)
+#: What differs between two runs of the same calculation: directories, times and identifiers (quacc hashes them).
+_VARYING = re.compile(r"dir|uuid|time|date|nid|hosts|host|path|created|completed|modified|^_id$", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 
 

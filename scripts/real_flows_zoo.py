@@ -98,7 +98,7 @@ FLOWS: dict[str, Callable[[], Flow | Job]] = {
     "atomate2 static LJ": lambda: LennardJonesStaticMaker(calculator_kwargs=LENNARD_JONES).make(structure(ARGON)),
     "atomate2 relax LJ": lambda: LennardJonesRelaxMaker(calculator_kwargs=LENNARD_JONES).make(structure(ARGON)),
     "atomate2 MD LJ": lambda: LennardJonesMDMaker(
-        calculator_kwargs=LENNARD_JONES, n_steps=20, temperature=50, mb_velocity_seed=1
+        calculator_kwargs=LENNARD_JONES, ensemble="nve", n_steps=20, temperature=50, mb_velocity_seed=1
     ).make(structure(ARGON)),
     "atomate2 EOS": lambda: Eos().make(structure(COPPER)),
     "atomate2 phonons": lambda: Phonons().make(structure(ARGON)),
