@@ -108,7 +108,7 @@ def test_the_roles_of_a_killed_master_stop_and_a_start_works_at_once(working: Us
     os.kill(master["pid"], signal.SIGKILL)
     again = working.start()
 
-    # Then its role processes finish the steps in hand and exit
+    # Then its role processes finish the current steps and exit
     wait_gone(roles, timeout=30)
     assert "the master has died" in working.log("queue-1")
     assert [found["pid"] for found in working.masters()] == [again["pid"]]

@@ -15,7 +15,7 @@ from pymongo.errors import PyMongoError
 
 from jfr_mp.identity import owner_of_lock
 
-#: Seconds that the server holds an answer back, and before it is tried again when it is away.
+#: Seconds that the server holds an answer back, and before it is retried when it is away.
 _GLANCE = 0.2
 _PIPELINE: list[dict[str, Any]] = [
     {"$match": {"operationType": {"$in": ["insert", "update"]}}},

@@ -445,7 +445,7 @@ def connections(server: Sshd) -> Counter[int]:
 
 @contextmanager
 def silent_server() -> Iterator[int]:
-    """Lend the port of a server that accepts and never says a word."""
+    """Yield the port of a server that accepts and never says a word."""
     with socket.create_server((HOST, 0)) as listener:
         port: int = listener.getsockname()[1]
         yield port

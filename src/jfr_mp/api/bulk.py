@@ -89,7 +89,7 @@ def plural(
     act
         The method for one job.
     further, leading
-        Its parameters that the plural form has as well, after and before those that select the jobs.
+        Its parameters that the plural form has as well, after and before the options that select the jobs.
     limit
         The default of the parameter `max_limit`; None for no such parameter.
     """

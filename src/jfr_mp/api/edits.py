@@ -132,7 +132,7 @@ def unlock_jobs(  # noqa: PLR0913, PLR0917 - the reference's signature
     metadata: dict[str, Any] | None = None,
     workers: str | list[str] | None = None,
 ) -> int:
-    """Break the locks of the selected jobs, whoever holds them, and return their number.
+    """Break the locks of the selected jobs, even if another process holds them, and return their number.
 
     A process that is still working on such a job loses its work. Locks of processes that died are broken without this.
     """
@@ -150,7 +150,7 @@ def unlock_flows(  # noqa: PLR0913, PLR0917 - the reference's signature
     end_date: datetime | None = None,
     name: str | None = None,
 ) -> int:
-    """Break the locks of the selected flows, whoever holds them, and return their number; see `unlock_jobs`."""
+    """Break the locks of the selected flows, as `unlock_jobs` does those of jobs; return their number."""
     flows = FlowFilter.of(locked=True, **conditions(locals()))
     return aggregation.unlock_flows(self.db, flows)
 

@@ -129,7 +129,7 @@ def delete_flows(  # noqa: PLR0913, PLR0917 - the reference's signature
     wait: int | None = None,
     break_lock: bool = False,
 ) -> list[str]:
-    """Delete flows and return the uuids of those that existed; parameters as for `delete_flow`.
+    """Delete flows and return the uuids of the ones that existed; parameters as for `delete_flow`.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ class RoleBus:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether this process should stop after the step in hand."""
+        """Whether this process should stop after the current step."""
         return self._stop
 
     def wait(self, timeout: float) -> set[JobState]:
@@ -124,11 +124,11 @@ class RoleBus:
         _send(self._publisher, [topic(state), encode(wake)])
 
     def report(self, condition: Condition) -> None:
-        """Tell the master the condition of this process, which counts as ready once that is RUNNING."""
+        """Report to the master the condition of this process, which counts as ready once that is RUNNING."""
         self._send(ConditionReport(condition=condition))
 
     def request_stop(self) -> None:
-        """Have this process stop after the step in hand; safe in a signal handler and in any thread."""
+        """Have this process stop after the current step; safe in a signal handler and in any thread."""
         self._stop = True
         self.wake()
 
@@ -218,7 +218,7 @@ class MasterClient:
         return reply.master
 
     def stop(self, *, drain: bool = True) -> None:
-        """Have the master stop: after the steps in hand if `drain`, else at once. It answers before it stops."""
+        """Have the master stop: after the current steps if `drain`, else at once. It answers before it stops."""
         self._ask(StopRequest(drain=drain))
 
     def set_log_level(self, level: LogLevel) -> None:

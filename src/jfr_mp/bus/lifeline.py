@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def open_lifeline() -> Iterator[int]:
-    """Lend a master the reading end, which its role processes inherit; no other process ever gets the writing end."""
+    """Yield a master the reading end, which its role processes inherit; no other process ever gets the writing end."""
     reading, writing = os.pipe2(os.O_CLOEXEC)
     try:
         yield reading
@@ -40,7 +40,7 @@ class Lifeline:
     on_lost
         Called in that thread when the master has died; should ask for a stop, as `RoleBus.request_stop` does.
     grace
-        Seconds that the process has from then on for the step in hand; it is cut off after them.
+        Seconds that the process has from then on for the current step; it is cut off after them.
     """
 
     def __init__(self, fd: int, on_lost: Callable[[], None], grace: float) -> None:
@@ -62,8 +62,8 @@ class Lifeline:
             pass
         if self._released.is_set():
             return
-        logger.warning("the master has died: this process stops after the step in hand, within %g s", self._grace)
+        logger.warning("the master has died: this process stops after the current step, within %g s", self._grace)
         self._on_lost()
         if not self._released.wait(self._grace):
-            logger.error("the step in hand took longer than %g s: this process exits now", self._grace)
+            logger.error("the current step took longer than %g s: this process exits now", self._grace)
             os._exit(ExitCode.NOT_RUNNING)

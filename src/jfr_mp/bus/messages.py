@@ -49,7 +49,7 @@ class Goodbye(BusMessage):
 
 
 class Drain(BusMessage):
-    """A master to a role process: stop after the step in hand."""
+    """A master to a role process: stop after the current step."""
 
     kind: Literal["drain"] = "drain"
 
@@ -68,7 +68,7 @@ class StatusRequest(BusMessage):
 
 
 class StopRequest(BusMessage):
-    """A client to a master: stop, after the steps in hand if `drain`, else at once."""
+    """A client to a master: stop, after the current steps if `drain`, else at once."""
 
     kind: Literal["stop_request"] = "stop_request"
     drain: bool = True

@@ -58,7 +58,7 @@ def warm_path(project: Project) -> Path:
 
 
 def _private(path: Path) -> Path:
-    """Make a directory of mode 0700, or make sure that the existing one is this user's: anyone can write to /tmp."""
+    """Make a directory of mode 0700, or make sure that the existing one is this user's, as /tmp is open to all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=0o700, exist_ok=True)

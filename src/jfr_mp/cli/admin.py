@@ -43,7 +43,7 @@ def reconcile(
 ) -> None:
     """Repair what dead processes have left in the queue: stale locks, and flows whose completion was cut off.
 
-    Running processes repair this themselves from time to time; this command can run beside them.
+    Running processes repair this themselves periodically; this command can run beside them.
     """
     from jfr_mp.database.reconcile import Reconciler
     from jfr_mp.database.stale_locks import free_stale_locks, stale_locks

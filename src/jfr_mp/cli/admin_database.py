@@ -143,7 +143,7 @@ def create_index(
     unique: Annotated[bool, typer.Option("--unique", "-u", help="Refuse two documents of the same value.")] = False,
     project: ProjectOption,
 ) -> None:
-    """Create an index beside those that jfr-mp needs."""
+    """Create an index beside the ones of jfr-mp."""
     with job_controller(project) as controller, doing("creating the index"):
         way = 1 if direction is Direction.ASC else -1
         controller.create_indexes([[(key, way)]], collection=collection.value, unique=unique)
@@ -151,7 +151,7 @@ def create_index(
 
 
 def rebuild_indexes(*, project: ProjectOption) -> None:
-    """Drop all indexes of the queue and create those that jfr-mp needs."""
+    """Drop all indexes of the queue and create the ones of jfr-mp."""
     with job_controller(project) as controller, doing("creating the indexes"):
         controller.build_indexes(drop=True)
     typer.echo("Built the indexes again.")

@@ -31,7 +31,7 @@ COMMANDS: dict[str, CommandRow] = {
     ),
     "stop": CommandRow(
         "lifecycle:stop",
-        "Stop the processes on this machine; each finishes the step in hand first.",
+        "Stop the processes on this machine; each finishes the current step first.",
         _RUN,
     ),
     "kill": CommandRow(
@@ -66,7 +66,7 @@ COMMANDS: dict[str, CommandRow] = {
     ),
     "connect": CommandRow(
         "connect:connect",
-        "Log in at hosts that want a person for it, with a one-time password for example, once for all processes.",
+        "Log in at hosts that want the user for it, with a one-time password for example, once for all processes.",
         _RUN,
     ),
     "submit": CommandRow(

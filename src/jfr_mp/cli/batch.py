@@ -67,7 +67,7 @@ def batch_conditions(
 
 @command(app, "list")
 @with_examples(
-    {"jfr-mp batch list": "the last 20 batches", "jfr-mp batch list -s RUNNING -v": "those that run, with their jobs"}
+    {"jfr-mp batch list": "the last 20 batches", "jfr-mp batch list -s RUNNING -v": "the running ones, with their jobs"}
 )
 def list_batches(
     *,

@@ -1,4 +1,4 @@
-"""``jfr-mp connect``: logging in at hosts that want a person for it."""
+"""``jfr-mp connect``: logging in at hosts that want the user for it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CloseOption = Annotated[bool, typer.Option("--close", help="Close the connection
     }
 )
 def connect(name: NameArgument = None, close: CloseOption = False, *, project: ProjectOption) -> None:
-    """Log in at hosts that want a person for it, with a one-time password for example, once for all processes.
+    """Log in at hosts that want the user for it, with a one-time password for example, once for all processes.
 
     The connection stays open after this command and after `jfr-mp stop`, until it breaks or is closed. The jobs of a
     host without its connection wait.
@@ -50,7 +50,7 @@ def connect(name: NameArgument = None, close: CloseOption = False, *, project: P
 
 
 def connect_all(project: Project) -> None:
-    """Log in at all hosts that want a person for it, if there is a terminal; without a login their jobs wait."""
+    """Log in at all hosts that want the user for it, if there is a terminal; without a login their jobs wait."""
     if not project.has_interactive_workers or not sys.stdin.isatty():
         return
     from jfr_mp.hosts.login.terminal import log_in, logins

@@ -13,7 +13,7 @@ app = new_group("Run jobs on a worker. These commands are called by the runner."
 
 _WHOLE = {"parser": whole_number(), "metavar": "N"}
 
-#: The limits of an allocation, with jobflow-remote's flags.
+#: The limits of a batch, with jobflow-remote's flags.
 _LIMITS = (
     OptionRow("max_time", ("--max-time", "-mt"), "The age in seconds at which it takes no more jobs.", float | None),
     OptionRow("max_wait", ("--max-wait", "-mw"), "How many seconds it waits for another job.", float | None, 60.0),
@@ -50,7 +50,7 @@ def run_batch(
     limits: Annotated[Any, Options(TableBuilder(_LIMITS, _limits))],
     cold: Annotated[bool, typer.Option("--cold", help="Start a new interpreter for each job.")] = False,
 ) -> None:
-    """Run the jobs of a batch worker, several in this one allocation, until there are no more."""
+    """Run the jobs of a batch worker, several in this one batch, until there are no more."""
     from jfr_mp.execution.run_batch import run_batch as run_jobs
 
     run_jobs(base_run_dir, files_dir, batch_uid, limits, warm=not cold)

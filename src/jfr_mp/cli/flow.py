@@ -81,7 +81,7 @@ def list_flows(
 @with_examples(
     {
         "jfr-mp flow info 12": "the flow of job 12",
-        "jfr-mp flow info 12 --report": "how far it is, and how long its jobs took",
+        "jfr-mp flow info 12 --report": "its progress, and how long its jobs took",
     }
 )
 def info(

@@ -52,7 +52,7 @@ FlowArguments = Annotated[FlowName, Options(one_flow)]
 
 @contextmanager
 def chosen_flow(project: Project, flow: FlowName) -> Iterator[tuple[JobController, str]]:
-    """Lend the controller of a project, and return the uuid of the flow that the user names.
+    """Yield the controller of a project, and return the uuid of the flow that the user names.
 
     Raises
     ------

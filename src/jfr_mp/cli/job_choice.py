@@ -190,7 +190,7 @@ def matching_jobs(controller: JobController, jobs: JobFilter) -> list[JobInfo]:
 
 @contextmanager
 def chosen_job(project: Project, job: JobName) -> Iterator[tuple[JobController, JobInfo]]:
-    """Lend the controller of a project, and return the job that the user names.
+    """Yield the controller of a project, and return the job that the user names.
 
     Raises
     ------

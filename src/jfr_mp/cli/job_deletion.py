@@ -116,7 +116,7 @@ def check_cleaning(controller: JobController, *, all_states: bool, force: bool) 
 
 
 def removable(jobs: Sequence[JobInfo], *, all_states: bool) -> tuple[list[JobInfo], list[JobInfo]]:
-    """Return the jobs whose run directories may be deleted, and those that still need theirs."""
+    """Return the jobs whose run directories may be deleted, and of the jobs that still need theirs."""
     with_files = [job for job in jobs if job.run_dir]
     free = [job for job in with_files if all_states or job.state in CLEANABLE]
     return free, [job for job in with_files if job not in free]

@@ -45,7 +45,7 @@ def start(
     """Start the processes that move jobs: a master, and one process or more for each role.
 
     Without a role flag, all roles start. The command returns when every process is ready; otherwise it says which
-    process is not ready and why. On a terminal it first logs in at the hosts that want a person for it, as
+    process is not ready and why. On a terminal it first logs in at the hosts that want the user for it, as
     `jfr-mp connect` does.
     """
     connect_all(project)
@@ -53,7 +53,7 @@ def start(
 
 
 def stop(*, project: ProjectOption) -> None:
-    """Stop the processes on this machine; each finishes the step in hand first.
+    """Stop the processes on this machine; each finishes the current step first.
 
     Jobs that run on a worker go on running, and the next start continues with them. Connections that
     `jfr-mp connect` opened stay open.
@@ -68,7 +68,7 @@ def stop(*, project: ProjectOption) -> None:
 def kill(*, project: ProjectOption) -> None:
     """Kill the processes on this machine at once, if `jfr-mp stop` does not help.
 
-    Steps in hand are cut off; the next start repairs what they left.
+    Current steps are cut off; the next start repairs what they left.
     """
     from jfr_mp.supervisor import control
 

@@ -33,7 +33,7 @@ def load_project(name: str | None) -> Project:
 
 @contextmanager
 def job_controller(project: Project) -> Iterator[JobController]:
-    """Lend the interface to the jobs of a project.
+    """Yield the interface to the jobs of a project.
 
     Raises
     ------

@@ -79,7 +79,7 @@ def rows_of(jobs: Sequence[JobInfo]) -> list[dict[str, str | None]]:
 
 
 def print_ends(jobs: Sequence[JobInfo]) -> None:
-    """Print what has become of jobs, for a person."""
+    """Print what has become of jobs, for the user."""
     typer.echo(_counts(jobs))
     for job in jobs:
         if job.state is not JobState.COMPLETED:

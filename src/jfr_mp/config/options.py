@@ -50,7 +50,7 @@ class JfrMpOptions(ConfigModel):
     #: The maximum number of jobs at once on a local worker with the scheduler shell and no `max_jobs`: "cores" for the
     #: number of cores that the runner can use, null for no limit.
     local_jobs: Annotated[int, Field(ge=1)] | Literal["cores"] | None = "cores"
-    #: The longest time before a role looks for work that nobody told it about.
+    #: The longest time before a role looks for work that it was not told about.
     probe_interval: Seconds = 1.0
     #: The time between two reads of the journal in which local jobs report their start and end.
     journal_interval: Seconds = 0.05

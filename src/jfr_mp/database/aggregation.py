@@ -83,12 +83,12 @@ def _stage(operator: str, value: Any) -> list[Doc]:
 
 
 def unlock_jobs(db: QueueDatabase, jobs: JobFilter) -> int:
-    """Break the locks of the locked jobs that match, whoever holds them; return their number."""
+    """Break the locks of the locked jobs that match, even if another process holds them; return their number."""
     return db.jobs.update_many(jobs.query(db), {"$set": dict(UNLOCKED)}).modified_count
 
 
 def unlock_flows(db: QueueDatabase, flows: FlowFilter) -> int:
-    """Break the locks of the locked flows that match, whoever holds them; return their number."""
+    """Break the locks of the locked flows that match, even if another process holds them; return their number."""
     return db.flows.update_many(flows.query(), {"$set": dict(UNLOCKED)}).modified_count
 
 

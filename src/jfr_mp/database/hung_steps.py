@@ -17,7 +17,7 @@ _MOST_RETRIES = 1
 
 
 def note_hung_step(db: QueueDatabase, db_id: str, lock_id: str, why: str) -> None:
-    """Record that the step that holds a lock has hung: the first time the job is tried again, then it is REMOTE_ERROR.
+    """Record that the step that holds a lock has hung: the first time the job is retried, then it is REMOTE_ERROR.
 
     The lock stays, because the step may still be working; it is freed when its process is evicted. If the step ends
     after all, the new state keeps it from writing its outcome.

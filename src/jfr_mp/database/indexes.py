@@ -113,6 +113,6 @@ def create_indexes(
 
 
 def drop_indexes(db: QueueDatabase) -> None:
-    """Drop all indexes of jobs, flows and batches but those that the database makes itself."""
+    """Drop all indexes of jobs, flows and batches except the indexes that the database makes itself."""
     for collection in (db.jobs, db.flows, db.batches):
         collection.drop_indexes()

@@ -1,4 +1,4 @@
-"""Editing the documents of jobs: where and how they run, their state, and any other field."""
+"""Editing the documents of jobs: the worker, its options, their state, and any other field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The registry of masters and role processes, and the locks of those that died.
+"""The registry of masters and role processes, and the locks of processes that died.
 
 A process is alive while its heartbeat is fresh by the server's clock; no client's clock takes part.
 """
@@ -69,7 +69,7 @@ class ProcessRecord(Report, ProcessIdentity):
     name
         Its name in status, such as ``transfer-1``.
     roles
-        Of a master: those that its role processes play. Else those that it plays.
+        Of a master: the roles of its role processes. Otherwise the roles of this process.
     project
         The project that it works on.
     started_on, heartbeat

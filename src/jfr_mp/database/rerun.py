@@ -108,7 +108,7 @@ class Rerun:
                     f"job {job.db_id} cannot be rerun: job {child.db_id} depends on it and is already "
                     f"{child.state.name}; to rerun both, use --force"
                 )
-            # One that waits has no files of a later run than those that are to be removed already.
+            # One that waits has no files of a later run than the files that are to be removed already.
             self._reset(lock, JobState.WAITING, cleanup=child.state is not JobState.WAITING)
             yield _id_of(lock), child
 

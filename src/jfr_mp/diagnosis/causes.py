@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from jfr_mp.database.connection import QueueDatabase
     from jfr_mp.database.queries import LatestJob
 
-#: How far a chain is followed: levels, each of which is one query, and jobs in total.
+#: The depth to which a chain is followed: levels, each of which is one query, and jobs in total.
 MAX_LEVELS, MAX_JOBS = 500, 10_000
 
 

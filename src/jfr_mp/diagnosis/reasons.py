@@ -58,9 +58,7 @@ def _remote_error(facts: Facts) -> Reason:
     what = f"the step {step.name} failed" if step else "a step failed"
     tries = f" {job.remote.step_attempts} times" if job.remote.step_attempts > 1 else ""
     text = _last_line(job.remote.error) or "it left no error"
-    return Reason(
-        f"{what}{tries} and is not tried again: {text}", f"remove the cause, then `jfr-mp job retry {job.db_id}`"
-    )
+    return Reason(f"{what}{tries} and is not retried: {text}", f"remove the cause, then `jfr-mp job retry {job.db_id}`")
 
 
 def _paused(facts: Facts) -> Reason:
@@ -99,7 +97,7 @@ _COMMANDS = {
 
 
 def _waiting(facts: Facts) -> Iterator[Reason]:
-    """Say for which jobs a WAITING job waits, those that no process will move first."""
+    """Say for which jobs a WAITING job waits; the jobs that no process will move come first."""
     yield from map(_waits_for, sorted(facts.causes, key=lambda cause: cause.job.state not in _COMMANDS))
     if not facts.causes:
         yield Reason(
@@ -163,10 +161,10 @@ def _moving(facts: Facts) -> Iterator[Reason]:
 def _in_pool(facts: Facts) -> Reason:
     job = facts.job
     if job.state is JobState.BATCH_RUNNING:
-        return Reason(f"it runs in an allocation of the batch worker {job.worker}", f"{_NOTHING}: wait until it ends")
+        return Reason(f"it runs in a batch of the batch worker {job.worker}", f"{_NOTHING}: wait until it ends")
     return Reason(
-        f"it waits in the pool of the batch worker {job.worker} for an allocation that takes it",
-        f"{_NOTHING}: allocations are submitted as max_jobs of the worker and its scheduler allow",
+        f"it waits in the pool of the batch worker {job.worker} for a batch that takes it",
+        f"{_NOTHING}: batches are submitted as max_jobs of the worker and its scheduler allow",
     )
 
 
@@ -202,7 +200,7 @@ def _held_up(facts: Facts, step: Step) -> Iterator[Reason]:
     if limit is not None and limit > facts.now:
         yield Reason(_tried(job, step), f"{_NOTHING}: the next attempt is at {_clock(limit)}")
     elif job.remote.error and step is BATCH:
-        yield Reason(job.remote.error, "remove the cause (`jfr-mp project check` tests the worker); it is tried again")
+        yield Reason(job.remote.error, "remove the cause (`jfr-mp project check` tests the worker); it is retried")
     elif job.remote.error and not (facts.outage and facts.outage.why == job.remote.error):
         yield Reason(_tried(job, step), f"{_NOTHING}: the next attempt is due")
     if step is SUBMIT and facts.max_jobs and facts.in_queue >= facts.max_jobs:

@@ -144,7 +144,7 @@ class WorkerChecker:
 
 @contextmanager
 def _probe(host: BaseHost, parent: Path) -> Iterator[str]:
-    """Lend a new directory, as each job gets one."""
+    """Yield a new directory, as each job gets one."""
     directory = str(PurePosixPath(parent, f".jfr_mp_check_{secrets.token_hex(4)}"))
     host.mkdir(directory)
     try:

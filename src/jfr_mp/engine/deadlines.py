@@ -1,6 +1,6 @@
 """The deadlines of steps: a step that takes longer than its limit is given up, and its process is replaced.
 
-A thread cannot be ended from outside. Therefore the process records what happened, under the lock that the step still
+A thread cannot be stopped from outside. Therefore the process records what happened, under the lock that the step still
 holds, and then exits. Its master evicts it, which frees its locks, and starts another one.
 """
 
@@ -24,7 +24,7 @@ _EVERY = 1.0
 def deadlines(
     db: QueueDatabase, in_hand: StepsInHand, report: Callable[[Condition], None], give_up: Callable[[], None]
 ) -> Task:
-    """Return the task that reports slow steps and gives up those that exceed their limits.
+    """Return the task that reports slow steps and gives up the jobs that exceed their limits.
 
     Parameters
     ----------

@@ -227,7 +227,7 @@ class BatchProcess:
 
 
 def run_batch(base_run_dir: str, files_dir: str, batch_uid: str, limits: BatchLimits, *, warm: bool = True) -> None:
-    """Run the jobs of a pool in this allocation, whose own directory is the working directory.
+    """Run the jobs of a pool in this batch, whose own directory is the working directory.
 
     Parameters
     ----------

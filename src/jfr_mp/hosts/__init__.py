@@ -1,7 +1,7 @@
 """The machines on which jobs run: commands and files.
 
 `base` says what every host offers; `local` is this machine, `ssh` the hosts that are reached by SSH, and `login` the
-logins at those where a person has to be present. `host_pool` opens each host once.
+logins at those where the user has to be present. `host_pool` opens each host once.
 """
 
 from jfr_mp.hosts.base import BaseHost, CommandResult

@@ -25,7 +25,7 @@ def host_of(worker: WorkerBase, base_dir: str | Path | None = None) -> BaseHost:
         The worker.
     base_dir
         The project's directory, in which the keys of new hosts are recorded; None to refuse new hosts, and hosts at
-        which a person has to log in.
+        which the user has to log in.
 
     Raises
     ------

@@ -28,9 +28,9 @@ class SshHosts:
     Parameters
     ----------
     base_dir
-        The project's directory; None to refuse new hosts, and hosts at which a person has to log in.
+        The project's directory; None to refuse new hosts, and hosts at which the user has to log in.
     links
-        The links made so far, by endpoint and whether a person has to log in.
+        The links made so far, by endpoint and whether the user has to log in.
     """
 
     base_dir: Path | None
@@ -76,7 +76,7 @@ class SshHosts:
 
 
 def _lent(name: str, endpoint: Endpoint, base_dir: Path | None) -> Connection:
-    """Return a connection at which a person has logged in."""
+    """Return a connection at which the user has logged in."""
     if base_dir is None:
         raise LoginNeeded(f"{name}: only processes of a project can use an interactive login")
     return LentConnection(name, broker_socket(endpoint, base_dir))

@@ -1,4 +1,4 @@
-"""Membership: the processes that work on one queue database know each other, and clean up after those that died.
+"""Membership: the processes that work on one queue database know each other and clean up after dead ones.
 
 Each master, each role process and each runner without a master is a `Member`::
 

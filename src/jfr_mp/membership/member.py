@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds before what failed is tried again.
+#: Seconds before what failed is retried.
 _RETRY_AFTER = 1.0
 #: Seconds that leaving may take.
 _LEAVE_WITHIN = 10.0
@@ -43,7 +43,7 @@ class Member:
     Parameters
     ----------
     registry
-        Where it is registered; after `enter` only the thread uses it.
+        The registry of the database; after `enter` only the thread uses it.
     options
         How often the lease is renewed, and how long it lasts.
     """

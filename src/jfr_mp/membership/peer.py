@@ -143,7 +143,7 @@ def _belongs_to(runner: Mapping[str, Any]) -> Callable[[Sequence[str]], bool]:
 
 
 def _command_lines() -> Iterator[list[str]]:
-    """Yield the command lines of the processes of this machine, except those that exit meanwhile or are hidden."""
+    """Yield the command lines of the processes of this machine, except processes that exit meanwhile or are hidden."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             yield process.cmdline()

@@ -43,7 +43,7 @@ def report_of(status: MasterStatus) -> Report:
 
 
 def masters_elsewhere(db: QueueDatabase) -> list[MasterStatus]:
-    """Return the living masters on other machines, as they last reported."""
+    """Return the running masters on other machines, as they last reported."""
     living = processes.living(db, db.project.jfr_mp.lease_ttl)
     return [_status_of(record) for record in living if record.kind == "master" and not record.is_local]
 

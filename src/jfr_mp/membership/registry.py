@@ -1,4 +1,4 @@
-"""The registry as one member uses it: how it enters, renews its lease, looks after the others and leaves."""
+"""The registry as one member uses it: how it enters, renews its lease, evicts dead processes and leaves."""
 
 from __future__ import annotations
 

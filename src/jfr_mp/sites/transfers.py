@@ -16,7 +16,7 @@ _PATIENCE = 1.0
 
 
 class Transfers:
-    """Follows the transfers of all lanes, and reports them now and then.
+    """Follows the transfers of all lanes, and reports them periodically.
 
     Parameters
     ----------

@@ -105,7 +105,7 @@ def start(
 
 
 def stop(project: Project) -> list[MasterInfo]:
-    """Stop the masters on this machine; their role processes finish the steps in hand.
+    """Stop the masters on this machine; their role processes finish the current steps.
 
     Returns
     -------

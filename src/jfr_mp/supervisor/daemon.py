@@ -90,7 +90,7 @@ def detach() -> None:
 
 
 def report_up(run_dir: RunDir) -> None:
-    """Tell the process that launched this master that it can be reached.
+    """Report to the process that launched this master that it can be reached.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def report_up(run_dir: RunDir) -> None:
 
 
 def report_failure(error: JfrMpError) -> None:
-    """Tell the process that launched this master why it does not start, unless that process has exited."""
+    """Report to the process that launched this master why it does not start, unless that process has exited."""
     with suppress(BrokenPipeError):
         _send(_StartReport(error=str(error), error_class=type(error).__name__))
 

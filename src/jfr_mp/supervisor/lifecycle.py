@@ -35,7 +35,7 @@ class Action(Enum):
     """What the master does to a process."""
 
     SPAWN = auto()
-    #: Ask it over the bus to stop after the step in hand.
+    #: Ask it over the bus to stop after the current step.
     DRAIN = auto()
     TERM = auto()
     KILL = auto()
@@ -60,7 +60,7 @@ class Policy:
     backoff, backoff_max
         The pause after the first death, doubled with each further one, and its limit.
     drain
-        How long a process may take to finish the step in hand before it gets SIGTERM.
+        How long a process may take to finish the current step before it gets SIGTERM.
     term
         How long it may take after SIGTERM before it gets SIGKILL.
     """
@@ -100,7 +100,7 @@ class Died:
 
 @dataclass(frozen=True)
 class Stop:
-    """The process is no longer wanted: it may finish the step in hand if `drain`, else it is killed."""
+    """The process is no longer wanted: it may finish the current step if `drain`, else it is killed."""
 
     drain: bool = True
 
@@ -227,7 +227,7 @@ def _stop(child: ChildState, event: Event, now: float, policy: Policy) -> Change
     assert isinstance(event, Stop)
     if not event.drain:
         return _escalate(child, Action.KILL, now, None)
-    # A process that is not ready has no step in hand, and may not read the bus yet.
+    # A process that is not ready has no current step, and may not read the bus yet.
     if child.state is State.STARTING:
         return _escalate(child, Action.TERM, now, now + policy.term)
     return _escalate(child, Action.DRAIN, now, now + policy.drain)

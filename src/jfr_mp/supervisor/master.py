@@ -167,7 +167,7 @@ class Master:
     def _handle_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGCHLD:  # every turn reaps anyway, because one signal may stand for several children
             return
-        # With a second Ctrl-C the user does not want to wait for the steps in hand.
+        # With a second Ctrl-C the user does not want to wait for the current steps.
         hurry = number == signal.SIGINT and self._stopping
         self._stop(drain=not hurry, why=number.name)
 

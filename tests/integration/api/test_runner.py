@@ -152,7 +152,7 @@ def test_reset_step_attempts_after_a_failure_that_passed(project: TestProject, r
     # When the upload fails
     runner.advance_state(["CHECKED_OUT"])
 
-    # Then the job says why, and a person can repair it
+    # Then the job says why, and the user can repair it
     document = document_of(project, db_id)
     assert document["state"] == "REMOTE_ERROR"
     assert document["previous_state"] == "CHECKED_OUT"

@@ -310,7 +310,7 @@ def test_a_flow_locked_by_the_peer_costs_a_completion_no_attempt(any_queue: Any)
     # When its job is completed
     assert any_queue.complete(flow.jobs[0]) == ()
 
-    # Then it is tried again soon, the reason is on the job, and the peer still holds the flow
+    # Then it is retried soon, the reason is on the job, and the peer still holds the flow
     document = any_queue.job(flow.jobs[0])
     assert (document["state"], document["lock_id"]) == ("DOWNLOADED", None)
     assert document["remote"]["step_attempts"] == 0

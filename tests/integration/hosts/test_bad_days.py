@@ -71,7 +71,7 @@ def test_a_server_killed_in_the_middle_of_a_transfer(
     with pytest.raises(HostUnreachable):
         copy(die_half_way)
     assert not target.exists()
-    # When the server is back and the job is tried again
+    # When the server is back and the job is retried
     own_sshd.start()
     copy()
     # Then the file is there, whole, and nothing else is left

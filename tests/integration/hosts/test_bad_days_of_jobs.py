@@ -198,7 +198,7 @@ def test_a_job_waits_while_its_host_is_in_trouble(site: Site, trouble: Trouble) 
 
 @contextmanager
 def small_disk(path: Path) -> Iterator[Path]:
-    """Lend a file system with room for next to nothing; it needs root."""
+    """Yield a file system with room for next to nothing; it needs root."""
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)], check=True)
     try:

@@ -1,4 +1,4 @@
-"""A host where a person has to log in: one login serves all processes until the connection ends."""
+"""A host where the user has to log in: one login serves all processes until the connection ends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def otp(tmp_path: Path) -> Iterator[SecretSshd]:
 
 
 class Site:
-    """A worker that wants a person, and that person."""
+    """A worker that wants the user, and that person."""
 
     def __init__(self, server: Sshd, base_dir: Path) -> None:
         self.server = server

@@ -1,4 +1,4 @@
-"""Which host keys are accepted: by the user's known_hosts, by certificate authorities, or at first sight."""
+"""Which host keys are accepted: by the user's known_hosts, by certificate authorities, or on first contact."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_no_key_is_recorded_in_the_place_of_a_certificate(
 
 def test_a_revoked_key_is_not_recorded(make_host: MakeHost, own_sshd: Sshd, home: Path, tmp_path: Path) -> None:
     (home / ".ssh" / "known_hosts").write_text(f"@revoked * {public_key(own_sshd.host_key)}\n")
-    assert "Someone may be impersonating the host: ask its administrators" in refusal(make_host, own_sshd)
+    assert "Another host may be impersonating the host: ask its administrators" in refusal(make_host, own_sshd)
     assert not (tmp_path / "project" / "known_hosts").exists()
 
 

@@ -93,7 +93,7 @@ def test_a_submission_that_fails(
     with fake("sbatch", body, tmp_path):
         # When a job is submitted
         job = submitted(project, runner, db_id)
-    # Then it waits, is tried again or has failed, and says why in one line
+    # Then it waits, is retried or has failed, and says why in one line
     assert (job["state"], job["remote"]["step_attempts"], job["lock_id"]) == (state, attempts, None), job["remote"]
     assert re.search(says, job["remote"]["error"]), job["remote"]["error"]
     assert "\n" not in job["remote"]["error"]

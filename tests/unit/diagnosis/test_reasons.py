@@ -42,12 +42,12 @@ def waits_for(*causes: Parent, beyond: bool = False, through: Parent | None = No
 @pytest.mark.parametrize(
     ("facts", "reasons"),
     [
-        # What rests until a person moves it
+        # What rests until the user moves it
         ({"job": job("COMPLETED")}, [("its output is stored", "nothing to do")]),
         ({"job": job("FAILED", error="Traceback\n\nValueError: bad")}, [("failed: ValueError: bad", "queue-out 7")]),
         (
             {"job": job("REMOTE_ERROR", previous_state="UPLOADED", **remote(step_attempts=3, error="no such qos"))},
-            [("the step submit failed 3 times and is not tried again: no such qos", "`jfr-mp job retry 7`")],
+            [("the step submit failed 3 times and is not retried: no such qos", "`jfr-mp job retry 7`")],
         ),
         ({"job": job("PAUSED")}, [("a user paused it", "`jfr-mp job resume 7`")]),
         ({"job": job("STOPPED")}, [("a job of its flow stopped it", "`jfr-mp job resume 7`")]),

@@ -101,7 +101,7 @@ def test_a_slot_stays_while_a_job_of_another_one_may_make_work(batch: Batch) -> 
     process = batch.start("-pj", "2", "-mw", "0.3")
     wait_until(lambda: batch.at(Place.RUNNING) == {first}, 30, "the first job")
     began = batch.info()["last_ping_time"]
-    wait_until(lambda: batch.info()["last_ping_time"] != began, 30, "a sign of life after more than that time")
+    wait_until(lambda: batch.info()["last_ping_time"] != began, 30, "a reply after more than that time")
 
     # When work comes at last
     second = batch.add(COMPLETE)

@@ -18,7 +18,7 @@ def test_workers_that_differ_in_how_a_host_is_used_share_the_way_to_it(tmp_path:
     hosts = SshHosts(tmp_path)
     for worker in (plain, patient, separated, elsewhere, asked):
         hosts.host(worker)
-    # Then there is one way for all, one for the other host, and one by which a person has to log in
+    # Then there is one way for all, one for the other host, and one by which the user has to log in
     assert [(endpoint.host, by_a_person) for (endpoint, by_a_person), _ in hosts.links] == [
         ("h", False),
         ("other", False),

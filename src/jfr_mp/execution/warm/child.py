@@ -76,7 +76,7 @@ class Order:
             kind, directory, values, command, environment = fields
             life, begins, watched, *rest = files
         except ValueError as error:
-            raise ValueError("this is no request") from error
+            raise ValueError("this is not a request") from error
         known = ast.literal_eval(values.decode())
         variables = (os.fsdecode(variable).partition("=") for variable in unpack(environment))
         return cls(
@@ -93,7 +93,7 @@ class Order:
 
     @property
     def reap(self) -> bool:
-        """Whether what the job leaves behind is ended with it."""
+        """Whether what the job leaves behind is stopped with it."""
         return bool(self.values["reap"])
 
 
@@ -135,7 +135,7 @@ def _die_with_client(watched: int) -> None:
 
 
 def _tell(news: int, modules: list[str]) -> None:
-    """Tell the server what this job had to import; nothing depends on it."""
+    """Report to the server what this job had to import; nothing depends on it."""
     if modules:
         with contextlib.suppress(OSError):
             socket.socket(fileno=os.dup(news)).send("\n".join(modules).encode(), socket.MSG_DONTWAIT)

@@ -21,7 +21,7 @@ _TIMEOUT = 2.0
 
 
 def retire(directory: Path) -> None:
-    """Let the warm servers of a directory take no more jobs; each exits when those that it has have ended."""
+    """Let the warm servers of a directory take no more jobs; each exits when its own jobs have ended."""
     with suppress(OSError):
         for path in directory.iterdir():
             if stat.S_ISSOCK(path.lstat().st_mode):
@@ -40,7 +40,7 @@ def _retire_one(path: Path) -> None:
 
 @contextmanager
 def warm_environment(base: os.PathLike[str] | str | None = None) -> Iterator[dict[str, str]]:
-    """Lend the environment in which ``jfr-mp execution run`` lets a warm server run the job.
+    """Yield the environment in which ``jfr-mp execution run`` lets a warm server run the job.
 
     A job that changes PATH, so that another ``jfr-mp`` comes first, runs in that other installation, cold. The servers
     are told to go when the context ends.

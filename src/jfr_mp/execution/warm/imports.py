@@ -104,7 +104,7 @@ def _generator_in(module: ModuleType) -> str | None:
 
 
 def _is_of_standard_library(module: ModuleType) -> bool:
-    """Return whether a module is Python's own: `random` itself is seeded anew, the others know about forks."""
+    """Return whether a module is Python's own: `random` itself is seeded again, the others know about forks."""
     return module.__name__.partition(".")[0] in sys.stdlib_module_names
 
 

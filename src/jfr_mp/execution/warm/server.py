@@ -201,7 +201,7 @@ class Server:
 
     def _reap(self) -> None:
         for job in list(self._jobs.values()):
-            # Not reaped before its group was ended: until then its pid is not given anew.
+            # Not reaped before its group was killed: until then its pid is not given again.
             status = os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if status is None:
                 continue

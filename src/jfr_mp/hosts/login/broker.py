@@ -1,6 +1,6 @@
-"""The broker: a process that has logged in to a host once and lends its connection to other processes of the user.
+"""The broker: a process that has logged in to a host once and provides its connection to other processes of the user.
 
-It exits when its connection ends, or when a person closes the login; its clients then learn that a login is needed.
+It exits when its connection ends, or when the user closes the login; its clients then learn that a login is needed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ACCEPT_PAUSE = 0.5
 
 
 class Broker:
-    """Lends a connection on a Unix socket.
+    """Provides a connection on a Unix socket.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Broker:
         self._inode = path.stat().st_ino
 
     def serve(self) -> None:
-        """Lend the connection until it ends."""
+        """Yield the connection until it ends."""
         threading.Thread(target=self._accept, daemon=True).start()
         while self._connection.is_alive:
             with Watchdog(self._connection.close, _PROBE_PATIENCE):
@@ -95,7 +95,7 @@ def main() -> None:
                 return
             wire.send(messages.Granted())
         except ConnectionBroken:
-            # The process that wanted the login has exited, and the person with it.
+            # The process that wanted the login has exited, and the user with it.
             return
     broker.serve()
 

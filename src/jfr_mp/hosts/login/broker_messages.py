@@ -46,7 +46,7 @@ class BaseMessage(BaseModel):
 
 
 class LoginOrder(BaseMessage):
-    """Where to log in and how, the file in which new host keys are recorded, and where to listen then."""
+    """The host and how to log in, the file for new host keys, and the socket on which to listen then."""
 
     kind: Literal["login_order"] = "login_order"
     endpoint: Endpoint = Field(repr=False)
@@ -55,14 +55,14 @@ class LoginOrder(BaseMessage):
 
 
 class Asked(BaseMessage):
-    """What a host asks the person."""
+    """What a host asks the user."""
 
     kind: Literal["asked"] = "asked"
     question: Question
 
 
 class Answers(BaseMessage):
-    """What the person has typed."""
+    """What the user has typed."""
 
     kind: Literal["answers"] = "answers"
     answers: list[str] = Field(repr=False)

@@ -70,13 +70,13 @@ class LentConnection:
 
     @contextmanager
     def commands(self, alive: AliveSignal) -> Iterator[CommandSession]:
-        """Lend a session for one command."""
+        """Yield a session for one command."""
         with closing(self._request(messages.OpenCommands(), alive)) as wire:
             yield LentCommandSession(wire)
 
     @contextmanager
     def files(self, alive: AliveSignal) -> Iterator[FileSession]:
-        """Lend a session for files."""
+        """Yield a session for files."""
         with closing(self._request(messages.OpenFiles(), alive)) as wire:
             yield LentFileSession(wire)
 

@@ -1,4 +1,4 @@
-"""Opening and closing logins at which a person has to be present.
+"""Opening and closing logins at which the user has to be present.
 
 A broker process owns the connection of one project to one host. It is started for one login: what the host asks comes
 to the process that starts it, and the answers go back through a pair of sockets that no other process has. Then it
@@ -30,7 +30,7 @@ _CLOSE_PATIENCE = 30.0
 
 
 def is_open(endpoint: Endpoint, base_dir: Path) -> bool:
-    """Whether a person has logged in and the connection is alive."""
+    """Whether the user has logged in and the connection is alive."""
     try:
         LentConnection(str(endpoint), broker_socket(endpoint, base_dir)).close()
     except HostUnreachable:
@@ -48,7 +48,7 @@ def open_login(endpoint: Endpoint, base_dir: Path, answer: Answer) -> bool:
     base_dir
         The project's directory, in which the keys of new hosts are recorded.
     answer
-        Asks the person.
+        Asks the user.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Logging in with the help of the person at the terminal."""
+"""Logging in with the help of the user at the terminal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def logins(project: Project, name: str | None = None) -> Iterator[Endpoint]:
     Raises
     ------
     ConfigError
-        There is no such worker or host, or no person has to log in there.
+        There is no such worker or host, or the user does not have to log in there.
     """
     interactive = {
         worker_name: worker
@@ -35,7 +35,7 @@ def logins(project: Project, name: str | None = None) -> Iterator[Endpoint]:
     found = [worker for key, worker in interactive.items() if name in (None, key, worker.host)]
     if not found:
         if name in project.workers:
-            raise ConfigError(f"the worker {name!r} needs no login by a person: it has no `interactive_login: true`")
+            raise ConfigError(f"the worker {name!r} needs no login by the user: it has no `interactive_login: true`")
         known = f"; known: {', '.join(interactive)}" if interactive else ""
         what = "no worker" if name is None else f"{name!r} is no worker and no host of one"
         raise ConfigError(f"{what} of project {project.name} with `interactive_login: true`{known}")
@@ -48,12 +48,12 @@ def logins(project: Project, name: str | None = None) -> Iterator[Endpoint]:
 
 
 def log_in(endpoint: Endpoint, project: Project) -> bool:
-    """Log in with the help of the person at the terminal; return whether that was needed."""
+    """Log in with the help of the user at the terminal; return whether that was needed."""
     return open_login(endpoint, Path(project.base_dir), _answer)
 
 
 def _answer(question: Question) -> list[str]:
-    """Ask the person at the terminal what the host asks."""
+    """Ask the user at the terminal what the host asks."""
     if not sys.stdin.isatty():
         raise JfrMpError(f"{question.host} asks for something: run `jfr-mp connect` on a terminal")
     for text in (f"{question.host} asks:", question.title, question.instructions):

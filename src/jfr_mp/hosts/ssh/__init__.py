@@ -10,7 +10,7 @@ From the host down to the wire:
 `interface`          what a connection offers, whichever process has logged in
 `direct_connection`  a connection of this process: `command_session` and `sftp` are its sessions
 `route`              the way to the host (gateways, proxy commands), then the login
-`authentication`     the login; `questions` go to a person
+`authentication`     the login; `questions` go to the user
 `transport`          paramiko's transport, corrected; `proxy` stands in for its socket
 `known_hosts`        host keys, with `host_certificate`
 `endpoint`           where to go and how to log in, from the project file and `ssh_config`

@@ -54,7 +54,7 @@ class Login:
     known_hosts
         Verifies the host's key.
     answer
-        Asks a person whatever the host wants to know; None if there is no person to ask.
+        Asks the user whatever the host wants to know; None if there is no user to ask.
     """
 
     endpoint: Endpoint
@@ -93,7 +93,7 @@ class Login:
         return client
 
     def _try(self, client: SSHClient, sock: Any, arguments: dict[str, Any]) -> None:
-        """Try keys and passwords, then a person."""
+        """Try keys and passwords, then the user."""
         try:
             client.connect(self.endpoint.host, sock=sock, transport_factory=self._transport, **arguments)
         except SSHException:
@@ -130,7 +130,7 @@ class Login:
         arguments = {
             "port": endpoint.port,
             "username": endpoint.user,
-            # A person is asked for it; as an answer to something else it could cost an attempt.
+            # The user is asked for it; as an answer to something else it could cost an attempt.
             "password": None if self.answer else endpoint.password,
             "passphrase": passphrase,
             # Of a key that the agent holds, only the public half may be on this machine.
@@ -150,7 +150,7 @@ class Login:
 
 @contextmanager
 def _agent() -> Iterator[tuple[AgentKey, ...]]:
-    """Lend the keys of the SSH agent: none if it does not answer as it should."""
+    """Yield the keys of the SSH agent: none if it does not answer as it should."""
     with ExitStack() as open_ones:
         try:
             keys = open_ones.enter_context(closing(Agent())).get_keys()
@@ -177,7 +177,7 @@ def _no_greeting(endpoint: Endpoint, error: Exception, waited: float) -> str:
 
 
 def _refusal(endpoint: Endpoint, keys: Sequence[AgentKey], error: Exception, *, asked: bool) -> str:
-    """Return what was tried in vain."""
+    """Return what was tried without success."""
     tried = []
     for path in endpoint.key_files:
         fault = _key_fault(path, endpoint.passphrase or endpoint.password)
@@ -201,7 +201,7 @@ def _key_fault(path: Path, passphrase: str | None) -> str | None:
         load = load_ssh_private_key if b"BEGIN OPENSSH" in content else load_pem_private_key
         load(content, passphrase.encode() if passphrase else None)
     except TypeError:
-        # Also raised for a passphrase that is not needed, which is no fault here.
+        # Also raised for a passphrase that is not needed, which is not a fault here.
         return None if passphrase else "needs a passphrase"
     except OSError as error:
         return error.strerror

@@ -19,8 +19,8 @@ from jfr_mp.hosts.ssh.paramiko_errors import is_refusal, translated
 from jfr_mp.hosts.ssh.sftp import SftpSession
 from jfr_mp.hosts.ssh.transport import OrderlyTransport
 
-#: How many commands and how many transfers run at a time: an sshd allows ten sessions by default, including those that
-#: it has not quite closed yet.
+#: How many commands and how many transfers run at a time: an sshd allows ten sessions by default, including the ones
+#: that it has not quite closed yet.
 _COMMANDS, _TRANSFERS = 4, 4
 #: Seconds for which a session is requested again and again, and between two requests.
 _SESSION_PATIENCE, _SESSION_PAUSE = 15.0, 0.1
@@ -62,7 +62,7 @@ class DirectConnection:
 
     @contextmanager
     def commands(self, alive: AliveSignal) -> Iterator[CommandSession]:
-        """Lend a session for one command, which may use the SSH agent if the endpoint says so."""
+        """Yield a session for one command, which may use the SSH agent if the endpoint says so."""
         with _turn(self._commands, alive), translated(self._transport.is_active), ExitStack() as opened:
             channel = self._open_session(alive)
             opened.callback(self._transport.finish, channel)
@@ -72,7 +72,7 @@ class DirectConnection:
 
     @contextmanager
     def files(self, alive: AliveSignal) -> Iterator[FileSession]:
-        """Lend a session for files."""
+        """Yield a session for files."""
         with _turn(self._transfers, alive):
             session = self._idle_session() or self._open_files(alive)
             try:
@@ -91,7 +91,7 @@ class DirectConnection:
         return self._transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
 
     def probe(self) -> None:
-        """Ask the host for a sign of life, and wait for it without any limit."""
+        """Ask the host for a reply, and wait for it without any limit."""
         self._transport.global_request("keepalive@openssh.com", wait=True)
 
     def wait_for_end(self, seconds: float) -> None:
@@ -106,7 +106,7 @@ class DirectConnection:
             self._below.close()
 
     def _open_session(self, alive: AliveSignal) -> Channel:
-        """Open a session as soon as the host grants one: it still counts those that have just been closed."""
+        """Open a session as soon as the host grants one: it still counts the sessions that have just been closed."""
         deadline = time.monotonic() + _SESSION_PATIENCE
         while True:
             try:

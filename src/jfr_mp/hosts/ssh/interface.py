@@ -1,7 +1,7 @@
 """What a connection to a host offers, whichever process has logged in.
 
 Two classes implement it: `DirectConnection` for a connection of this process, and `LentConnection` for one that the
-login broker lends. `tests/contract/test_connections.py` is the suite that both must pass.
+login broker provides. `tests/contract/test_connections.py` is the suite that both must pass.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol
 #: Bytes that are read or sent at a time: the most in one request that every SFTP server takes.
 BLOCK = 32768
 
-#: Called now and then while an operation waits for its turn, or while a command runs: the connection is alive.
+#: Called periodically while an operation waits for its turn, or while a command runs: the connection is alive.
 AliveSignal = Callable[[], None]
 #: Called with the number of bytes of a file that have been taken so far.
 BytesTaken = Callable[[int], None]
@@ -120,7 +120,7 @@ class Connection(Protocol):
         """Whether the connection is open, as far as is known."""
 
     def commands(self, alive: AliveSignal) -> AbstractContextManager[CommandSession]:
-        """Lend a session for one command; wait while all sessions of the connection are in use.
+        """Yield a session for one command; wait while all sessions of the connection are in use.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class Connection(Protocol):
         """
 
     def files(self, alive: AliveSignal) -> AbstractContextManager[FileSession]:
-        """Lend a session for files; wait while all sessions of the connection are in use.
+        """Yield a session for files; wait while all sessions of the connection are in use.
 
         Raises
         ------

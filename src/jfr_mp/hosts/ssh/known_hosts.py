@@ -1,4 +1,4 @@
-"""Host keys: those that the user knows, and those that the project has recorded at first sight."""
+"""Host keys: the keys that the user knows, and the keys that the project has recorded on first contact."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class KnownHosts:
             if line.key.asbytes() in shown:
                 raise HostUnreachable(
                     f"host {name} shows the key {describe(key)}, and {_place(line)} revokes "
-                    f"{describe(line.key)}. Someone may be impersonating the host: ask its administrators"
+                    f"{describe(line.key)}. Another host may be impersonating the host: ask its administrators"
                 )
 
     def _is_known(self, name: str, key: PKey) -> bool:
@@ -125,7 +125,7 @@ class KnownHosts:
             path, other = known[0].path, known[0].key
             raise HostUnreachable(
                 f"the key of host {name} has changed: {path} has {describe(other)}, the host shows {describe(key)}. "
-                "Someone may be intercepting the connection, or the host was reinstalled. "
+                "Another host may be intercepting the connection, or the host was reinstalled. "
                 f"If you know that the new key is right, accept it: ssh-keygen -R '{name}' -f '{path}'"
             )
         return False

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Link:
-    """Lends sessions to the threads that work with a host.
+    """Provides sessions to the threads that work with a host.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Logging in with answers that a person types."""
+"""Logging in with answers that the user types."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from paramiko.ssh_exception import BadAuthenticationType
 
 from jfr_mp.hosts.ssh.transport import OrderlyTransport
 
-#: Seconds for a person to answer; most hosts allow less.
+#: Seconds for the user to answer; most hosts allow less.
 _PATIENCE = 600.0
 _INTERACTIVE, _PASSWORD = "keyboard-interactive", "password"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a host asks a person.
+    """What a host asks the user.
 
     Parameters
     ----------
@@ -40,16 +40,16 @@ Answer = Callable[[Question], list[str]]
 
 
 class AskingTransport(OrderlyTransport):
-    """Asks a person if a key alone does not open the host.
+    """Asks the user if a key alone does not open the host.
 
     Parameters
     ----------
     sock
         Leads to the host.
     name
-        The name under which the person knows the host.
+        The name under which the user knows the host.
     answer
-        Asks the person.
+        Asks the user.
     options
         Further arguments of paramiko's Transport.
     """
@@ -65,7 +65,7 @@ class AskingTransport(OrderlyTransport):
         Raises
         ------
         SSHException
-            The host refuses the login, or demands something that no person can type.
+            The host refuses the login, or demands something that no user can type.
         """
         self.auth_timeout = _PATIENCE
         while not self.is_authenticated():
@@ -81,7 +81,7 @@ class AskingTransport(OrderlyTransport):
                     raise
 
     def auth_interactive_dumb(self, username: str, handler: Any = None, submethods: str = "") -> list[str]:
-        """Ask the person; paramiko would read from the terminal after a key that the host takes as the first factor."""
+        """Ask the user; paramiko would read from the terminal after a key that the host takes as the first factor."""
         self.ask(username)
         return []
 

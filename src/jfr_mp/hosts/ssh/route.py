@@ -33,7 +33,7 @@ class Route:
     known_hosts
         The file in which the keys of new hosts are recorded; None to refuse new hosts.
     answer
-        Asks a person whatever the hosts on the way want to know; None if there is no person to ask.
+        Asks the user whatever the hosts on the way want to know; None if there is no user to ask.
     """
 
     known_hosts: Path | None

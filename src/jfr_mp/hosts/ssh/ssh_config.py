@@ -1,4 +1,4 @@
-"""Where SSH connections go: by the project file, then the user's ``~/.ssh/config``, then defaults."""
+"""The target of an SSH connection: by the project file, then the user's ``~/.ssh/config``, then defaults."""
 
 from __future__ import annotations
 
