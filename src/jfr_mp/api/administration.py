@@ -128,6 +128,8 @@ def get_collection(self: ProjectAccess, collection: str) -> Any:
         There is no such collection.
     """
     name = getattr(collection, "value", collection)
+    # As jobflow-remote's `DbCollection` calls it.
+    name = "auxiliary" if name == "aux" else name
     if name not in COLLECTIONS:
         raise ConfigError(f"there is no collection {name!r}; choose one of {', '.join(COLLECTIONS)}")
     return getattr(self.db, name)

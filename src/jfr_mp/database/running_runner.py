@@ -66,7 +66,7 @@ def _content(lock: MongoLock) -> Doc | None:
         raise NotInitialised("the database was never prepared: it has no document of the running runner")
     raise RunnerLockedError(
         f"the document of the running runner has been locked by {lock.unavailable_document['lock_id']} since "
-        f"{lock.unavailable_document.get('lock_time')} UTC; if that process has died: jf admin unlock-runner"
+        f"{lock.unavailable_document.get('lock_time')} UTC; if that process has died: jfr-mp admin unlock-runner"
     )
 
 
