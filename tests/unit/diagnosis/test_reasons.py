@@ -144,7 +144,7 @@ def waits_for(*causes: Parent, beyond: bool = False, through: Parent | None = No
         ),
         (
             {"job": job("BATCH_RUNNING"), "outage": OUTAGE},
-            [("unreachable", "the cause"), ("runs in an", "until it ends")],
+            [("unreachable", "the cause"), ("runs in a batch", "until it ends")],
         ),
         # Several at once, in the order in which they matter
         (
