@@ -64,7 +64,8 @@ def require_regular(mode: int) -> None:
 def require_size(size: int, limit: int | None) -> None:
     """Raise `TooLarge` if a file has more bytes than the limit; None is no limit."""
     if limit is not None and size > limit:
-        raise TooLarge(f"it has {size / 2**20:.0f} MB or more, and at most {limit / 2**20:.0f} MB are read")
+        advice = "; keep large results in an additional store" if limit == DOCUMENT_LIMIT else ""
+        raise TooLarge(f"it has {size / 2**20:.0f} MB or more, and at most {limit / 2**20:.0f} MB are read{advice}")
 
 
 def path_below(directory: Path, name: str) -> Path:
