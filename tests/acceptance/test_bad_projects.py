@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(300)
 SECRET = "hunter2-is-nobodys-business"
 
 #: Seconds within which a bad database must be noticed, and what a loaded machine needs for the start of a command.
-NOTICED_WITHIN, START_UP = 10.0, 10.0
+NOTICED_WITHIN, START_UP = 10.0, 30.0
 
 COMMANDS = [["start"], ["status"], ["job", "list"], ["submit"], ["run", "--ticks", "1"], ["project", "check"]]
 
