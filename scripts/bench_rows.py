@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +122,10 @@ def seconds_for(arena: Arena, collections: Collections, flow: str) -> float:
         found = collections["flows"].find_one({"state": "COMPLETED"}, sort=[("created_on", -1)])
         if found and collections["flows"].count_documents({"state": "COMPLETED"}) > before:
             # The command that submits ends later than the first jobs begin.
-            return float(time.time() - found["created_on"].replace(tzinfo=_utc()).timestamp())
+            return float(time.time() - found["created_on"].replace(tzinfo=UTC).timestamp())
         if time.monotonic() > deadline:
             raise SystemExit(f"{arena.contestant.name}: {flow} did not end within {TIMEOUT:g} s")
         time.sleep(0.02)
-
-
-def _utc() -> Any:
-    from datetime import UTC
-
-    return UTC
 
 
 def _bare_forks(number: int, at_once: int) -> float:
@@ -282,15 +277,13 @@ def restart(ground: Ground) -> Measured:
         return Measured(
             max(
                 0.0,
-                job["updated_on"].replace(tzinfo=_utc()).timestamp()
-                - max(begun, job["created_on"].replace(tzinfo=_utc()).timestamp()),
+                job["updated_on"].replace(tzinfo=UTC).timestamp()
+                - max(begun, job["created_on"].replace(tzinfo=UTC).timestamp()),
             )
         )
 
 
-def _naive(seconds: float) -> Any:
-    from datetime import UTC, datetime
-
+def _naive(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 

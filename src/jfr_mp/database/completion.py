@@ -66,7 +66,7 @@ def complete(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[J
     FlowMissing
         The job belongs to no flow.
     """
-    return _complete_in_flow(db, flow_uuid(db, claim.job), [(claim, completion)])
+    return complete_together(db, [(claim, completion)])
 
 
 def complete_together(db: QueueDatabase, ends: Sequence[tuple[Claim, Completion]]) -> tuple[JobState, ...]:
@@ -74,15 +74,7 @@ def complete_together(db: QueueDatabase, ends: Sequence[tuple[Claim, Completion]
 
     The parameters, the result and the errors are those of `complete`; `may_share` says which completions are allowed.
     """
-    return _complete_in_flow(db, flow_uuid(db, ends[0][0].job), ends)
-
-
-def may_share(db: QueueDatabase, completion: Completion) -> bool:
-    """Return whether a completion can be written together with others: it changes nothing but its job's children."""
-    return db.supports_transactions and not (completion.added or completion.stop_children or completion.stop_jobflow)
-
-
-def _complete_in_flow(db: QueueDatabase, flow: str, ends: Sequence[tuple[Claim, Completion]]) -> tuple[JobState, ...]:
+    flow = flow_uuid(db, ends[0][0].job)
     # Parsing the flows takes time and has no side effects, so it is done once, before anything is locked.
     parsed = [_End.read(db, claim, completion, flow) for claim, completion in ends]
     deadline = time.monotonic() + FLOW_PATIENCE
@@ -95,6 +87,11 @@ def _complete_in_flow(db: QueueDatabase, flow: str, ends: Sequence[tuple[Claim, 
                 raise
             time.sleep(FLOW_PAUSE)
     return (JobState.READY,) if ready else ()
+
+
+def may_share(db: QueueDatabase, completion: Completion) -> bool:
+    """Return whether a completion can be written together with others: it changes nothing but its job's children."""
+    return db.supports_transactions and not (completion.added or completion.stop_children or completion.stop_jobflow)
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,8 @@ class StepRunner:
     def _finish(self, claims: Sequence[tuple[Claim, Outcome | StepFunction | None]], step: Step) -> list[StepResult]:
         if len(claims) == 1:
             ((only, result),) = claims
-            return [written for written in [self.finish(only, step, result)] if written is not None]
+            written = self.finish(only, step, result)
+            return [] if written is None else [written]
         results: list[StepResult] = []
         outcomes: list[tuple[Claim, Outcome]] = []
         begun = time.monotonic()
