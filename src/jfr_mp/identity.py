@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import socket
+import uuid
+from functools import cache
+from pathlib import Path
 from typing import Self
 
 import psutil
@@ -15,10 +19,55 @@ LOCK_PREFIX = "jfr-mp/"
 #: Seconds by which two readings of the start time of one process may differ.
 _SAME_START = 1.0
 
+_MACHINE_ID, _BOOT_ID = Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")
+
+
+def host_name() -> str:
+    """Return the host name of this machine, for messages and for the user; several machines may have the same."""
+    return socket.gethostname()
+
 
 def this_machine() -> str:
-    """Return the name that tells this machine from the others of a deployment: its host name."""
-    return socket.gethostname()
+    """Return an id of where the pids of this process are valid: this boot of this machine, and this pid namespace.
+
+    Machines with equal host names, clones of one disk image and containers on one machine have different ids, and a
+    machine has another one after a reboot. Only a process with the same id can be looked up by its pid.
+    """
+    return _machine(_pid_namespace())
+
+
+@cache
+def _machine(pid_namespace: str) -> str:
+    parts = (_text(_MACHINE_ID) or f"{uuid.getnode():x}", _text(_BOOT_ID) or str(psutil.boot_time()), pid_namespace)
+    # A hash, because the id of a machine should not be published.
+    return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # not Linux
+        return ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Return when a process was started, in clock ticks since the boot, which no setting of the clock changes.
+
+    It is field 22 of ``/proc/PID/stat`` in proc(5). None if there is no such process, or no such file system.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    # The second field is the name of the command in parentheses, which may contain anything.
+    return int(stat.rpartition(b")")[2].split()[19])
 
 
 class ProcessIdentity(BaseModel):
@@ -27,26 +76,32 @@ class ProcessIdentity(BaseModel):
     Parameters
     ----------
     host
-        Its machine, by the name that `this_machine` gives there.
+        The host name of its machine, for the user.
+    machine
+        Where its pid is valid, as `this_machine` gives it there; empty if that is not known.
     pid
         Its number, which a later process may have as well.
     create_time
         When it was started, in seconds since the epoch as psutil gives it: tells it from that later one.
+    start_ticks
+        The same in clock ticks since the boot; None if that is not known.
     """
 
-    host: str = Field(default_factory=this_machine)
+    host: str = Field(default_factory=host_name)
+    machine: str = Field(default_factory=this_machine)
     pid: int
     create_time: float
+    start_ticks: int | None = None
 
     @classmethod
     def of_this_process(cls) -> Self:
         """Return the identity of the process that calls this."""
-        return cls(pid=os.getpid(), create_time=psutil.Process().create_time())
+        return cls(pid=os.getpid(), create_time=psutil.Process().create_time(), start_ticks=_start_ticks(os.getpid()))
 
     @property
     def is_local(self) -> bool:
-        """Whether it belongs to this machine."""
-        return self.host == this_machine()
+        """Whether its pid is valid here: it runs, or ran, on this machine since the last boot, in this container."""
+        return self.machine == this_machine()
 
     @property
     def alive(self) -> bool:
@@ -56,15 +111,19 @@ class ProcessIdentity(BaseModel):
         """
         try:
             process = psutil.Process(self.pid)
-            is_it = abs(process.create_time() - self.create_time) < _SAME_START
-            return is_it and process.status() != psutil.STATUS_ZOMBIE
+            return self._is(process) and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
+
+    def _is(self, process: psutil.Process) -> bool:
+        if self.start_ticks is not None and (ticks := _start_ticks(self.pid)) is not None:
+            return ticks == self.start_ticks
+        return abs(process.create_time() - self.create_time) < _SAME_START
 
 
 def new_owner() -> str:
     """Return an id for this process: ``host:pid:token``; the token tells it from a later process of that pid."""
-    return f"{this_machine()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{host_name()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def new_lock_id(owner: str) -> str:

@@ -9,8 +9,10 @@ import sys
 import psutil
 import pytest
 
-from jfr_mp.identity import ProcessIdentity, new_lock_id, new_owner, owner_of_lock
+from jfr_mp.identity import ProcessIdentity, host_name, new_lock_id, new_owner, owner_of_lock
 from tests.support.waiting import wait_until
+
+_NEW_PIDS = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
 
 def test_this_process_is_alive_and_local() -> None:
@@ -25,7 +27,29 @@ def test_a_later_process_of_the_same_pid_is_not_taken_for_the_dead_one() -> None
 
 
 def test_a_process_of_another_machine_is_not_local() -> None:
-    assert not ProcessIdentity(host="elsewhere", pid=os.getpid(), create_time=0).is_local
+    assert not ProcessIdentity(machine="elsewhere", pid=os.getpid(), create_time=0).is_local
+
+
+def test_a_clock_that_is_set_does_not_make_a_living_process_look_dead() -> None:
+    # Given a process that was registered before the clock was set forward by an hour
+    identity = ProcessIdentity.of_this_process()
+    moved = identity.model_copy(update={"create_time": identity.create_time - 3600})
+    # Then
+    assert moved.alive
+    assert not moved.model_copy(update={"start_ticks": (moved.start_ticks or 0) + 1}).alive
+
+
+def test_a_container_with_the_same_host_name_is_another_machine() -> None:
+    # Given a process in a pid namespace of its own, as in a container
+    if subprocess.run([*_NEW_PIDS, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("pid namespaces cannot be made here: run the tests as root")
+    program = "from jfr_mp.identity import *; print(ProcessIdentity.of_this_process().model_dump_json())"
+    # When
+    done = subprocess.run([*_NEW_PIDS, sys.executable, "-c", program], check=True, capture_output=True)
+    # Then it is not looked up by its pid, which another process has here
+    identity = ProcessIdentity.model_validate_json(done.stdout)
+    assert (identity.host, identity.pid) == (host_name(), 1)
+    assert not identity.is_local
 
 
 def test_a_zombie_is_not_alive() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from jfr_mp.errors import BusError
-from jfr_mp.identity import ProcessIdentity, this_machine
+from jfr_mp.identity import ProcessIdentity, host_name, this_machine
 from jfr_mp.step_table import Role
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _LONGEST_SOCKET_PATH = 100
 #: Room for the longest name that `RunDir` puts below the runtime directory.
 _ROOM = len("/4194304/events-out.sock")
+#: Characters of the host name in the name of the directory; it is there for the user.
+_LONGEST_HOST = 16
 #: Not `tempfile.gettempdir()`: TMPDIR differs between shells, and each must find the masters that another started.
 _SHORT_PARENT = Path("/tmp")
 
@@ -43,9 +45,10 @@ def runtime_dir(project: Project) -> Path:
 def runtime_path(daemon_dir: Path) -> Path:
     """Return the path of the directory of the masters on this machine.
 
-    It is in the project's daemon_dir, or in /tmp if the path of a socket would be too long there.
+    It is in the project's daemon_dir, or in /tmp if the path of a socket would be too long there. Machines that share
+    the file system have different ones, even if their host names are equal.
     """
-    path = daemon_dir.absolute() / "jfr_mp" / this_machine()
+    path = daemon_dir.absolute() / "jfr_mp" / f"{host_name()[:_LONGEST_HOST]}-{this_machine()[:8]}"
     if len(os.fsencode(path)) + _ROOM <= _LONGEST_SOCKET_PATH:
         return path
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]

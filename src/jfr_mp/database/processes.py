@@ -185,4 +185,5 @@ def seconds_ago(seconds: float) -> Doc:
 
 def _select(db: QueueDatabase, query: Doc) -> list[ProcessRecord]:
     found = db.processes.find(query).sort("started_on", 1)
-    return [ProcessRecord.model_validate({**document, "id": document["_id"]}) for document in found]
+    # An earlier version did not write which machine it is: then nothing can be said of the pid.
+    return [ProcessRecord.model_validate({"machine": "", **document, "id": document["_id"]}) for document in found]

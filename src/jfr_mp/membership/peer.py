@@ -109,9 +109,10 @@ def is_provably_dead(runner: Mapping[str, Any]) -> bool:
 
     That is certain only if it ran on this machine, as this user, in a directory that is still there, and no process
     of it is left. Its pids do not tell: supervisord restarts its processes under new ones, and they survive it when it
-    is killed.
+    is killed. Neither does the host name alone, which clones and containers share.
     """
     visible = runner["hostname"] == socket.gethostname() and runner["user"] == getpass.getuser()
+    visible = visible and runner.get("mac_address") in {None, *_link_addresses()}
     return visible and Path(str(runner["daemon_dir"])).is_dir() and not any(map(_belongs_to(runner), _command_lines()))
 
 
@@ -133,6 +134,12 @@ def _refuse_if_alive(runner: Mapping[str, Any]) -> None:
 
 def _whereabouts(runner: Mapping[str, Any]) -> str:
     return f"host {runner['hostname']}, user {runner['user']}, since {runner['start_time']} UTC"
+
+
+def _link_addresses() -> set[str]:
+    """Return the hardware addresses of this machine's network interfaces."""
+    every = (address for addresses in psutil.net_if_addrs().values() for address in addresses)
+    return {address.address for address in every if address.family == psutil.AF_LINK}
 
 
 def _belongs_to(runner: Mapping[str, Any]) -> Callable[[Sequence[str]], bool]:

@@ -20,7 +20,7 @@ from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_di
 from jfr_mp.config import LogLevel
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.errors import BusError, DatabaseError, ExitCode, JfrMpError, NotRunning, StartFailed
-from jfr_mp.identity import this_machine
+from jfr_mp.identity import host_name
 from jfr_mp.membership.records import masters_elsewhere
 from jfr_mp.membership.rescuer import evict_dead_here
 from jfr_mp.step_table import Role
@@ -324,7 +324,7 @@ def _status(run_dir: RunDir, master: MasterFile) -> MasterStatus | None:
     except BusError:
         if not master.alive:
             return None
-        return MasterStatus(host=this_machine(), pid=master.pid, state="UNRESPONSIVE", roles=[], local=True)
+        return MasterStatus(host=host_name(), pid=master.pid, state="UNRESPONSIVE", roles=[], local=True)
 
 
 def _masters_elsewhere(project: Project) -> list[MasterStatus]:

@@ -33,7 +33,7 @@ from jfr_mp.bus.paths import RunDir
 from jfr_mp.bus.server import BusServer, Letter
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import ExitCode
-from jfr_mp.identity import this_machine
+from jfr_mp.identity import host_name
 from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
 from jfr_mp.model import Condition, utcnow
@@ -153,7 +153,7 @@ class Master:
         """Return the status of this master and its role processes."""
         now = time.monotonic()
         return MasterStatus(
-            host=this_machine(),
+            host=host_name(),
             pid=os.getpid(),
             state="STOPPING" if self._stopping else "RUNNING",
             roles=[child.status(now) for child in self._children],

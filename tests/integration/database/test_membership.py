@@ -17,7 +17,7 @@ from jfr_mp.database import processes, running_runner
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.processes import ProcessRecord
 from jfr_mp.errors import AlreadyRunning
-from jfr_mp.identity import new_lock_id, new_owner, this_machine
+from jfr_mp.identity import host_name, new_lock_id, new_owner, this_machine
 from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import masters_elsewhere, report_of
 from jfr_mp.membership.rescuer import evict_dead_here
@@ -52,7 +52,7 @@ def test_a_role_process_is_registered_until_it_leaves_and_keeps_no_lock(quick: A
         # Then its record says which process it is and what it does
         (record,) = _records(quick)
         assert (record.id, record.kind, record.name, record.roles) == (owner, "role", "transfer-1", ["transfer"])
-        assert (record.host, record.pid, record.project) == (this_machine(), os.getpid(), quick.db.project.name)
+        assert (record.host, record.pid, record.project) == (host_name(), os.getpid(), quick.db.project.name)
         assert record.alive
         assert record.is_local
         assert record.state == "RUNNING"
@@ -126,7 +126,14 @@ def living() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _elsewhere(owner: str, **fields: Any) -> ProcessRecord:
-    defaults = {"kind": "master", "host": "elsewhere", "pid": 1, "create_time": 1.5, "project": "main"}
+    defaults = {
+        "kind": "master",
+        "host": "elsewhere",
+        "machine": "elsewhere",
+        "pid": 1,
+        "create_time": 1.5,
+        "project": "main",
+    }
     return ProcessRecord.model_validate({"id": owner, **defaults, **fields})
 
 
@@ -135,7 +142,7 @@ def test_masters_on_other_machines_are_listed_as_they_last_reported(quick: Any) 
     for record in (
         _elsewhere("elsewhere:1:aa"),
         _elsewhere("elsewhere:2:aa", kind="role"),
-        _elsewhere("here:1:aa", host=this_machine()),
+        _elsewhere("here:1:aa", machine=this_machine()),
     ):
         processes.register(quick.db, record)
     role = RoleStatus(role=Role.QUEUE, name="queue-1", state="FATAL", last_error="$x is 'bad'")
@@ -152,18 +159,22 @@ def test_masters_on_other_machines_are_listed_as_they_last_reported(quick: Any) 
 def test_only_the_dead_of_this_machine_are_evicted_before_their_lease_runs_out(
     quick: Any, living: subprocess.Popen[bytes]
 ) -> None:
-    # Given a living process here, one that has died, and one of the same pid as the living one on another machine
+    # Given a living process here, one that has died, and on machines of the same name one of the same pid as the living
+    # one; of the last, an earlier version wrote no machine
     create_time = psutil.Process(living.pid).create_time()
-    here = {"host": this_machine(), "kind": "role", "pid": living.pid}
+    here = {"host": host_name(), "machine": this_machine(), "kind": "role", "pid": living.pid}
+    clone = {**here, "machine": "clone", "create_time": create_time - 100}
     for record in (
         _elsewhere("here:living", **here, create_time=create_time),
         _elsewhere("here:dead", **here, create_time=create_time - 100),
-        _elsewhere("elsewhere:unknown", kind="role", pid=living.pid, create_time=create_time - 100),
+        _elsewhere("clone:unknown", **clone),
+        _elsewhere("old:unknown", **clone),
     ):
         processes.register(quick.db, record)
+    quick.db.processes.update_one({"_id": "old:unknown"}, {"$unset": {"machine": ""}})
     job = _lock_a_job(quick, "here:dead")
     # When
     evict_dead_here(quick.db)
     # Then
-    assert [record.id for record in _records(quick)] == ["here:living", "elsewhere:unknown"]
+    assert [record.id for record in _records(quick)] == ["here:living", "clone:unknown", "old:unknown"]
     assert quick.job(job)["lock_id"] is None

@@ -13,6 +13,7 @@ import pytest
 from jfr_mp.bus import paths
 from jfr_mp.bus.paths import MasterFile, RunDir, run_dirs, runtime_dir
 from jfr_mp.errors import BusError
+from jfr_mp.identity import this_machine
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
 
@@ -40,7 +41,7 @@ def test_runtime_dir_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     # When
     first, second = runtime_dir(project(tmp_path)), runtime_dir(project(tmp_path))
     # Then
-    assert first == second == tmp_path / "jfr_mp" / "n1"
+    assert first == second == tmp_path / "jfr_mp" / f"n1-{this_machine()[:8]}"
     assert first.stat().st_mode & 0o777 == 0o700
 
 
