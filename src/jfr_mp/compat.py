@@ -51,10 +51,12 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     },
     "jobs.graph": dict.fromkeys(("get_graph", "get_graph_elements", "get_mermaid"), "api.graph"),
     "jobs.jobcontroller": {"JobController": "api.controller"},
+    "jobs.report": dict.fromkeys(("FlowTrends", "FlowsReport", "JobTrends", "JobsReport"), "api.report"),
     "jobs.runner": {"Runner": "api.runner"},
     "jobs.state": dict.fromkeys(_STATES, "states"),
     "jobs.store": {"get_jobstore": "api.submission"},
     "jobs.submit": {"submit_flow": "api.submission"},
+    "jobs.upgrade": {"DatabaseUpgrader": "api.upgrade", "UpgradeAction": "database.upgrade"},
     "utils": {},
     "utils.db": {
         "MongoLock": "database.locks",

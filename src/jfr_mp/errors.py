@@ -78,6 +78,10 @@ class InvalidQuery(JfrMpError, ValueError):
     exit_code = ExitCode.USAGE
 
 
+class BackupError(JfrMpError, RuntimeError):
+    """A backup cannot be written, is damaged, or cannot be restored into this database."""
+
+
 class NotInitialised(DatabaseError):
     """The database answers but has not been initialised for a project."""
 

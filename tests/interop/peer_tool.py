@@ -89,6 +89,16 @@ def commands(*lines: str) -> None:
             print(line, done.output, done.exception)
 
 
+def dump(path: str) -> None:
+    """Back up the database of the project."""
+    JobController.from_project_name().backup_dump(path, python=True, compress=True)
+
+
+def restore(path: str) -> None:
+    """Restore a backup into the database of the project."""
+    JobController.from_project_name().backup_restore(path, python=True)
+
+
 def infos() -> None:
     """Print what the controller says of all jobs and flows, as JSON."""
     controller = JobController.from_project_name()

@@ -17,7 +17,13 @@ from tests.support.processes import ROOT, run
 
 #: What is missing. Entries are only ever removed from it.
 MISSING = Path(__file__).with_name("missing.json")
-OURS = {"JobController": "api.controller", "Runner": "api.runner", "ConfigManager": "api.configuration"}
+OURS = {
+    "JobController": "api.controller",
+    "Runner": "api.runner",
+    "ConfigManager": "api.configuration",
+    "JobsReport": "api.report",
+    "FlowsReport": "api.report",
+}
 
 
 @pytest.fixture(scope="module")

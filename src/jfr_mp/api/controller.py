@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jfr_mp.api import administration, batches, bulk, commands, edits, raw_documents, reading, removal
+from jfr_mp.api import administration, backup, batches, bulk, commands, edits, raw_documents, reading, removal, upgrade
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.config import ConfigManager, Project
 from jfr_mp.database.connection import QueueDatabase
@@ -52,6 +52,7 @@ class JobController(ProjectAccess):
     count_jobs_states = reading.count_jobs_states
     count_flows_states = reading.count_flows_states
     get_running_runner = reading.get_running_runner
+    get_trends = reading.get_trends
 
     # Reading documents as they are stored
     generate_job_id_query = raw_documents.generate_job_id_query
@@ -113,6 +114,12 @@ class JobController(ProjectAccess):
     clean_runner_pings = administration.clean_runner_pings
     clean_running_runner = administration.clean_running_runner
     unlock_runner = administration.unlock_runner
+    backup_dump = backup.backup_dump
+    backup_restore = backup.backup_restore
+    get_current_db_version = upgrade.get_current_db_version
+    update_version_information = upgrade.update_version_information
+    upgrade_check_jobflow = upgrade.upgrade_check_jobflow
+    upgrade_full_check = upgrade.upgrade_full_check
 
     # Batches
     get_batches = batches.get_batches

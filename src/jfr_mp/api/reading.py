@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.api.documents import FlowInfo, JobInfo
-from jfr_mp.database import queries, running_runner
+from jfr_mp.database import queries, running_runner, trends
 from jfr_mp.database.filters import FlowFilter, JobFilter, JobId, conditions
 from jfr_mp.errors import NotFound
 from jfr_mp.states import FlowState, JobState
@@ -235,3 +235,14 @@ def count_flows_states(self: ProjectAccess, states: Sequence[FlowState]) -> dict
 def get_running_runner(self: ProjectAccess) -> dict[str, Any] | None:
     """Return the document of the running runner, or None if no runner is running."""
     return running_runner.read(self.db)
+
+
+def get_trends(
+    self: ProjectAccess,
+    states: Sequence[JobState] | Sequence[FlowState],
+    interval: str = "days",
+    num_intervals: int | None = None,
+    interval_timezone: str = "UTC",
+) -> dict[str, dict[Any, int]]:
+    """Return how many jobs or flows last changed in each interval, by state; see `jfr_mp.database.trends.trends`."""
+    return trends.trends(self.db, states, interval, num_intervals, interval_timezone)
