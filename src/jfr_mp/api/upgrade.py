@@ -32,7 +32,7 @@ def upgrade_check_jobflow(self: ProjectAccess) -> str:
 
 
 def upgrade_full_check(self: ProjectAccess) -> str:
-    """Return how the installed packages differ from those that the database states; empty if they do not."""
+    """Return how the installed packages differ from the ones stated in the database; empty if they do not."""
     return upgrade.environment_difference(self.db)
 
 
