@@ -99,6 +99,11 @@ COMMANDS: dict[str, CommandRow] = {
         "List projects and check them.",
         _SETUP,
     ),
+    "systemd": CommandRow(
+        "systemd:app",
+        "Run the processes as services of systemd.",
+        _SETUP,
+    ),
     "db": CommandRow(
         "db:app",
         "Start and stop the database that `jfr-mp init` made.",

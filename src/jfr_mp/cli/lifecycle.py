@@ -10,6 +10,7 @@ import typer
 from jfr_mp.cli.commands import with_examples
 from jfr_mp.cli.connect import connect_all
 from jfr_mp.cli.options import (
+    LogFormatName,
     LogLevelName,
     LogLevelOption,
     ProjectOption,
@@ -40,6 +41,14 @@ def start(
         bool, typer.Option("--foreground", "-f", help="Stay in this terminal until Ctrl-C, or under a service manager.")
     ] = False,
     log_level: LogLevelOption = None,
+    log_format: Annotated[
+        LogFormatName | None,
+        typer.Option(
+            "--log-format",
+            metavar="FORMAT",
+            help="With --foreground: text, json (on standard output), or journal (with priorities for systemd).",
+        ),
+    ] = None,
     project: ProjectOption,
 ) -> None:
     """Start the processes that move jobs: a master, and one process or more for each role.
@@ -48,8 +57,17 @@ def start(
     process is not ready and why. On a terminal it first logs in at the hosts that want the user for it, as
     `jfr-mp connect` does.
     """
+    if log_format and not foreground:
+        raise typer.BadParameter("--log-format needs --foreground; otherwise logs are files: see `jfr-mp logs`")
     connect_all(project)
-    _start(project, roles, log_level, foreground=foreground)
+    if foreground:
+        from jfr_mp.supervisor import control
+
+        level = log_level.value if log_level else project.log_level
+        shown = log_format.value if log_format else None
+        control.start(project, roles, log_level=level, foreground=True, log_format=shown)
+    else:
+        _start(project, roles, log_level)
 
 
 def stop(*, project: ProjectOption) -> None:
@@ -127,15 +145,10 @@ def run(
         runner.cleanup()
 
 
-def _start(
-    project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None, *, foreground: bool = False
-) -> None:
+def _start(project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None) -> None:
     from jfr_mp.supervisor import control
 
     level = log_level.value if log_level else project.log_level
-    if foreground:
-        control.start(project, roles, log_level=level, foreground=True)
-        return
     with doing("starting"):
         master = control.start(project, roles, log_level=level)
     names = ", ".join(f"{count} {role}" for role, count in roles.items())

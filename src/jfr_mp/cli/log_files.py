@@ -6,40 +6,16 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The beginning of an entry, as `jfr_mp.logs` formats it.
-_HEAD = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \[([A-Z]+)\] ")
-#: What Python prints of a crash, below whatever was logged before it.
-_CRASH = ("Traceback (most recent call last)", "Fatal Python error")
+from jfr_mp.log_entries import NO_ENTRY, LogEntry, parse
+
 #: Bytes at the end of a log in which its last entries are looked for first.
 _BLOCK = 2**16
 #: Seconds between two looks at the logs that are followed.
 _GLANCE = 0.2
-
-
-@dataclass(frozen=True)
-class LogEntry:
-    """What was logged at once: a line, with the lines below it that have no time of their own.
-
-    Parameters
-    ----------
-    moment
-        Its time, as text that sorts by time; empty for lines at the beginning of a log that belong to no entry.
-    level
-        A level of `logging`.
-    text
-        Its lines.
-    """
-
-    moment: str
-    level: int
-    text: str
-
-
-_NONE = LogEntry("", logging.ERROR, "")
 
 
 @dataclass(frozen=True)
@@ -79,7 +55,7 @@ class Log:
         self._inode = 0
         self._read_until = 0
         self._partial = b""
-        self._last = _NONE
+        self._last = NO_ENTRY
 
     @property
     def rotated(self) -> Path:
@@ -93,7 +69,7 @@ class Log:
         except FileNotFoundError:
             return True
         self._inode, self._read_until = status.st_ino, max(0, status.st_size - size)
-        self._partial, self._last = b"", _NONE
+        self._partial, self._last = b"", NO_ENTRY
         return self._read_until == 0
 
     def new_entries(self) -> list[LogEntry]:
@@ -117,29 +93,6 @@ class Log:
         new = _bytes(self.path, self._read_until)
         self._read_until += len(new)
         return data + new
-
-
-def parse(lines: Iterable[str], before: LogEntry) -> Generator[LogEntry]:
-    """Return the entries of some lines.
-
-    Parameters
-    ----------
-    lines
-        Lines without their ends.
-    before
-        The entry to which the first lines belong if they have no time.
-    """
-    moment, level, text = before.moment, before.level, list[str]()
-    for line in lines:
-        if head := _HEAD.match(line):
-            if text:
-                yield LogEntry(moment, level, "\n".join(text))
-            moment, level, text = head[1], logging.getLevelNamesMapping().get(head[2], logging.ERROR), []
-        elif line.startswith(_CRASH) and level > logging.DEBUG:
-            level = logging.ERROR
-        text.append(line)
-    if text:
-        yield LogEntry(moment, level, "\n".join(text))
 
 
 def last_entries(logs: Sequence[Log], number: int, wanted: Wanted) -> list[LogEntry]:
@@ -180,7 +133,7 @@ def _tail(log: Log, number: int, wanted: Wanted) -> deque[LogEntry]:
             return found
         size *= 4
     lines = _bytes(log.rotated, 0).decode(errors="replace").splitlines()
-    earlier = deque(filter(wanted, parse(lines, _NONE)), number - len(found))
+    earlier = deque(filter(wanted, parse(lines, NO_ENTRY)), number - len(found))
     found.extendleft(reversed(earlier))
     return found
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jfr_mp.cli.commands import with_examples
-from jfr_mp.cli.log_files import Log, LogEntry, Wanted, follow, last_entries
+from jfr_mp.cli.log_files import Log, Wanted, follow, last_entries
 from jfr_mp.cli.options import LogLevelName, ProjectOption, number
 from jfr_mp.cli.printing import print_text
 from jfr_mp.errors import JfrMpError
+from jfr_mp.log_entries import LogEntry
 from jfr_mp.step_table import ROLES
 
 if TYPE_CHECKING:

@@ -30,6 +30,14 @@ class LogLevelName(StrEnum):
     DEBUG = "debug"
 
 
+class LogFormatName(StrEnum):
+    """How a process in the foreground writes its log."""
+
+    TEXT = "text"
+    JSON = "json"
+    JOURNAL = "journal"
+
+
 class SortField(StrEnum):
     """The fields by which a list can be sorted."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -21,6 +22,7 @@ from jfr_mp.config import LogLevel
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.errors import BusError, DatabaseError, ExitCode, JfrMpError, NotRunning, StartFailed
 from jfr_mp.identity import host_name
+from jfr_mp.logs import LogFormat
 from jfr_mp.membership.records import masters_elsewhere
 from jfr_mp.membership.rescuer import evict_dead_here
 from jfr_mp.step_table import Role
@@ -57,6 +59,7 @@ def start(
     *,
     log_level: LogLevel | str = LogLevel.INFO,
     foreground: bool = False,
+    log_format: LogFormat | str | None = None,
     timeout: float = 60.0,
 ) -> MasterInfo:
     """Start a master with its role processes.
@@ -74,6 +77,8 @@ def start(
         From which level on all of them log.
     foreground
         Whether this process, in its main thread, is to be the master.
+    log_format
+        How a master in the foreground shows logs: "text", "json" or "journal"; None for what suits its standard error.
     timeout
         Seconds after which a start in the background has failed. No process is left running then, nor after an
         interrupt.
@@ -89,7 +94,8 @@ def start(
     """
     log_level = LogLevel(log_level)
     if foreground:
-        if run_master(project, roles, log_level=log_level, foreground=True) is not ExitCode.OK:
+        shown = LogFormat(log_format) if log_format else LogFormat.fitting(sys.stderr)
+        if run_master(project, roles, log_level=log_level, foreground=True, log_format=shown) is not ExitCode.OK:
             raise StartFailed(f"a role process was given up: see the logs in {log_dir(project)}")
         return MasterInfo(os.getpid(), runtime_dir(project) / str(os.getpid()), roles)
     deadline = time.monotonic() + timeout

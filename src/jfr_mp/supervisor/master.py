@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
 from jfr_mp import logs
 from jfr_mp.bus.lifeline import open_lifeline
@@ -34,6 +33,7 @@ from jfr_mp.bus.server import BusServer, Letter
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import ExitCode
 from jfr_mp.identity import host_name
+from jfr_mp.log_entries import LogOutput
 from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
 from jfr_mp.model import Condition, utcnow
@@ -53,6 +53,7 @@ from jfr_mp.supervisor.lifecycle import (
     transition,
 )
 from jfr_mp.supervisor.logfile import LogFile
+from jfr_mp.supervisor.service_manager import ServiceManager, ServiceState, settled, summary
 from jfr_mp.supervisor.signals import SignalInbox
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,8 @@ class Plan:
         How long role processes may take, and when they are restarted.
     terminal
         Where a master in the foreground shows the logs of its role processes; None for a daemon.
+    manager
+        The service manager to report to.
     """
 
     roles: Mapping[Role, int]
@@ -93,7 +96,8 @@ class Plan:
     log_dir: Path
     log_level: LogLevel = LogLevel.INFO
     policy: Policy = field(default_factory=Policy)
-    terminal: TextIO | None = None
+    terminal: LogOutput | None = None
+    manager: ServiceManager = field(default_factory=ServiceManager)
 
 
 class Master:
@@ -114,6 +118,7 @@ class Master:
         self._own_log = None if plan.terminal else LogFile(plan.log_dir / "master.log")
         self._log_level = plan.log_level
         self._stopping = False
+        self._service = ServiceState.STARTING
         self._chores_due = 0.0
 
     def run(self, on_up: Callable[[], None] = lambda: None) -> ExitCode:
@@ -145,6 +150,7 @@ class Master:
                     self._answer(letter)
                 self._reap()
                 self._apply_to_all(Tick())
+                self._tell_manager()
                 self._do_chores()
         logger.info("stopped")
         return ExitCode.START_FAILED if self._given_up() else ExitCode.OK
@@ -276,6 +282,14 @@ class Master:
         else:
             logger.info("%s started, pid %s", child.spec.name, child.pid)
 
+    def _tell_manager(self) -> None:
+        states = {child.spec.name: child.life.state for child in self._children}
+        if self._stopping:
+            self._service = ServiceState.STOPPING
+        elif settled(states):
+            self._service = ServiceState.READY
+        self._plan.manager.update(self._service, summary(states))
+
     def _do_chores(self) -> None:
         self._show_logs()
         if (now := time.monotonic()) < self._chores_due:
@@ -301,9 +315,7 @@ class Master:
         if (terminal := self._plan.terminal) is None:
             return
         for child in self._children:
-            for line in child.log.new_lines():
-                terminal.write(f"{child.spec.name} | {line}\n")
-        terminal.flush()
+            terminal.show(child.spec.name, child.log.new_lines())
 
     # Deadlines
 
@@ -312,7 +324,9 @@ class Master:
         now = time.monotonic()
         deadlines = [child.life.deadline for child in self._children if child.life.deadline is not None]
         nap = _SHOW_EVERY if self._plan.terminal else _CHORES_EVERY
-        return min([nap, self._chores_due - now, *(deadline - now for deadline in deadlines)])
+        return min(
+            [nap, self._plan.manager.interval, self._chores_due - now, *(deadline - now for deadline in deadlines)]
+        )
 
     def _finished(self) -> bool:
         return self._stopping and all(child.life.state in (State.STOPPED, State.FATAL) for child in self._children)

@@ -17,6 +17,8 @@ from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.embedded import ensure_running
 from jfr_mp.errors import AlreadyRunning, ExitCode, JfrMpError
 from jfr_mp.identity import ProcessIdentity, new_owner
+from jfr_mp.log_entries import LogOutput
+from jfr_mp.logs import LogFormat
 from jfr_mp.membership.member import Member
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
@@ -25,6 +27,7 @@ from jfr_mp.supervisor.daemon import detach, report_failure, report_up
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.logfile import log_dir
 from jfr_mp.supervisor.master import Master, Plan
+from jfr_mp.supervisor.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -87,6 +90,7 @@ def run_master(
     *,
     log_level: LogLevel,
     foreground: bool,
+    log_format: LogFormat = LogFormat.TEXT,
     on_up: Callable[[RunDir], None] = _log_is_enough,
 ) -> ExitCode:
     """Be the master, in the main thread of this process, until it is told to stop.
@@ -100,7 +104,9 @@ def run_master(
     log_level
         From which level on the master and its role processes log.
     foreground
-        Whether the logs of the role processes are shown on standard error too.
+        Whether the logs of the role processes are shown too.
+    log_format
+        How a master in the foreground shows logs.
     on_up
         Called with the directory of the master when it can be reached.
 
@@ -111,7 +117,8 @@ def run_master(
     DatabaseError
         If the database cannot be reached or refuses the operation.
     """
-    logs.configure(log_level.to_logging(), "master")
+    logs.configure(log_level.to_logging(), "master", log_format)
+    manager = ServiceManager.from_environment()
     with occupied(project, roles) as (run_dir, owner):
         ensure_running(project)
         with _entered(project, roles, owner) as member:
@@ -122,7 +129,8 @@ def run_master(
                 log_dir=log_dir(project),
                 log_level=log_level,
                 policy=Policy(drain=project.jfr_mp.stop_timeout),
-                terminal=sys.stderr if foreground else None,
+                terminal=LogOutput(log_format.stream, log_format) if foreground else None,
+                manager=manager,
             )
             return Master(plan, member).run(lambda: on_up(run_dir))
 

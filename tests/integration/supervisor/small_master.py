@@ -14,12 +14,14 @@ from jfr_mp.bus.paths import MasterFile, RunDir
 from jfr_mp.config.options import JfrMpOptions
 from jfr_mp.database.processes import Report
 from jfr_mp.identity import ProcessIdentity
+from jfr_mp.log_entries import LogOutput
 from jfr_mp.membership.member import Member
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import ChildArguments
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.master import Master, Plan
+from jfr_mp.supervisor.service_manager import ServiceManager
 
 
 class Notebook:
@@ -75,7 +77,8 @@ plan = Plan(
     run_dir=run_dir,
     log_dir=directory / "logs",
     policy=Policy(ready_within=5, startretries=1, backoff=0.05, drain=2, term=0.5),
-    terminal=sys.stderr if sys.argv[3] == "foreground" else None,
+    terminal=LogOutput(sys.stderr) if sys.argv[3] == "foreground" else None,
+    manager=ServiceManager.from_environment(),
 )
 try:
     with member:
