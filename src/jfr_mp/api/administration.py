@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.config import ExecutionConfig
 from jfr_mp.database import indexes, running_runner, setup, submission
+from jfr_mp.database.consistency import ConsistencyCheck
 from jfr_mp.errors import ConfigError
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
     from qtoolkit.core.data_objects import QResources
+
+    from jfr_mp.database.invariants import Violation
 
 
 #: The collections by which scripts name them.
@@ -148,6 +152,11 @@ def clean_runner_pings(self: ProjectAccess) -> None:
 def clean_running_runner(self: ProjectAccess, break_lock: bool = False) -> None:
     """Remove the record of the running runner; it is needed only after a daemon of jobflow-remote was killed."""
     running_runner.forget(self.db, self.owner, break_lock=break_lock)
+
+
+def check_consistency(self: ProjectAccess) -> Iterator[Violation]:
+    """Yield what is wrong with the documents of the queue, as ``jfr-mp admin check`` shows it; nothing is changed."""
+    return ConsistencyCheck(self.db).violations()
 
 
 def unlock_runner(self: ProjectAccess) -> tuple[int, int]:

@@ -120,6 +120,7 @@ class JobController(ProjectAccess):
     update_version_information = upgrade.update_version_information
     upgrade_check_jobflow = upgrade.upgrade_check_jobflow
     upgrade_full_check = upgrade.upgrade_full_check
+    check_consistency = administration.check_consistency
 
     # Batches
     get_batches = batches.get_batches

@@ -55,7 +55,7 @@ def job_controller(project: Project) -> Iterator[JobController]:
 @contextmanager
 def database_errors(project: Project) -> Iterator[None]:
     """Turn an error of the database driver into one of `jfr_mp.errors` that says what to do."""
-    from jfr_mp.database.faults import explain_bad_query, translate
+    from jfr_mp.database.faults import explain_bad_query, explain_damaged, translate
 
     try:
         yield
@@ -64,7 +64,7 @@ def database_errors(project: Project) -> Iterator[None]:
     except JfrMpError:
         raise
     except Exception as error:  # only the database package knows the errors of its driver; all others are raised again
-        known = translate(error, queue_address(project)) or explain_bad_query(error)
+        known = translate(error, queue_address(project)) or explain_bad_query(error) or explain_damaged(error)
         if known is None:
             raise
         raise _with_cure(known, project) from error

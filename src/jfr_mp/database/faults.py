@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
@@ -11,7 +12,7 @@ from pymongo.errors import (
     OperationFailure,
 )
 
-from jfr_mp.errors import DatabaseRefused, DatabaseUnavailable, InvalidQuery, JfrMpError
+from jfr_mp.errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, InvalidQuery, JfrMpError
 
 #: Errors after which the whole step can be repeated: they do not indicate a problem with the job.
 TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, DatabaseUnavailable)
@@ -26,6 +27,9 @@ _NOT_UNDERSTOOD = (2, 9, 51091)
 _TOO_LARGE = (10334, 17260, 17280, 17419, 17420)
 
 _DUPLICATE = 11000
+
+#: The models of documents, by the titles of their errors.
+_DOCUMENTS = frozenset({"BatchDoc", "FlowDoc", "FlowInfo", "JobDoc", "JobInfo", "ProcessRecord"})
 
 
 def translate(error: Exception, address: str) -> JfrMpError | None:
@@ -58,6 +62,14 @@ def explain_bad_query(error: Exception) -> InvalidQuery | None:
     """Return an error that says what is wrong with a query of the user; None for any other error."""
     if isinstance(error, OperationFailure) and error.code in _NOT_UNDERSTOOD:
         return InvalidQuery(f"the database does not understand the query: {_first_clause(error)}")
+    return None
+
+
+def explain_damaged(error: Exception) -> DatabaseError | None:
+    """Return an error that says which fields of a document cannot be read; None for any other error."""
+    if isinstance(error, ValidationError) and error.title in _DOCUMENTS:
+        fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
+        return DatabaseError(f"a document of the queue is damaged ({fields}); `jfr-mp admin check` names it")
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,17 @@ def ensure_indexes(db: QueueDatabase) -> None:
         for index in wanted:
             if index.keys not in present:
                 _create(collection, index)
+
+
+def missing_unique_indexes(db: QueueDatabase) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the collection and the fields of each unique index that is missing."""
+    for collection, wanted in ((db.jobs, JOBS), (db.flows, FLOWS), (db.batches, BATCHES)):
+        rows = collection.index_information().values()
+        unique = {tuple(key for key, _ in row["key"]) for row in rows if row.get("unique")}
+        for index in wanted:
+            fields = tuple(key for key, _ in index.keys)
+            if index.options.get("unique") and fields not in unique:
+                yield collection.name, fields
 
 
 def _create(collection: Collection[Doc], index: Index) -> None:

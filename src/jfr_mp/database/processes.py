@@ -123,12 +123,32 @@ def expired(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
     return _select(db, {"$expr": {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]}})
 
 
+def expired_ids(db: QueueDatabase, lease_ttl: float, query: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the processes that match a query and whose last heartbeat is longer ago."""
+    past = {"$expr": {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]}}
+    return [str(record["_id"]) for record in db.processes.find({**query, **past}, {"_id": 1})]
+
+
 def evict(db: QueueDatabase, owner: str, why: str) -> None:
     """Free the locks and leases of a process and remove its record; if it is alive after all, its writes are fenced."""
     if freed := free_locks(db, owner):
         logger.warning("freed %d locks of %s: %s", freed, owner, why)
     free_leases(db, owner)
     unregister(db, owner)
+
+
+def evict_expired(db: QueueDatabase, *, dry_run: bool = False) -> list[str]:
+    """Evict the processes whose last heartbeat is longer ago than a lease, and return their ids.
+
+    Parameters
+    ----------
+    dry_run
+        Whether only to return them.
+    """
+    dead = expired_ids(db, db.project.jfr_mp.lease_ttl, {})
+    for owner in () if dry_run else dead:
+        evict(db, owner, "it has not renewed its lease")
+    return dead
 
 
 def announce_session(db: QueueDatabase, owner: str, session: ClientSession) -> None:

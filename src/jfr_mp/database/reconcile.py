@@ -96,14 +96,14 @@ class Reconciler:
         if flow is None or not (diagnosis := self._diagnose(flow)):
             return []
         if self._dry_run:
-            return list(_findings(flow_uuid, diagnosis, repaired=False))
+            return list(findings_of(flow_uuid, diagnosis, repaired=False))
         with MongoLock(self._db.flows, {"uuid": flow_uuid}, lock_id=new_lock_id(self._owner)) as lock:
             if lock.locked_document is None:
                 return [Finding(flow_uuid, "it looks incomplete", f"wait until lock {flow.get('lock_id')} is released")]
             if not (diagnosis := self._diagnose(lock.locked_document)):
                 return []
             self._repair(lock, diagnosis)
-        findings = list(_findings(flow_uuid, diagnosis, repaired=True))
+        findings = list(findings_of(flow_uuid, diagnosis, repaired=True))
         for finding in findings:
             logger.warning("flow %s: %s; %s", finding.flow, finding.problem, finding.cure)
         return findings
@@ -111,12 +111,7 @@ class Reconciler:
     def _diagnose(self, flow: Doc) -> Diagnosis:
         jobs = list(self._db.jobs.find({"job.hosts": flow["uuid"]}, JOB_FIELDS))
         diagnosis = diagnose(flow, jobs)
-        return Diagnosis() if diagnosis.empty and not self._is_settled(flow) else diagnosis
-
-    def _is_settled(self, flow: Doc) -> bool:
-        long_ago = {"$lt": ["$updated_on", seconds_ago(_SUBMITTED_WITHIN)]}
-        query = {"_id": flow["_id"], "updated_on": {"$type": "date"}, "$expr": long_ago}
-        return self._db.flows.find_one(query, {"_id": 1}) is not None
+        return Diagnosis() if diagnosis.empty and not is_settled(self._db, flow) else diagnosis
 
     def _repair(self, lock: MongoLock, diagnosis: Diagnosis) -> None:
         flow: Doc = lock.locked_document or {}
@@ -148,7 +143,15 @@ def _listing(jobs: tuple[Doc, ...]) -> Doc:
     }
 
 
-def _findings(flow_uuid: str, diagnosis: Diagnosis, *, repaired: bool) -> Iterator[Finding]:
+def is_settled(db: QueueDatabase, flow: Doc) -> bool:
+    """Return whether the last change of a flow is so long ago that its jobs are not being inserted any more."""
+    long_ago = {"$lt": ["$updated_on", seconds_ago(_SUBMITTED_WITHIN)]}
+    query = {"_id": flow["_id"], "updated_on": {"$type": "date"}, "$expr": long_ago}
+    return db.flows.find_one(query, {"_id": 1}) is not None
+
+
+def findings_of(flow_uuid: str, diagnosis: Diagnosis, *, repaired: bool) -> Iterator[Finding]:
+    """Yield the inconsistencies of a flow as findings."""
     wrong = {
         "none of its jobs exists: its submission was interrupted": "delete the flow" if diagnosis.empty else "",
         f"it does not list its jobs {_names(diagnosis.unlisted)}": "list them" if diagnosis.unlisted else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,31 @@ def _auxiliary_documents() -> dict[str, dict[str, Any]]:
             "full_environment": {},
         },
     }
+
+
+def missing_documents(db: QueueDatabase) -> list[str]:
+    """Return the fields that identify the auxiliary documents which do not exist."""
+    return [key for key in _auxiliary_documents() if not db.auxiliary.find_one({key: {"$exists": True}}, {"_id": 1})]
+
+
+def next_number(db: QueueDatabase) -> int | None:
+    """Return the number of the next db_id, or None if there is no such counter."""
+    counter = db.auxiliary.find_one({"next_id": {"$exists": True}})
+    return int(counter["next_id"]) if counter else None
+
+
+def highest_number(db: QueueDatabase) -> int:
+    """Return the highest number of all db_ids with the prefix of the project, or 0; only the index is read."""
+    pattern = re.compile(rf"{re.escape(db.project.queue.db_id_prefix or '')}(\d{{1,18}})")
+    found = (pattern.fullmatch(str(job.get("db_id"))) for job in db.jobs.find({}, {"db_id": 1, "_id": 0}))
+    return max((int(match[1]) for match in found if match), default=0)
+
+
+def raise_counter(db: QueueDatabase) -> int | None:
+    """Have the next db_id follow all existing ones; return its number if it did not."""
+    following = highest_number(db) + 1
+    behind = {"next_id": {"$exists": True, "$lt": following}}
+    return following if db.auxiliary.update_one(behind, {"$set": {"next_id": following}}).modified_count else None
 
 
 def reset(db: QueueDatabase, *, max_limit: int = 25, validation: str | None = None) -> bool:

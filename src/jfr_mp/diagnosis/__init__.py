@@ -1,11 +1,14 @@
 """Why a job does not move, and whether a project can work, for every interface; nothing here prints.
 
-`explain_job` returns the reasons why a job is in its state, `check_project` tests a project by using it, and
-`running_roles` returns which roles are running on any machine.
+`explain_job` returns the reasons why a job is in its state, `check_project` tests a project by using it,
+`ConsistencyCheck` compares all documents of the queue with the rules of the state machine, and `running_roles` returns
+which roles are running on any machine.
 """
 
 from __future__ import annotations
 
+from jfr_mp.database.consistency import ConsistencyCheck
+from jfr_mp.database.invariants import Violation
 from jfr_mp.diagnosis.checks import check_project, has_failed
 from jfr_mp.diagnosis.explain import Explanation, explain_job
 from jfr_mp.diagnosis.facts import Facts
@@ -15,10 +18,12 @@ from jfr_mp.diagnosis.report import Check, Verdict
 
 __all__ = [
     "Check",
+    "ConsistencyCheck",
     "Explanation",
     "Facts",
     "Reason",
     "Verdict",
+    "Violation",
     "check_project",
     "explain_job",
     "has_failed",
