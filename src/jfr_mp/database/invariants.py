@@ -178,7 +178,7 @@ JOB_RULES = (
         "retry-too-late",
         RUNNING_STATES,
         lambda job, around: (job.remote.retry_time_limit or around.now) > around.latest_retry,
-        "its next attempt is due at {retry_time_limit:%F %R} UTC, later than any delay of the project allows: a clock was wrong",
+        "its next attempt is due at {retry_time_limit:%F %R} UTC, later than any delay allows: a clock was wrong",
         "jfr-mp job retry --db-id {db_id}",
     ),
 )
