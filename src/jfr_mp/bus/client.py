@@ -7,17 +7,19 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import zmq
 
 from jfr_mp.bus.messages import (
+    Arguments,
     BusMessage,
+    Command,
+    CommandReply,
     ConditionReport,
     Drain,
     FromClient,
     Goodbye,
-    LogLevelRequest,
     MasterStatus,
     Message,
     Register,
@@ -25,7 +27,6 @@ from jfr_mp.bus.messages import (
     SetLogLevel,
     StatusReply,
     StatusRequest,
-    StopRequest,
     Wake,
     decode,
     encode,
@@ -217,13 +218,19 @@ class MasterClient:
             raise BusError(f"the master in {self._run_dir.path} answered a status request with {reply.kind}")
         return reply.master
 
-    def stop(self, *, drain: bool = True) -> None:
-        """Have the master stop: after the current steps if `drain`, else at once. It answers before it stops."""
-        self._ask(StopRequest(drain=drain))
+    def command(self, name: str, **arguments: Any) -> CommandReply:
+        """Have the master carry out a command, and return whether it does; it answers before it has finished.
 
-    def set_log_level(self, level: LogLevel) -> None:
-        """Have the master and its role processes log from this level on."""
-        self._ask(LogLevelRequest(level=level))
+        Parameters
+        ----------
+        name, arguments
+            A row of `jfr_mp.supervisor.commands.COMMANDS`, and the fields of its arguments.
+        """
+        given: Arguments = arguments
+        reply = self._ask(Command(name=name, arguments=given))
+        if not isinstance(reply, CommandReply):
+            raise BusError(f"the master in {self._run_dir.path} answered the command {name} with {reply.kind}")
+        return reply
 
     def close(self) -> None:
         """Close the bus; a request that is not sent yet is dropped."""

@@ -13,7 +13,9 @@ from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
 
 #: Raised by one with each change of a message that the other side would not understand.
-VERSION: Literal[2] = 2
+VERSION: Literal[3] = 3
+#: The arguments of a command, as they travel over a bus or through the database.
+Arguments = dict[str, str | int | float | bool | None]
 
 
 class BusMessage(BaseModel):
@@ -21,7 +23,7 @@ class BusMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
 
 
 class Register(BusMessage):
@@ -67,18 +69,12 @@ class StatusRequest(BusMessage):
     kind: Literal["status_request"] = "status_request"
 
 
-class StopRequest(BusMessage):
-    """A client to a master: stop, after the current steps if `drain`, else at once."""
+class Command(BusMessage):
+    """A client to a master: carry out a command; `jfr_mp.supervisor.commands` has them all."""
 
-    kind: Literal["stop_request"] = "stop_request"
-    drain: bool = True
-
-
-class LogLevelRequest(BusMessage):
-    """A client to a master: log from this level on, with all role processes."""
-
-    kind: Literal["log_level_request"] = "log_level_request"
-    level: LogLevel
+    kind: Literal["command"] = "command"
+    name: str
+    arguments: Arguments = Field(default_factory=dict)
 
 
 class RoleStatus(BaseModel):
@@ -154,10 +150,12 @@ class StatusReply(BusMessage):
     master: MasterStatus
 
 
-class Ack(BusMessage):
-    """A master to a client: it does what was requested."""
+class CommandReply(BusMessage):
+    """A master to a client: it does what it was told, or why not."""
 
-    kind: Literal["ack"] = "ack"
+    kind: Literal["command_reply"] = "command_reply"
+    done: bool
+    text: str = ""
 
 
 class Rejection(BusMessage):
@@ -177,9 +175,10 @@ class Wake(BusMessage):
 
 
 FromRole = Register | ConditionReport | Goodbye
-FromClient = StatusRequest | StopRequest | LogLevelRequest
+FromClient = StatusRequest | Command
 Message = Annotated[
-    FromRole | FromClient | Drain | SetLogLevel | StatusReply | Ack | Rejection | Wake, Field(discriminator="kind")
+    FromRole | FromClient | Drain | SetLogLevel | StatusReply | CommandReply | Rejection | Wake,
+    Field(discriminator="kind"),
 ]
 
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Message)

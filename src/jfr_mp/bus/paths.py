@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -125,6 +125,14 @@ class RunDir:
         """Make the directory, in the place of one that a dead master of the same pid left."""
         self.remove()
         self.path.mkdir(mode=0o700)
+        self._write(master)
+
+    def note_roles(self, roles: Mapping[Role, int]) -> None:
+        """Write how many processes of each role the master keeps from now on."""
+        if (master := self.master) is not None:
+            self._write(master.model_copy(update={"roles": dict(roles)}))
+
+    def _write(self, master: MasterFile) -> None:
         unfinished = self.path / "master.json.new"
         unfinished.write_text(master.model_dump_json(), encoding="utf-8")
         unfinished.rename(self.path / "master.json")

@@ -31,6 +31,7 @@ PERSON_TIMEOUT = 5.0
 
 PROCESSES_COLLECTION = "jfr_mp_processes"
 LEASES_COLLECTION = "jfr_mp_leases"
+ORDERS_COLLECTION = "jfr_mp_orders"
 
 
 class QueueDatabase:
@@ -61,6 +62,7 @@ class QueueDatabase:
         self.batches: Collection[Doc] = self.db[project.queue.batches_collection]
         self.processes: Collection[Doc] = self.db[PROCESSES_COLLECTION]
         self.leases: Collection[Doc] = self.db[LEASES_COLLECTION]
+        self.orders: Collection[Doc] = self.db[ORDERS_COLLECTION]
         #: Locks that the server may or may not have set, because the answer to a claim was lost.
         self.doubtful_locks: set[str] = set()
         #: A cache of the uuid of the flow of each job, by the uuid of the job.

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -18,8 +18,10 @@ from jfr_mp.membership.records import master_record, role_record
 from jfr_mp.membership.registry import MasterRegistry, Registry, RoleRegistry
 
 if TYPE_CHECKING:
+    from jfr_mp.bus.messages import CommandReply
     from jfr_mp.config.options import JfrMpOptions
     from jfr_mp.database.connection import QueueDatabase
+    from jfr_mp.database.orders import Order
     from jfr_mp.step_table import Role
 
 logger = logging.getLogger(__name__)
@@ -53,7 +55,8 @@ class Member:
         self._interval = options.heartbeat_interval
         self._lease_ttl = options.lease_ttl
         self._report = Report()
-        self._evictions: deque[str] = deque()
+        self._chores: deque[Callable[[], None]] = deque()
+        self._orders: deque[Order] = deque()
         self._due = threading.Event()
         self._leaving = False
         self._left = False
@@ -90,7 +93,17 @@ class Member:
 
     def evict(self, owner: str) -> None:
         """Have the locks of a process that has exited freed at once, before its lease runs out; does not wait."""
-        self._evictions.append(owner)
+        self._chores.append(partial(self._registry.evict, owner))
+        self._due.set()
+
+    def new_orders(self) -> Iterator[Order]:
+        """Yield the commands that have come for this process through the database; does not wait."""
+        while self._orders:
+            yield self._orders.popleft()
+
+    def answer(self, order: Order, reply: CommandReply) -> None:
+        """Have the reply to one of them written; does not wait."""
+        self._chores.append(partial(self._registry.answer, order, reply))
         self._due.set()
 
     def holds_since(self, moment: float) -> bool:
@@ -116,12 +129,13 @@ class Member:
     def _run(self) -> None:
         works = True
         while not self._leaves_after(self._interval if works else min(self._interval, _RETRY_AFTER)):
-            works = self._try(self._beat) and self._evict_all() and self._try(self._registry.look_after_others)
+            works = self._try(self._beat) and self._do_chores() and self._try(self._registry.look_after_others)
+            works = works and self._try(self._take_orders)
             if works and self._problem is not None:
                 logger.info("the registry of processes can be written again")
                 self._problem = None
         # With evictions left to do, its record stays: it leads the next start to them.
-        self._left = self._evict_all() and self._try(self._registry.leave)
+        self._left = self._do_chores() and self._try(self._registry.leave)
 
     def _leaves_after(self, pause: float) -> bool:
         """Wait for `pause` seconds, or until there is something to do; return whether that is to leave."""
@@ -129,12 +143,15 @@ class Member:
         self._due.clear()
         return self._leaving
 
-    def _evict_all(self) -> bool:
-        while self._evictions:
-            if not self._try(partial(self._registry.evict, self._evictions[0])):
+    def _do_chores(self) -> bool:
+        while self._chores:
+            if not self._try(self._chores[0]):
                 return False
-            self._evictions.popleft()
+            self._chores.popleft()
         return True
+
+    def _take_orders(self) -> None:
+        self._orders.extend(self._registry.take_orders())
 
     def _beat(self) -> None:
         begun = time.monotonic()

@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from jfr_mp.database import processes
+from jfr_mp.database import orders, processes
 from jfr_mp.database.setup import ensure_initialised
 from jfr_mp.membership import peer
 from jfr_mp.membership.rescuer import Rescuer, evict_dead_here
 
 if TYPE_CHECKING:
+    from jfr_mp.bus.messages import CommandReply
     from jfr_mp.database.connection import QueueDatabase
+    from jfr_mp.database.orders import Order
     from jfr_mp.database.processes import ProcessRecord, Report
+
+#: Seconds after which an order is not carried out any more.
+ORDER_LIFETIME = 600.0
 
 
 class Registry(Protocol):
@@ -29,6 +34,12 @@ class Registry(Protocol):
 
     def evict(self, owner: str) -> None:
         """Free what another process held that is known to have exited."""
+
+    def take_orders(self) -> list[Order]:
+        """Take the commands that came for this process through the database."""
+
+    def answer(self, order: Order, reply: CommandReply) -> None:
+        """Write the reply to one of them."""
 
     def leave(self) -> None:
         """Remove this process, and free what it holds."""
@@ -65,6 +76,14 @@ class RoleRegistry:
     def evict(self, owner: str) -> None:
         """Free the locks and leases of a process that has exited, now and not when its lease runs out."""
         processes.evict(self._db, owner, "its process has exited")
+
+    def take_orders(self) -> list[Order]:
+        """Return nothing: only masters are commanded."""
+        return []
+
+    def answer(self, order: Order, reply: CommandReply) -> None:
+        """Write the reply to an order."""
+        orders.answer(self._db, order, done=reply.done, text=reply.text)
 
     def leave(self) -> None:
         """Free what this process holds and remove its record."""
@@ -112,6 +131,11 @@ class MasterRegistry(RoleRegistry):
         if now >= self._machine_due:
             self._machine_due = now + self._db.project.jfr_mp.lease_ttl
             evict_dead_here(self._db)
+
+    def take_orders(self) -> list[Order]:
+        """Take the orders for this master, and remove those that nobody waits for any more."""
+        orders.forget_old(self._db, ORDER_LIFETIME)
+        return orders.take(self._db, self._record.id, ORDER_LIFETIME)
 
     def leave(self) -> None:
         """Remove this master and close the connection."""

@@ -191,7 +191,7 @@ def set_log_level(project: Project, level: LogLevel) -> list[MasterInfo]:
     found = _required(project)
     for run_dir, _ in found:
         with MasterClient(run_dir) as client:
-            client.set_log_level(level)
+            client.command("log-level", level=level)
     return [_info(run_dir, master) for run_dir, master in found]
 
 
@@ -237,7 +237,7 @@ def _request_stop(run_dir: RunDir, master: MasterFile) -> None:
     """Ask over the bus; a master that does not answer there, perhaps because it is about to exit, gets a signal."""
     try:
         with MasterClient(run_dir) as client:
-            client.stop()
+            client.command("stop")
     except BusError as error:
         logger.debug("%s", error)
         _signal(master, signal.SIGTERM)
@@ -248,7 +248,7 @@ def _kill(run_dir: RunDir, master: MasterFile) -> None:
     children = _children(master.pid)
     try:
         with MasterClient(run_dir, timeout=2.0) as client:
-            client.stop(drain=False)
+            client.command("stop", drain=False)
     except BusError as error:
         logger.debug("%s", error)
     else:

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,10 @@ from pathlib import Path
 from jfr_mp import logs
 from jfr_mp.bus.lifeline import open_lifeline
 from jfr_mp.bus.messages import (
-    Ack,
+    Command,
     ConditionReport,
     Drain,
     Goodbye,
-    LogLevelRequest,
     MasterStatus,
     Message,
     Register,
@@ -26,7 +25,6 @@ from jfr_mp.bus.messages import (
     SetLogLevel,
     StatusReply,
     StatusRequest,
-    StopRequest,
 )
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.bus.server import BusServer, Letter
@@ -38,7 +36,9 @@ from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
 from jfr_mp.model import Condition, utcnow
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor.child import Child, ChildArguments, CommandLine, specs
+from jfr_mp.supervisor.child import Child, ChildArguments, CommandLine
+from jfr_mp.supervisor.commands import carry_out
+from jfr_mp.supervisor.crew import Crew
 from jfr_mp.supervisor.lifecycle import (
     Action,
     Died,
@@ -114,12 +114,20 @@ class Master:
     def __init__(self, plan: Plan, member: Member) -> None:
         self._plan = plan
         self._member = member
-        self._children = [Child(spec, LogFile(plan.log_dir / f"{spec.name}.log")) for spec in specs(plan.roles)]
+        self._crew = Crew(plan.roles, lambda spec: Child(spec, LogFile(plan.log_dir / f"{spec.name}.log")))
+        self._children = self._crew.children
         self._own_log = None if plan.terminal else LogFile(plan.log_dir / "master.log")
-        self._log_level = plan.log_level
+        self.log_level = plan.log_level
         self._stopping = False
         self._service = ServiceState.STARTING
+        #: Whether the program is to begin again when it has stopped.
+        self.restarting = False
         self._chores_due = 0.0
+
+    @property
+    def roles(self) -> Mapping[Role, int]:
+        """How many processes of each role it keeps."""
+        return self._crew.roles
 
     def run(self, on_up: Callable[[], None] = lambda: None) -> ExitCode:
         """Start the role processes, and return when the master was told to stop and all of them have exited.
@@ -141,13 +149,14 @@ class Master:
             self._bus.watch(inbox.fileno())
             on_up()
             logger.info("starting %s", ", ".join(child.spec.name for child in self._children))
-            self._apply_to_all(Start())
             while not self._finished():
+                self._start_wanted()
                 self._bus.wait(self._time_to_next_task())
                 for number in inbox.take():
                     self._handle_signal(number)
                 for letter in self._bus.receive():
                     self._answer(letter)
+                self._obey()
                 self._reap()
                 self._apply_to_all(Tick())
                 self._tell_manager()
@@ -161,12 +170,19 @@ class Master:
         return MasterStatus(
             host=host_name(),
             pid=os.getpid(),
-            state="STOPPING" if self._stopping else "RUNNING",
+            state=self._state,
             roles=[child.status(now) for child in self._children],
             outages=[outage for child in self._children for outage in child.condition.outages or ()],
             transfers=[transfer for child in self._children for transfer in child.condition.transfers or ()],
             steps=[step for child in self._children for step in child.condition.steps or ()],
         )
+
+    @property
+    def _state(self) -> str:
+        if self._stopping:
+            return "STOPPING"
+        held = self._crew.held
+        return "PAUSED" if held == set(self.roles) else "DRAINING" if held else "RUNNING"
 
     # Events
 
@@ -175,18 +191,14 @@ class Master:
             return
         # With a second Ctrl-C the user does not want to wait for the current steps.
         hurry = number == signal.SIGINT and self._stopping
-        self._stop(drain=not hurry, why=number.name)
+        self.stop(drain=not hurry, why=number.name)
 
     def _answer(self, letter: Letter) -> None:
         match letter.message:
             case StatusRequest():
                 self._bus.send(letter.sender, StatusReply(master=self.status()))
-            case StopRequest(drain=drain):
-                self._bus.send(letter.sender, Ack())
-                self._stop(drain=drain, why="a request")
-            case LogLevelRequest(level=level):
-                self._set_log_level(SetLogLevel(level=level))
-                self._bus.send(letter.sender, Ack())
+            case Command(name=name, arguments=arguments):
+                self._bus.send(letter.sender, carry_out(self, name, arguments))
             case Register() as registration:
                 self._register(letter.sender, registration)
             case message:
@@ -197,7 +209,7 @@ class Master:
             if child.pid == registration.pid:
                 child.owner = registration.owner
                 # It may have changed since the process was started.
-                self._bus.send(sender, SetLogLevel(level=self._log_level))
+                self._bus.send(sender, SetLogLevel(level=self.log_level))
                 return
         logger.warning("%s (pid %d) is no child of this master", registration.name, registration.pid)
         self._bus.send(sender, Drain())
@@ -228,20 +240,59 @@ class Master:
             child.owner, child.condition = None, Condition()
             self._apply(child, death)
 
-    # Actions
+    def _obey(self) -> None:
+        """Carry out the commands that came through the database."""
+        for order in self._member.new_orders():
+            self._member.answer(order, carry_out(self, order.name, order.arguments))
 
-    def _stop(self, *, drain: bool, why: str) -> None:
+    # Commands, as `jfr_mp.supervisor.commands` gives them
+
+    def stop(self, *, drain: bool, why: str) -> None:
+        """Stop the role processes, after the current steps if `drain`, and exit."""
         if not self._stopping or not drain:
             logger.info("%s because of %s", "stopping" if drain else "killing the role processes", why)
         self._stopping = True
         self._apply_to_all(Stop(drain=drain))
 
-    def _set_log_level(self, message: SetLogLevel) -> None:
-        self._log_level = message.level
-        logs.set_level(message.level.to_logging())
+    def restart(self) -> None:
+        """Stop after the current steps, and have the program begin again."""
+        self.restarting = True
+        self.stop(drain=True, why="a restart")
+
+    def hold(self, roles: Collection[Role]) -> None:
+        """Stop the processes of some roles after the current steps, and start none until `release`."""
+        self._stop_all(self._crew.hold(roles))
+
+    def release(self, roles: Collection[Role]) -> None:
+        """Start the processes of these roles again."""
+        self._crew.release(roles)
+
+    def scale(self, role: Role, number: int) -> None:
+        """Keep this number of processes of a role from now on."""
+        self._stop_all(self._crew.scale(role, number))
+        self._plan.run_dir.note_roles(self.roles)
+
+    def set_log_level(self, level: LogLevel) -> None:
+        """Log from this level on, with all role processes."""
+        self.log_level, message = level, SetLogLevel(level=level)
+        logs.set_level(level.to_logging())
         for child in self._children:
             if child.owner:
                 self._bus.send(child.owner.encode(), message)
+
+    # Actions
+
+    def _start_wanted(self) -> None:
+        """Start the processes that are wanted and stopped, such as those of a role that was paused."""
+        if not self._stopping:
+            self._crew.dismiss()
+            for child in self._children:
+                if child.life.state is State.STOPPED and self._crew.wants(child):
+                    self._apply(child, Start())
+
+    def _stop_all(self, children: Collection[Child]) -> None:
+        for child in children:
+            self._apply(child, Stop())
 
     def _apply_to_all(self, event: Event) -> None:
         for child in self._children:
@@ -274,7 +325,7 @@ class Master:
                 )
 
     def _spawn(self, child: Child) -> None:
-        arguments = ChildArguments(child.spec, self._plan.run_dir.path, self._log_level, self._lifeline)
+        arguments = ChildArguments(child.spec, self._plan.run_dir.path, self.log_level, self._lifeline)
         try:
             child.spawn(self._plan.command_line(arguments), self._lifeline)
         except OSError as error:

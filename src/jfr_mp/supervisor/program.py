@@ -45,7 +45,7 @@ def command_line(project: Project, roles: Mapping[Role, int], log_level: LogLeve
 def main(arguments: list[str] | None = None) -> int:
     """Run a master; one in the background reports on standard output how its start went."""
     options = _parse(arguments)
-    if not options.foreground:
+    if not (options.foreground or options.again):
         detach()
     try:
         return run_master(
@@ -72,6 +72,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--roles", required=True, type=_roles, help="such as checkout=1,transfer=2")
     parser.add_argument("--log-level", type=LogLevel, default=LogLevel.INFO)
     parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--again", action="store_true", help="this is a restart, in the background already")
     return parser.parse_args(arguments)
 
 
@@ -132,7 +133,19 @@ def run_master(
                 terminal=LogOutput(log_format.stream, log_format) if foreground else None,
                 manager=manager,
             )
-            return Master(plan, member).run(lambda: on_up(run_dir))
+            master = Master(plan, member)
+            code = master.run(lambda: on_up(run_dir))
+    if master.restarting:
+        _begin_again(project, master, foreground=foreground)
+    return code
+
+
+def _begin_again(project: Project, master: Master, *, foreground: bool) -> None:
+    """Replace this process by a new program with the same pid, which a service manager takes for the same service."""
+    again = [*command_line(project, master.roles, master.log_level), "--again"]
+    argv = [sys.executable, *sys.orig_argv[1:]] if foreground else again
+    logger.info("beginning again")
+    os.execv(argv[0], argv)
 
 
 @contextmanager

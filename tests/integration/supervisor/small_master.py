@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 from jfr_mp import logs
+from jfr_mp.bus.messages import CommandReply
 from jfr_mp.bus.paths import MasterFile, RunDir
 from jfr_mp.config.options import JfrMpOptions
+from jfr_mp.database.orders import Order
 from jfr_mp.database.processes import Report
 from jfr_mp.identity import ProcessIdentity
 from jfr_mp.log_entries import LogOutput
@@ -44,6 +46,12 @@ class Notebook:
 
     def evict(self, owner: str) -> None:
         self.note("evicted", owner)
+
+    def take_orders(self) -> list[Order]:
+        return []
+
+    def answer(self, order: Order, reply: CommandReply) -> None:
+        raise NotImplementedError
 
     def leave(self) -> None:
         self.note("left")

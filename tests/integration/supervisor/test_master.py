@@ -18,7 +18,6 @@ import pytest
 from jfr_mp.bus.client import MasterClient
 from jfr_mp.bus.messages import MasterStatus, RoleStatus
 from jfr_mp.bus.paths import RunDir
-from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError, ExitCode
 from tests.support.processes import Processes, is_alive, wait_gone
 from tests.support.waiting import wait_until
@@ -135,7 +134,7 @@ def test_each_name_has_a_process_and_a_row_of_the_status(master: SmallMaster) ->
     [
         lambda master: master.signal(signal.SIGTERM),
         lambda master: master.signal(signal.SIGINT),
-        lambda master: master.ask(lambda client: client.stop()),
+        lambda master: master.ask(lambda client: client.command("stop")),
     ],
     ids=["SIGTERM", "SIGINT", "request"],
 )
@@ -177,7 +176,7 @@ def test_a_process_that_does_not_stop_is_killed_after_its_deadlines(master: Smal
     "hurry",
     [
         lambda master: master.signal(signal.SIGINT),
-        lambda master: master.ask(lambda client: client.stop(drain=False)),
+        lambda master: master.ask(lambda client: client.command("stop", drain=False)),
     ],
     ids=["second Ctrl-C", "kill"],
 )
@@ -322,7 +321,7 @@ def test_the_log_level_changes_everywhere(master: SmallMaster) -> None:
     master.start(queue=1, transfer=1)
     master.wait_all_running("queue-1", "transfer-1")
     # When
-    master.ask(lambda client: client.set_log_level(LogLevel.DEBUG))
+    master.ask(lambda client: client.command("log-level", level="debug"))
     # Then
     master.noted("queue-1.level-debug")
     master.noted("transfer-1.level-debug")
@@ -349,7 +348,7 @@ def test_a_closed_terminal_stops_a_foreground_master_only(master: SmallMaster, m
     if stops:
         assert master.wait_for_exit() == ExitCode.OK
     else:
-        master.ask(lambda client: client.set_log_level(LogLevel.DEBUG))
+        master.ask(lambda client: client.command("log-level", level="debug"))
         status = master.status()
         assert status is not None
         assert status.state == "RUNNING"
@@ -366,3 +365,42 @@ def test_the_master_is_small(master: SmallMaster) -> None:
     modules = json.loads(master.output().splitlines()[-1])
     assert "zmq" in modules
     assert {"jobflow", "maggma", "paramiko", "qtoolkit", "numpy"}.isdisjoint(modules)
+
+
+def test_a_role_is_paused_scaled_and_resumed_while_the_others_run(master: SmallMaster) -> None:
+    # Given
+    master.start(checkout=1, transfer=1)
+    master.wait_all_running("checkout-1", "transfer-1")
+    transfer = master.wait_for("transfer-1", "RUNNING").pid
+
+    def command(name: str, **arguments: Any) -> tuple[bool, str]:
+        reply = master.ask(lambda client: client.command(name, **arguments))
+        return reply.done, reply.text
+
+    # When it is drained, only checkout stops
+    assert command("drain") == (True, "takes no new jobs; jobs that are under way go on")
+    master.wait_for("checkout-1", "STOPPED")
+    status = master.status()
+    assert status is not None
+    assert status.state == "DRAINING"
+
+    # When the other role is scaled up, the new process starts beside the old one
+    assert command("scale", role="transfer", number=2) == (True, "transfer: 1 -> 2 processes")
+    master.wait_for("transfer-2", "RUNNING")
+    assert master.wait_for("transfer-1", "RUNNING").pid == transfer
+
+    # When it is paused and resumed, all stop and start again
+    assert command("pause")[0]
+    for name in ("transfer-1", "transfer-2"):
+        master.wait_for(name, "STOPPED")
+    assert command("resume")[0]
+    master.wait_all_running("checkout-1", "transfer-1", "transfer-2")
+
+    # When it is scaled down, the process that is too many stops and is forgotten
+    assert command("scale", role="transfer", number=1)[0]
+    wait_until(lambda: master.role("transfer-2") is None, 20, "transfer-2 to be forgotten")
+
+    # And what cannot be is refused
+    assert command("scale", role="checkout", number=2)[0] is False
+    assert command("scale", role="transfer", number=-1)[1].startswith("number: ")
+    assert command("fly")[1] == "this version of jfr-mp has no command 'fly'"

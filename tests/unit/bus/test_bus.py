@@ -14,11 +14,11 @@ import zmq
 
 from jfr_mp.bus.client import MasterClient, RoleBus
 from jfr_mp.bus.messages import (
-    Ack,
+    Command,
+    CommandReply,
     ConditionReport,
     Drain,
     Goodbye,
-    LogLevelRequest,
     MasterStatus,
     Message,
     Register,
@@ -26,7 +26,6 @@ from jfr_mp.bus.messages import (
     SetLogLevel,
     StatusReply,
     StatusRequest,
-    StopRequest,
 )
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.bus.server import BusServer
@@ -216,22 +215,28 @@ def answering(server: BusServer, reply: Callable[[Message], Message]) -> Callabl
 def test_a_client_sends_requests_and_gets_replies(run_dir: Path, server: BusServer) -> None:
     # Given
     status = MasterStatus(host="here", pid=1, state="RUNNING", roles=[])
-    end = answering(server, lambda m: StatusReply(master=status) if isinstance(m, StatusRequest) else Ack())
+    end = answering(
+        server, lambda m: StatusReply(master=status) if isinstance(m, StatusRequest) else CommandReply(done=True)
+    )
     # When
     with MasterClient(RunDir(run_dir)) as client:
         answer = client.status()
-        client.set_log_level(LogLevel.DEBUG)
-        client.stop(drain=False)
+        client.command("log-level", level="debug")
+        client.command("stop", drain=False)
     # Then
     assert answer == status
-    assert end() == [StatusRequest(), LogLevelRequest(level=LogLevel.DEBUG), StopRequest(drain=False)]
+    assert end() == [
+        StatusRequest(),
+        Command(name="log-level", arguments={"level": "debug"}),
+        Command(name="stop", arguments={"drain": False}),
+    ]
 
 
 def test_a_rejection_is_an_error_with_its_reason(run_dir: Path, server: BusServer) -> None:
     end = answering(server, lambda _: Rejection(why="not on a Sunday"))
     try:
         with MasterClient(RunDir(run_dir)) as client, pytest.raises(BusError, match="not on a Sunday"):
-            client.stop()
+            client.command("stop")
     finally:
         end()
 
@@ -239,7 +244,7 @@ def test_a_rejection_is_an_error_with_its_reason(run_dir: Path, server: BusServe
 def test_a_message_of_another_version_is_rejected_by_the_server(
     run_dir: Path, server: BusServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end = answering(server, lambda _: Ack())
+    end = answering(server, lambda _: CommandReply(done=True))
     monkeypatch.setattr("jfr_mp.bus.client.encode", lambda _: b'{"kind": "status_request", "version": 99}')
     try:
         with MasterClient(RunDir(run_dir)) as client, pytest.raises(BusError, match="jfr-mp restart"):

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from jfr_mp.bus.messages import CommandReply
 from jfr_mp.config.options import JfrMpOptions
+from jfr_mp.database.orders import Order
 from jfr_mp.database.processes import Report
 from jfr_mp.errors import AlreadyRunning, DatabaseUnavailable
 from jfr_mp.membership.member import Member
@@ -48,6 +50,12 @@ class FakeRegistry:
 
     def evict(self, owner: str) -> None:
         self._note(f"evicted {owner}")
+
+    def take_orders(self) -> list[Order]:
+        return []
+
+    def answer(self, order: Order, reply: CommandReply) -> None:
+        raise NotImplementedError
 
     def leave(self) -> None:
         self._note("left")

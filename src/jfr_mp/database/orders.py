@@ -1,0 +1,99 @@
+"""Orders: commands to masters that travel through the database, for masters that no bus reaches.
+
+An order is taken once, by the master that it names, before it expires; all times are the server's. Its sender removes
+it, read or not, so that an order whose sender has given up is not carried out later.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+from pymongo import ReturnDocument
+
+from jfr_mp.database.processes import seconds_ago
+from jfr_mp.model import Document
+
+if TYPE_CHECKING:
+    from jfr_mp.database.connection import Doc, QueueDatabase
+
+
+class Order(Document):
+    """A document of the collection.
+
+    Parameters
+    ----------
+    id
+        The document's `_id`.
+    master
+        The owner id of the master that is to carry it out.
+    name, arguments
+        The command, as in a message of the bus.
+    sender
+        Who gave it, for the log.
+    created_on, taken_on
+        When it was given, and when the master took it; None before that.
+    done, text
+        The reply; None until there is one.
+    """
+
+    id: str
+    master: str
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    sender: str
+    created_on: datetime | None = None
+    taken_on: datetime | None = None
+    done: bool | None = None
+    text: str = ""
+
+
+def give(db: QueueDatabase, master: str, name: str, arguments: dict[str, Any], sender: str) -> Order:
+    """Give an order to a master, which takes it with its next heartbeat."""
+    order = Order(id=secrets.token_hex(12), master=master, name=name, arguments=arguments, sender=sender)
+    fields: Doc = order.model_dump(exclude={"id", "created_on"})
+    db.orders.update_one({"_id": order.id}, {"$set": fields, "$currentDate": {"created_on": True}}, upsert=True)
+    return order
+
+
+def take(db: QueueDatabase, master: str, lifetime: float) -> list[Order]:
+    """Take the orders of a master that are at most `lifetime` seconds old, each once, oldest first."""
+    fresh = {"$expr": {"$gte": ["$created_on", seconds_ago(lifetime)]}}
+    taken: list[Order] = []
+    while True:
+        found = db.orders.find_one_and_update(
+            {"master": master, "taken_on": None, **fresh},
+            {"$currentDate": {"taken_on": True}},
+            sort=[("created_on", 1)],
+            return_document=ReturnDocument.AFTER,
+        )
+        if found is None:
+            return taken
+        taken.append(_order(found))
+
+
+def answer(db: QueueDatabase, order: Order, *, done: bool, text: str) -> None:
+    """Write the reply to an order, unless its sender has removed it."""
+    db.orders.update_one({"_id": order.id}, {"$set": {"done": done, "text": text}})
+
+
+def read(db: QueueDatabase, order: Order) -> Order | None:
+    """Return the current state of an order; None if it was removed."""
+    found = db.orders.find_one({"_id": order.id})
+    return _order(found) if found else None
+
+
+def withdraw(db: QueueDatabase, order: Order) -> None:
+    """Remove an order: if it was not taken, it will not be carried out."""
+    db.orders.delete_one({"_id": order.id})
+
+
+def forget_old(db: QueueDatabase, seconds: float) -> None:
+    """Remove the orders that are older than this, which senders that were killed left."""
+    db.orders.delete_many({"$expr": {"$lt": ["$created_on", seconds_ago(seconds)]}})
+
+
+def _order(document: Doc) -> Order:
+    return Order.model_validate({**document, "id": document["_id"]})

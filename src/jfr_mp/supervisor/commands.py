@@ -1,0 +1,159 @@
+"""The commands that a master carries out, from a bus or from the database: one row each.
+
+A row has a model of the arguments and a function that begins the work and returns one line about it, or raises
+`Refused` with the reason. It must not wait: the master answers the sender with that line and goes on. To add a command,
+add a row, and a method of `Commanded` if a master has to learn something new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jfr_mp.bus.messages import CommandReply
+from jfr_mp.config import LogLevel
+from jfr_mp.errors import JfrMpError
+from jfr_mp.step_table import ROLES, Role
+
+
+class Refused(JfrMpError):
+    """The master does not carry out the command; the message gives the reason."""
+
+
+class Commanded(Protocol):
+    """What a command may do with a master. No method waits."""
+
+    @property
+    def roles(self) -> Mapping[Role, int]:
+        """How many processes of each role it keeps."""
+
+    def stop(self, *, drain: bool, why: str) -> None:
+        """Stop the role processes, after the current steps if `drain`, and exit."""
+
+    def restart(self) -> None:
+        """Stop after the current steps, and begin again with the same roles in a new program."""
+
+    def hold(self, roles: Collection[Role]) -> None:
+        """Stop the processes of some roles after the current steps, and start none until `release`."""
+
+    def release(self, roles: Collection[Role]) -> None:
+        """Start the processes of these roles again."""
+
+    def scale(self, role: Role, number: int) -> None:
+        """Keep this number of processes of a role from now on."""
+
+    def set_log_level(self, level: LogLevel) -> None:
+        """Log from this level on, with all role processes."""
+
+
+class NoArguments(BaseModel):
+    """A command without arguments."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StopArguments(NoArguments):
+    """How to stop."""
+
+    drain: bool = True
+
+
+class LogLevelArguments(NoArguments):
+    """The level to log from."""
+
+    level: LogLevel
+
+
+class ScaleArguments(NoArguments):
+    """How many processes of a role."""
+
+    role: Role
+    number: int = Field(ge=0, le=64)
+
+
+@dataclass(frozen=True)
+class CommandRow:
+    """One command.
+
+    Parameters
+    ----------
+    run
+        Begins the work; returns one line about it, or raises `Refused`.
+    arguments
+        The model of its arguments, which are validated before `run` is called.
+    """
+
+    run: Callable[[Commanded, Any], str]
+    arguments: type[BaseModel] = NoArguments
+
+
+def _stop(master: Commanded, arguments: StopArguments) -> str:
+    master.stop(drain=arguments.drain, why="a command")
+    return "stops after the current steps" if arguments.drain else "stops at once"
+
+
+def _restart(master: Commanded, _arguments: NoArguments) -> str:
+    master.restart()
+    return "restarts after the current steps"
+
+
+def _drain(master: Commanded, _arguments: NoArguments) -> str:
+    if Role.CHECKOUT not in master.roles:
+        raise Refused("this master does not run the role checkout, so it takes no new jobs anyway")
+    master.hold((Role.CHECKOUT,))
+    return "takes no new jobs; jobs that are under way go on"
+
+
+def _pause(master: Commanded, _arguments: NoArguments) -> str:
+    master.hold(tuple(master.roles))
+    return "its role processes stop after the current steps"
+
+
+def _resume(master: Commanded, _arguments: NoArguments) -> str:
+    master.release(tuple(Role))
+    return "all its roles run"
+
+
+def _scale(master: Commanded, arguments: ScaleArguments) -> str:
+    role, number = arguments.role, arguments.number
+    if number > 1 and not ROLES[role].scalable:
+        raise Refused(f"one process of the role {role} is enough, and more are not possible")
+    if not any(count for other, count in {**master.roles, role: number}.items()):
+        raise Refused("no role process would be left: use pause or stop")
+    before = master.roles.get(role, 0)
+    master.scale(role, number)
+    return f"{role}: {before} -> {number} process{'' if number == 1 else 'es'}"
+
+
+def _log_level(master: Commanded, arguments: LogLevelArguments) -> str:
+    master.set_log_level(arguments.level)
+    return f"logs at level {arguments.level}"
+
+
+COMMANDS: dict[str, CommandRow] = {
+    "stop": CommandRow(_stop, StopArguments),
+    "restart": CommandRow(_restart),
+    "drain": CommandRow(_drain),
+    "pause": CommandRow(_pause),
+    "resume": CommandRow(_resume),
+    "scale": CommandRow(_scale, ScaleArguments),
+    "log-level": CommandRow(_log_level, LogLevelArguments),
+}
+
+
+def carry_out(master: Commanded, name: str, arguments: Mapping[str, Any]) -> CommandReply:
+    """Carry out a command and return the reply to its sender; what is wrong with it is in the reply."""
+    row = COMMANDS.get(name)
+    if row is None:
+        return CommandReply(done=False, text=f"this version of jfr-mp has no command {name[:32]!r}")
+    try:
+        return CommandReply(done=True, text=row.run(master, row.arguments.model_validate(arguments)))
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, wrong["loc"])) or "arguments"
+        return CommandReply(done=False, text=f"{where}: {wrong['msg']}")
+    except Refused as refusal:
+        return CommandReply(done=False, text=str(refusal))
