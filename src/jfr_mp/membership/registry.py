@@ -133,7 +133,7 @@ class MasterRegistry(RoleRegistry):
             evict_dead_here(self._db)
 
     def take_orders(self) -> list[Order]:
-        """Take the orders for this master, and remove those that nobody waits for any more."""
+        """Take the orders for this master, and remove orders that have expired."""
         orders.forget_old(self._db, ORDER_LIFETIME)
         return orders.take(self._db, self._record.id, ORDER_LIFETIME)
 

@@ -22,7 +22,7 @@ class Crew:
     Attributes
     ----------
     children : list of Child
-        All of them, in the order of the roles; those that were removed stay until they have stopped.
+        The processes that were removed are listed until they have stopped.
     """
 
     def __init__(self, roles: Mapping[Role, int], hire: Callable[[ChildSpec], Child]) -> None:

@@ -10,11 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
 
 import pytest
 
 from jfr_mp.bus.paths import runtime_dir
 from jfr_mp.config import ConfigManager, LogLevel, Project
+from jfr_mp.database import orders, processes
+from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.errors import AlreadyRunning, DatabaseUnavailable, NotRunning, StartFailed
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
@@ -282,3 +286,29 @@ def test_the_log_level_of_running_processes_changes(project: Project) -> None:
     os.kill(pids(project)["complete-1"], signal.SIGKILL)
     (log,) = control.log_files(project, "master")
     wait_until(lambda: "complete-1: RUNNING -> " in log.read_text(), 20, "a change of state")
+
+
+def test_a_master_restarts_in_place_when_the_database_tells_it_to(project: Project) -> None:
+    # Given a master with two processes of a role that it did not start with
+    master = control.start(project, TWO)
+    before = pids(project)
+    with closing(QueueDatabase.connect(project)) as db:
+        (record,) = [each for each in processes.registered(db) if each.kind == "master"]
+
+        def told(name: str, **arguments: Any) -> tuple[bool | None, str]:
+            order = orders.give(db, record.id, name, arguments, "a test")
+            reply = wait_until(lambda: (found := orders.read(db, order)) and found.done is not None and found, 20, name)
+            return reply.done, reply.text
+
+        assert told("scale", role="complete", number=2) == (True, "complete: 1 -> 2 processes")
+        # When
+        assert told("restart") == (True, "restarts after the current steps")
+
+    # Then the master has the same pid, and all its role processes are new
+    def again() -> bool:
+        (status,) = control.masters(project)
+        names = {role.name: role.pid for role in status.roles if role.state == "RUNNING"}
+        return names.keys() == {"checkout-1", "complete-1", "complete-2"} and not {*names.values()} & {*before.values()}
+
+    wait_until(again, 30, "the new role processes")
+    assert pids(project)["master"] == master.pid
