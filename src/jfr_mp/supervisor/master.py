@@ -335,7 +335,9 @@ class Master:
 
     def _tell_manager(self) -> None:
         states = {child.spec.name: child.life.state for child in self._children}
-        if self._stopping:
+        if self.restarting:
+            self._service = ServiceState.RELOADING
+        elif self._stopping:
             self._service = ServiceState.STOPPING
         elif settled(states):
             self._service = ServiceState.READY

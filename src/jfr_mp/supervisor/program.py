@@ -136,6 +136,7 @@ def run_master(
             master = Master(plan, member)
             code = master.run(lambda: on_up(run_dir))
     if master.restarting:
+        os.environ.update(manager.variables)
         _begin_again(project, master, foreground=foreground)
     return code
 

@@ -43,15 +43,20 @@ class ServiceManager:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address
         self._interval = watchdog / 3 if watchdog and address else math.inf
         self._watchdog_due = -math.inf
+        #: The variables by which this manager made itself known.
+        self.variables: dict[str, str] = {}
         self._state = ServiceState.STARTING
         self._text = ""
 
     @classmethod
     def from_environment(cls) -> Self:
         """Return the manager that started this process, and take it out of the environment of later children."""
-        address, microseconds, pid = (os.environ.pop(name, None) for name in _VARIABLES)
+        variables = {name: os.environ.pop(name) for name in _VARIABLES if name in os.environ}
+        address, microseconds, pid = (variables.get(name) for name in _VARIABLES)
         watched = microseconds and microseconds.isdecimal() and pid in (None, str(os.getpid()))
-        return cls(address or None, int(microseconds) / 1e6 if microseconds and watched else None)
+        manager = cls(address or None, int(microseconds) / 1e6 if microseconds and watched else None)
+        manager.variables = variables
+        return manager
 
     @property
     def interval(self) -> float:

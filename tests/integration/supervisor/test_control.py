@@ -288,6 +288,10 @@ def test_the_log_level_of_running_processes_changes(project: Project) -> None:
     wait_until(lambda: "complete-1: RUNNING -> " in log.read_text(), 20, "a change of state")
 
 
+def _answered(order: orders.Order | None) -> orders.Order | None:
+    return order if order is not None and order.done is not None else None
+
+
 def test_a_master_restarts_in_place_when_the_database_tells_it_to(project: Project) -> None:
     # Given a master with two processes of a role that it did not start with
     master = control.start(project, TWO)
@@ -297,7 +301,8 @@ def test_a_master_restarts_in_place_when_the_database_tells_it_to(project: Proje
 
         def told(name: str, **arguments: Any) -> tuple[bool | None, str]:
             order = orders.give(db, record.id, name, arguments, "a test")
-            reply = wait_until(lambda: (found := orders.read(db, order)) and found.done is not None and found, 20, name)
+            reply = wait_until(lambda: _answered(orders.read(db, order)), 20, name)
+            assert reply is not None
             return reply.done, reply.text
 
         assert told("scale", role="complete", number=2) == (True, "complete: 1 -> 2 processes")
