@@ -14,8 +14,8 @@ import zmq
 from jfr_mp.bus.messages import (
     Arguments,
     BusMessage,
-    Command,
     CommandReply,
+    CommandRequest,
     ConditionReport,
     Drain,
     FromClient,
@@ -227,7 +227,7 @@ class MasterClient:
             A row of `jfr_mp.supervisor.commands.COMMANDS`, and the fields of its arguments.
         """
         given: Arguments = arguments
-        reply = self._ask(Command(name=name, arguments=given))
+        reply = self._ask(CommandRequest(name=name, arguments=given))
         if not isinstance(reply, CommandReply):
             raise BusError(f"the master in {self._run_dir.path} answered the command {name} with {reply.kind}")
         return reply

@@ -69,7 +69,7 @@ class StatusRequest(BusMessage):
     kind: Literal["status_request"] = "status_request"
 
 
-class Command(BusMessage):
+class CommandRequest(BusMessage):
     """A client to a master: carry out a command; `jfr_mp.supervisor.commands` has them all."""
 
     kind: Literal["command"] = "command"
@@ -175,7 +175,7 @@ class Wake(BusMessage):
 
 
 FromRole = Register | ConditionReport | Goodbye
-FromClient = StatusRequest | Command
+FromClient = StatusRequest | CommandRequest
 Message = Annotated[
     FromRole | FromClient | Drain | SetLogLevel | StatusReply | CommandReply | Rejection | Wake,
     Field(discriminator="kind"),

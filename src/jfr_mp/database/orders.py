@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
 
 
-class Order(Document):
+class MasterOrder(Document):
     """A document of the collection.
 
     Parameters
@@ -50,18 +50,18 @@ class Order(Document):
     text: str = ""
 
 
-def give(db: QueueDatabase, master: str, name: str, arguments: dict[str, Any], sender: str) -> Order:
+def give(db: QueueDatabase, master: str, name: str, arguments: dict[str, Any], sender: str) -> MasterOrder:
     """Give an order to a master, which takes it with its next heartbeat."""
-    order = Order(id=secrets.token_hex(12), master=master, name=name, arguments=arguments, sender=sender)
+    order = MasterOrder(id=secrets.token_hex(12), master=master, name=name, arguments=arguments, sender=sender)
     fields: Doc = order.model_dump(exclude={"id", "created_on"})
     db.orders.update_one({"_id": order.id}, {"$set": fields, "$currentDate": {"created_on": True}}, upsert=True)
     return order
 
 
-def take(db: QueueDatabase, master: str, lifetime: float) -> list[Order]:
+def take(db: QueueDatabase, master: str, lifetime: float) -> list[MasterOrder]:
     """Take the orders of a master that are at most `lifetime` seconds old, each once, oldest first."""
     fresh = {"$expr": {"$gte": ["$created_on", seconds_ago(lifetime)]}}
-    taken: list[Order] = []
+    taken: list[MasterOrder] = []
     while True:
         found = db.orders.find_one_and_update(
             {"master": master, "taken_on": None, **fresh},
@@ -74,18 +74,18 @@ def take(db: QueueDatabase, master: str, lifetime: float) -> list[Order]:
         taken.append(_order(found))
 
 
-def answer(db: QueueDatabase, order: Order, *, done: bool, text: str) -> None:
+def answer(db: QueueDatabase, order: MasterOrder, *, done: bool, text: str) -> None:
     """Write the reply to an order, unless its sender has removed it."""
     db.orders.update_one({"_id": order.id}, {"$set": {"done": done, "text": text}})
 
 
-def read(db: QueueDatabase, order: Order) -> Order | None:
+def read(db: QueueDatabase, order: MasterOrder) -> MasterOrder | None:
     """Return the current state of an order; None if it was removed."""
     found = db.orders.find_one({"_id": order.id})
     return _order(found) if found else None
 
 
-def withdraw(db: QueueDatabase, order: Order) -> None:
+def withdraw(db: QueueDatabase, order: MasterOrder) -> None:
     """Remove an order: if it was not taken, it will not be carried out."""
     db.orders.delete_one({"_id": order.id})
 
@@ -95,5 +95,5 @@ def forget_old(db: QueueDatabase, seconds: float) -> None:
     db.orders.delete_many({"$expr": {"$lt": ["$created_on", seconds_ago(seconds)]}})
 
 
-def _order(document: Doc) -> Order:
-    return Order.model_validate({**document, "id": document["_id"]})
+def _order(document: Doc) -> MasterOrder:
+    return MasterOrder.model_validate({**document, "id": document["_id"]})

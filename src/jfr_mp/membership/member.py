@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jfr_mp.bus.messages import CommandReply
     from jfr_mp.config.options import JfrMpOptions
     from jfr_mp.database.connection import QueueDatabase
-    from jfr_mp.database.orders import Order
+    from jfr_mp.database.orders import MasterOrder
     from jfr_mp.step_table import Role
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Member:
         self._lease_ttl = options.lease_ttl
         self._report = Report()
         self._chores: deque[Callable[[], None]] = deque()
-        self._orders: deque[Order] = deque()
+        self._orders: deque[MasterOrder] = deque()
         self._due = threading.Event()
         self._leaving = False
         self._left = False
@@ -96,12 +96,12 @@ class Member:
         self._chores.append(partial(self._registry.evict, owner))
         self._due.set()
 
-    def new_orders(self) -> Iterator[Order]:
+    def new_orders(self) -> Iterator[MasterOrder]:
         """Yield the commands that have come for this process through the database; does not wait."""
         while self._orders:
             yield self._orders.popleft()
 
-    def answer(self, order: Order, reply: CommandReply) -> None:
+    def answer(self, order: MasterOrder, reply: CommandReply) -> None:
         """Have the reply to one of them written; does not wait."""
         self._chores.append(partial(self._registry.answer, order, reply))
         self._due.set()

@@ -13,7 +13,7 @@ from jfr_mp.membership.rescuer import Rescuer, evict_dead_here
 if TYPE_CHECKING:
     from jfr_mp.bus.messages import CommandReply
     from jfr_mp.database.connection import QueueDatabase
-    from jfr_mp.database.orders import Order
+    from jfr_mp.database.orders import MasterOrder
     from jfr_mp.database.processes import ProcessRecord, Report
 
 #: Seconds after which an order is not carried out any more.
@@ -35,10 +35,10 @@ class Registry(Protocol):
     def evict(self, owner: str) -> None:
         """Free what another process held that is known to have exited."""
 
-    def take_orders(self) -> list[Order]:
+    def take_orders(self) -> list[MasterOrder]:
         """Take the commands that came for this process through the database."""
 
-    def answer(self, order: Order, reply: CommandReply) -> None:
+    def answer(self, order: MasterOrder, reply: CommandReply) -> None:
         """Write the reply to one of them."""
 
     def leave(self) -> None:
@@ -77,11 +77,11 @@ class RoleRegistry:
         """Free the locks and leases of a process that has exited, now and not when its lease runs out."""
         processes.evict(self._db, owner, "its process has exited")
 
-    def take_orders(self) -> list[Order]:
+    def take_orders(self) -> list[MasterOrder]:
         """Return nothing: only masters are commanded."""
         return []
 
-    def answer(self, order: Order, reply: CommandReply) -> None:
+    def answer(self, order: MasterOrder, reply: CommandReply) -> None:
         """Write the reply to an order."""
         orders.answer(self._db, order, done=reply.done, text=reply.text)
 
@@ -132,7 +132,7 @@ class MasterRegistry(RoleRegistry):
             self._machine_due = now + self._db.project.jfr_mp.lease_ttl
             evict_dead_here(self._db)
 
-    def take_orders(self) -> list[Order]:
+    def take_orders(self) -> list[MasterOrder]:
         """Take the orders for this master, and remove orders that have expired."""
         orders.forget_old(self._db, ORDER_LIFETIME)
         return orders.take(self._db, self._record.id, ORDER_LIFETIME)

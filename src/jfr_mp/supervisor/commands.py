@@ -1,7 +1,7 @@
 """The commands that a master carries out, from a bus or from the database: one row each.
 
 A row has a model of the arguments and a function that begins the work and returns one line about it, or raises
-`Refused` with the reason. It must not wait: the master answers the sender with that line and goes on. To add a command,
+`CommandRefused` with the reason. It must not wait: the master answers the sender with that line and goes on. To add a command,
 add a row, and a method of `Commanded` if a master has to learn something new.
 """
 
@@ -19,7 +19,7 @@ from jfr_mp.errors import JfrMpError
 from jfr_mp.step_table import ROLES, Role
 
 
-class Refused(JfrMpError):
+class CommandRefused(JfrMpError):
     """The master does not carry out the command; the message gives the reason."""
 
 
@@ -75,13 +75,13 @@ class ScaleArguments(NoArguments):
 
 
 @dataclass(frozen=True)
-class CommandRow:
+class CommandRule:
     """One command.
 
     Parameters
     ----------
     run
-        Begins the work; returns one line about it, or raises `Refused`.
+        Begins the work; returns one line about it, or raises `CommandRefused`.
     arguments
         The model of its arguments, which are validated before `run` is called.
     """
@@ -102,7 +102,7 @@ def _restart(master: Commanded, _arguments: NoArguments) -> str:
 
 def _drain(master: Commanded, _arguments: NoArguments) -> str:
     if Role.CHECKOUT not in master.roles:
-        raise Refused("this master does not run the role checkout, so it takes no new jobs anyway")
+        raise CommandRefused("this master does not run the role checkout, so it takes no new jobs anyway")
     master.hold((Role.CHECKOUT,))
     return "takes no new jobs; jobs that are under way go on"
 
@@ -120,9 +120,9 @@ def _resume(master: Commanded, _arguments: NoArguments) -> str:
 def _scale(master: Commanded, arguments: ScaleArguments) -> str:
     role, number = arguments.role, arguments.number
     if number > 1 and not ROLES[role].scalable:
-        raise Refused(f"one process of the role {role} is enough, and more are not possible")
+        raise CommandRefused(f"one process of the role {role} is enough, and more are not possible")
     if not any(count for other, count in {**master.roles, role: number}.items()):
-        raise Refused("no role process would be left: use pause or stop")
+        raise CommandRefused("no role process would be left: use pause or stop")
     before = master.roles.get(role, 0)
     master.scale(role, number)
     return f"{role}: {before} -> {number} process{'' if number == 1 else 'es'}"
@@ -133,14 +133,14 @@ def _log_level(master: Commanded, arguments: LogLevelArguments) -> str:
     return f"logs at level {arguments.level}"
 
 
-COMMANDS: dict[str, CommandRow] = {
-    "stop": CommandRow(_stop, StopArguments),
-    "restart": CommandRow(_restart),
-    "drain": CommandRow(_drain),
-    "pause": CommandRow(_pause),
-    "resume": CommandRow(_resume),
-    "scale": CommandRow(_scale, ScaleArguments),
-    "log-level": CommandRow(_log_level, LogLevelArguments),
+COMMANDS: dict[str, CommandRule] = {
+    "stop": CommandRule(_stop, StopArguments),
+    "restart": CommandRule(_restart),
+    "drain": CommandRule(_drain),
+    "pause": CommandRule(_pause),
+    "resume": CommandRule(_resume),
+    "scale": CommandRule(_scale, ScaleArguments),
+    "log-level": CommandRule(_log_level, LogLevelArguments),
 }
 
 
@@ -155,5 +155,5 @@ def carry_out(master: Commanded, name: str, arguments: Mapping[str, Any]) -> Com
         wrong = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, wrong["loc"])) or "arguments"
         return CommandReply(done=False, text=f"{where}: {wrong['msg']}")
-    except Refused as refusal:
+    except CommandRefused as refusal:
         return CommandReply(done=False, text=str(refusal))

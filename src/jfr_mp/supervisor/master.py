@@ -14,7 +14,7 @@ from pathlib import Path
 from jfr_mp import logs
 from jfr_mp.bus.lifeline import open_lifeline
 from jfr_mp.bus.messages import (
-    Command,
+    CommandRequest,
     ConditionReport,
     Drain,
     Goodbye,
@@ -197,7 +197,7 @@ class Master:
         match letter.message:
             case StatusRequest():
                 self._bus.send(letter.sender, StatusReply(master=self.status()))
-            case Command(name=name, arguments=arguments):
+            case CommandRequest(name=name, arguments=arguments):
                 self._bus.send(letter.sender, carry_out(self, name, arguments))
             case Register() as registration:
                 self._register(letter.sender, registration)

@@ -13,7 +13,7 @@ from jfr_mp import logs
 from jfr_mp.bus.messages import CommandReply
 from jfr_mp.bus.paths import MasterFile, RunDir
 from jfr_mp.config.options import JfrMpOptions
-from jfr_mp.database.orders import Order
+from jfr_mp.database.orders import MasterOrder
 from jfr_mp.database.processes import Report
 from jfr_mp.identity import ProcessIdentity
 from jfr_mp.log_entries import LogOutput
@@ -47,10 +47,10 @@ class Notebook:
     def evict(self, owner: str) -> None:
         self.note("evicted", owner)
 
-    def take_orders(self) -> list[Order]:
+    def take_orders(self) -> list[MasterOrder]:
         return []
 
-    def answer(self, order: Order, reply: CommandReply) -> None:
+    def answer(self, order: MasterOrder, reply: CommandReply) -> None:
         raise NotImplementedError
 
     def leave(self) -> None:

@@ -288,7 +288,7 @@ def test_the_log_level_of_running_processes_changes(project: Project) -> None:
     wait_until(lambda: "complete-1: RUNNING -> " in log.read_text(), 20, "a change of state")
 
 
-def _answered(order: orders.Order | None) -> orders.Order | None:
+def _answered(order: orders.MasterOrder | None) -> orders.MasterOrder | None:
     return order if order is not None and order.done is not None else None
 
 

@@ -14,8 +14,8 @@ import zmq
 
 from jfr_mp.bus.client import MasterClient, RoleBus
 from jfr_mp.bus.messages import (
-    Command,
     CommandReply,
+    CommandRequest,
     ConditionReport,
     Drain,
     Goodbye,
@@ -227,8 +227,8 @@ def test_a_client_sends_requests_and_gets_replies(run_dir: Path, server: BusServ
     assert answer == status
     assert end() == [
         StatusRequest(),
-        Command(name="log-level", arguments={"level": "debug"}),
-        Command(name="stop", arguments={"drain": False}),
+        CommandRequest(name="log-level", arguments={"level": "debug"}),
+        CommandRequest(name="stop", arguments={"drain": False}),
     ]
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from jfr_mp.bus.messages import (
     BusMessage,
-    Command,
     CommandReply,
+    CommandRequest,
     ConditionReport,
     Drain,
     Goodbye,
@@ -43,7 +43,7 @@ STATUS = MasterStatus(
         Drain(),
         SetLogLevel(level=LogLevel.DEBUG),
         StatusRequest(),
-        Command(name="stop", arguments={"drain": False}),
+        CommandRequest(name="stop", arguments={"drain": False}),
         StatusReply(master=STATUS),
         CommandReply(done=False, text="why"),
         Rejection(why="no"),

@@ -11,7 +11,7 @@ import pytest
 
 from jfr_mp.bus.messages import CommandReply
 from jfr_mp.config.options import JfrMpOptions
-from jfr_mp.database.orders import Order
+from jfr_mp.database.orders import MasterOrder
 from jfr_mp.database.processes import Report
 from jfr_mp.errors import AlreadyRunning, DatabaseUnavailable
 from jfr_mp.membership.member import Member
@@ -51,10 +51,10 @@ class FakeRegistry:
     def evict(self, owner: str) -> None:
         self._note(f"evicted {owner}")
 
-    def take_orders(self) -> list[Order]:
+    def take_orders(self) -> list[MasterOrder]:
         return []
 
-    def answer(self, order: Order, reply: CommandReply) -> None:
+    def answer(self, order: MasterOrder, reply: CommandReply) -> None:
         raise NotImplementedError
 
     def leave(self) -> None:
