@@ -1,8 +1,8 @@
 """The commands that a master carries out, from a bus or from the database: one row each.
 
 A row has a model of the arguments and a function that begins the work and returns one line about it, or raises
-`CommandRefused` with the reason. It must not wait: the master answers the sender with that line and goes on. To add a command,
-add a row, and a method of `Commanded` if a master has to learn something new.
+`CommandRefused` with the reason. It must not wait: the master answers the sender with that line and goes on. To add a
+command, add a row, and a method of `Commanded` if a master has to learn something new.
 """
 
 from __future__ import annotations
