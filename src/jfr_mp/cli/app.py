@@ -74,6 +74,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Submit a flow and print the db_ids of its jobs.",
         _JOBS,
     ),
+    "events": CommandRow(
+        "events:events",
+        "Show what has happened to jobs, as text or as JSON lines.",
+        _JOBS,
+    ),
     "job": CommandRow(
         "job:app",
         "Inspect and control jobs.",
