@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import psutil
+import setproctitle
 from pydantic import BaseModel, Field
 
 LOCK_PREFIX = "jfr-mp/"
@@ -68,6 +69,14 @@ def _start_ticks(pid: int) -> int | None:
         return None
     # The second field is the name of the command in parentheses, which may contain anything.
     return int(stat.rpartition(b")")[2].split()[19])
+
+
+def show_as(name: str, project: str) -> None:
+    """Name this process in process lists, where one that was forked would look like the one that forked it."""
+    # Otherwise the name would take the place of the environment as `ps` shows it.
+    os.environ["SPT_NOENV"] = "1"
+    setproctitle.setproctitle(f"jfr-mp: {name} of project {project}")
+    del os.environ["SPT_NOENV"]
 
 
 class ProcessIdentity(BaseModel):

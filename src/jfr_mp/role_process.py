@@ -20,7 +20,7 @@ from jfr_mp.engine.lane_plan import Engine, open_lanes
 from jfr_mp.engine.lanes import Lanes
 from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.execution.warm.control import retire
-from jfr_mp.identity import new_owner
+from jfr_mp.identity import new_owner, show_as
 from jfr_mp.membership.member import Member
 from jfr_mp.model import Condition
 from jfr_mp.step_table import ROLES, Role, wake_states
@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Ctrl-C on a terminal may reach this process as well; only the master decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     options = _parse(arguments)
+    show_as(options.name, options.project)
     logs.configure(LogLevel(options.log_level).to_logging(), options.name)
     try:
         _run(options)

@@ -90,6 +90,8 @@ class MasterFile(ProcessIdentity):
     roles: dict[Role, int]
     project: str
     started: datetime
+    #: The pid of the process that forks the role processes, if it is not the master itself that starts them.
+    fork_server: int | None = None
 
 
 class RunDir:

@@ -67,13 +67,13 @@ class BusServer:
     def _sockets(self) -> tuple[zmq.Socket[bytes], ...]:
         return (self._control, self._events_in, self._events_out)
 
-    def watch(self, fd: int) -> None:
-        """Have `wait` return when this file descriptor becomes readable, too."""
-        self._poller.register(fd, zmq.POLLIN)
-
-    def wait(self, timeout: float) -> None:
-        """Block until something arrives, for `timeout` seconds at most."""
+    def wait(self, timeout: float, *files: int) -> None:
+        """Block until something arrives or one of the file descriptors is readable, for `timeout` seconds at most."""
+        for file in files:
+            self._poller.register(file, zmq.POLLIN)
         self._poller.poll(math.ceil(max(0.0, timeout) * 1000))
+        for file in files:
+            self._poller.unregister(file)
 
     def receive(self) -> Iterator[Letter]:
         """Yield the control messages that have arrived, and forward the events."""

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -20,6 +21,8 @@ from jfr_mp.step_table import Role
 from jfr_mp.supervisor.lifecycle import ChildState, Died
 from jfr_mp.supervisor.logfile import LogFile
 
+#: The program of role processes.
+PROGRAM = "jfr_mp.role_process"
 #: Signals that other processes send: the last lines of the log do not explain them.
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _SIGNAL_NUMBERS = frozenset(signal.Signals)
@@ -60,20 +63,79 @@ class ChildArguments:
     lifeline: int
 
 
-CommandLine = Callable[[ChildArguments], Sequence[str]]
+class RoleProcess(Protocol):
+    """The process of a role, however it was started; `subprocess.Popen` is one."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """Return its exit status as `subprocess` gives it, or None while it runs."""
+
+    def send_signal(self, number: signal.Signals, /) -> None:
+        """Send it a signal, unless it has ended."""
 
 
-def role_command(project: str) -> CommandLine:
-    """Return the function that makes the command lines of a project's role processes."""
+class RoleProcesses(Protocol):
+    """What starts role processes: cold, or by the fork server."""
 
-    def command_line(arguments: ChildArguments) -> list[str]:
+    @property
+    def server_pid(self) -> int | None:
+        """The pid of the fork server, or None if there is none."""
+
+    @property
+    def announces(self) -> Sequence[int]:
+        """File descriptors that become readable when a role process has ended; none if SIGCHLD tells it."""
+
+    def wait_ready(self) -> None:
+        """Wait until `start` takes no longer than a fork."""
+
+    def start(self, arguments: ChildArguments, log: int) -> RoleProcess:
+        """Start a role process in a session of its own, with the file `log` as its output.
+
+        Ctrl-C on the terminal of its master does not reach it. Of the master's open files it inherits the lifeline
+        only.
+
+        Raises
+        ------
+        OSError
+            If it cannot be started.
+        """
+
+
+def role_arguments(project: str, arguments: ChildArguments) -> list[str]:
+    """Return the arguments of the program of role processes."""
+    argv = ["--project", project, "--role", arguments.spec.role, "--name", arguments.spec.name]
+    argv += ["--run-dir", str(arguments.run_dir), "--log-level", arguments.log_level]
+    return [*argv, "--lifeline-fd", str(arguments.lifeline)]
+
+
+class ColdStart:
+    """Starts role processes of a project with an interpreter for each."""
+
+    server_pid: int | None = None
+    announces: Sequence[int] = ()
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+
+    def wait_ready(self) -> None:
+        """Return at once."""
+
+    def command_line(self, arguments: ChildArguments) -> list[str]:
+        """Return the command line of a role process."""
         # -P: a file such as queue.py in the working directory must not hide a module of Python.
-        argv = [sys.executable, "-P", "-m", "jfr_mp.role_process", "--project", project]
-        argv += ["--role", arguments.spec.role, "--name", arguments.spec.name, "--run-dir", str(arguments.run_dir)]
-        argv += ["--log-level", arguments.log_level, "--lifeline-fd", str(arguments.lifeline)]
-        return argv
+        return [sys.executable, "-P", "-m", PROGRAM, *role_arguments(self._project, arguments)]
 
-    return command_line
+    def start(self, arguments: ChildArguments, log: int) -> RoleProcess:
+        """See `RoleProcesses.start`."""
+        return subprocess.Popen(
+            self.command_line(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(arguments.lifeline,),
+            start_new_session=True,
+        )
 
 
 class Child:
@@ -102,7 +164,7 @@ class Child:
         self.life = ChildState()
         self.owner: str | None = None
         self.condition = Condition()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: RoleProcess | None = None
         self._spawned = 0.0
         self._log_start = 0
 
@@ -111,11 +173,8 @@ class Child:
         """The pid of its process, or None if there is none."""
         return self._process.pid if self._process else None
 
-    def spawn(self, argv: Sequence[str], lifeline: int) -> None:
+    def spawn(self, processes: RoleProcesses, arguments: ChildArguments) -> None:
         """Start a process.
-
-        It gets a session of its own, so that Ctrl-C on the terminal of its master does not reach it. Of the master's
-        open files it inherits the lifeline only.
 
         Raises
         ------
@@ -125,14 +184,7 @@ class Child:
         self._log_start = self.log.size
         log = self.log.open()
         try:
-            self._process = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(lifeline,),
-                start_new_session=True,
-            )
+            self._process = processes.start(arguments, log)
         finally:
             os.close(log)
         self._spawned = time.monotonic()

@@ -100,12 +100,11 @@ def start(
         return MasterInfo(os.getpid(), runtime_dir(project) / str(os.getpid()), roles)
     deadline = time.monotonic() + timeout
     log = LogFile(log_dir(project) / "master.log")
-    run_dir = daemon.launch(command_line(project, roles, log_level), log, deadline)
+    run_dir = daemon.launch(command_line(project, roles, log_level), log, deadline, _undo)
     try:
         _wait_until_ready(run_dir, deadline)
     except BaseException:  # an interrupt too: nothing of a failed start is left running
-        if (master := run_dir.master) is not None:
-            _kill(run_dir, master)
+        _undo(run_dir)
         raise
     return MasterInfo(int(run_dir.path.name), run_dir.path, roles)
 
@@ -212,6 +211,11 @@ def log_files(project: Project, role: str | None = None) -> list[Path]:
 # Starting
 
 
+def _undo(run_dir: RunDir) -> None:
+    if (master := run_dir.master) is not None:
+        _kill(run_dir, master)
+
+
 def _wait_until_ready(run_dir: RunDir, deadline: float) -> None:
     with MasterClient(run_dir) as client:
         while True:
@@ -245,7 +249,7 @@ def _request_stop(run_dir: RunDir, master: MasterFile) -> None:
 
 def _kill(run_dir: RunDir, master: MasterFile) -> None:
     """Have a master kill its role processes and exit; if it does not, kill all of them."""
-    children = _children(master.pid)
+    children = _role_processes(master)
     try:
         with MasterClient(run_dir, timeout=2.0) as client:
             client.command("stop", drain=False)
@@ -264,11 +268,14 @@ def _kill(run_dir: RunDir, master: MasterFile) -> None:
     psutil.wait_procs(children, timeout=_REAPED_WITHIN)
 
 
-def _children(pid: int) -> list[psutil.Process]:
+def _role_processes(master: MasterFile) -> list[psutil.Process]:
+    """Return the role processes of a master, and its fork server."""
     try:
-        return psutil.Process(pid).children()
+        children = psutil.Process(master.pid).children()
+        forked = [child.children() for child in children if child.pid == master.fork_server]
     except psutil.NoSuchProcess:
         return []
+    return children + [process for processes in forked for process in processes]
 
 
 def _signal(master: MasterFile, number: signal.Signals) -> None:

@@ -11,7 +11,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class _StartReport(BaseModel):
     error_class: str = JfrMpError.__name__
 
 
-def launch(argv: Sequence[str], log: LogFile, deadline: float) -> RunDir:
+def launch(argv: Sequence[str], log: LogFile, deadline: float, undo: Callable[[RunDir], None]) -> RunDir:
     """Launch a master that outlives this process, and wait until it can be reached.
 
     Parameters
@@ -42,6 +42,8 @@ def launch(argv: Sequence[str], log: LogFile, deadline: float) -> RunDir:
         Where its standard error goes.
     deadline
         The monotonic time after which the launch has failed.
+    undo
+        Called on an interrupt if the master can already be reached.
 
     Returns
     -------
@@ -63,7 +65,12 @@ def launch(argv: Sequence[str], log: LogFile, deadline: float) -> RunDir:
     finally:
         os.close(stderr)
     with launcher:
-        report = _receive(launcher, deadline)
+        try:
+            report = _receive(launcher, deadline)
+        except BaseException:  # an interrupt: a master that has not reported yet will notice that nobody reads it
+            if (report := _receive(launcher, time.monotonic())) is not None and report.run_dir is not None:
+                undo(RunDir(report.run_dir))
+            raise
     if report is None:
         lines = "\n".join(log.last_lines(log_start))
         raise StartFailed(f"the master did not start in time; its log {log.path} ends with:\n{lines}")

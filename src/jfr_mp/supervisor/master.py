@@ -36,7 +36,7 @@ from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
 from jfr_mp.model import Condition, utcnow
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor.child import Child, ChildArguments, CommandLine
+from jfr_mp.supervisor.child import Child, ChildArguments, RoleProcesses
 from jfr_mp.supervisor.commands import carry_out
 from jfr_mp.supervisor.crew import Crew
 from jfr_mp.supervisor.lifecycle import (
@@ -74,8 +74,8 @@ class Plan:
     ----------
     roles
         How many processes of each role it keeps.
-    command_line
-        Makes the command line of a role process.
+    processes
+        Starts the role processes.
     run_dir
         Its directory, which exists.
     log_dir
@@ -91,7 +91,7 @@ class Plan:
     """
 
     roles: Mapping[Role, int]
-    command_line: CommandLine
+    processes: RoleProcesses
     run_dir: RunDir
     log_dir: Path
     log_level: LogLevel = LogLevel.INFO
@@ -146,12 +146,11 @@ class Master:
             inbox = stack.enter_context(SignalInbox(ignore_hangup=self._plan.terminal is None))
             self._bus = stack.enter_context(BusServer(self._plan.run_dir))
             self._lifeline = stack.enter_context(open_lifeline())
-            self._bus.watch(inbox.fileno())
             on_up()
             logger.info("starting %s", ", ".join(child.spec.name for child in self._children))
             while not self._finished():
                 self._start_wanted()
-                self._bus.wait(self._time_to_next_task())
+                self._bus.wait(self._time_to_next_task(), inbox.fileno(), *self._plan.processes.announces)
                 for number in inbox.take():
                     self._handle_signal(number)
                 for letter in self._bus.receive():
@@ -327,7 +326,7 @@ class Master:
     def _spawn(self, child: Child) -> None:
         arguments = ChildArguments(child.spec, self._plan.run_dir.path, self.log_level, self._lifeline)
         try:
-            child.spawn(self._plan.command_line(arguments), self._lifeline)
+            child.spawn(self._plan.processes, arguments)
         except OSError as error:
             self._apply(child, Died(f"could not be started: {error}"))
         else:

@@ -16,14 +16,14 @@ from jfr_mp.config import ConfigManager, LogLevel
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.embedded import ensure_running
 from jfr_mp.errors import AlreadyRunning, ExitCode, JfrMpError
-from jfr_mp.identity import ProcessIdentity, new_owner
+from jfr_mp.identity import ProcessIdentity, new_owner, show_as
 from jfr_mp.log_entries import LogOutput
 from jfr_mp.logs import LogFormat
 from jfr_mp.membership.member import Member
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor.child import role_command
 from jfr_mp.supervisor.daemon import detach, report_failure, report_up
+from jfr_mp.supervisor.fork_server import role_processes
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.logfile import log_dir
 from jfr_mp.supervisor.master import Master, Plan
@@ -45,6 +45,7 @@ def command_line(project: Project, roles: Mapping[Role, int], log_level: LogLeve
 def main(arguments: list[str] | None = None) -> int:
     """Run a master; one in the background reports on standard output how its start went."""
     options = _parse(arguments)
+    show_as("master", options.project)
     if not (options.foreground or options.again):
         detach()
     try:
@@ -120,12 +121,13 @@ def run_master(
     """
     logs.configure(log_level.to_logging(), "master", log_format)
     manager = ServiceManager.from_environment()
-    with occupied(project, roles) as (run_dir, owner):
+    with role_processes(project.name) as processes, occupied(project, roles, processes.server_pid) as (run_dir, owner):
         ensure_running(project)
         with _entered(project, roles, owner) as member:
+            processes.wait_ready()
             plan = Plan(
                 roles=roles,
-                command_line=role_command(project.name),
+                processes=processes,
                 run_dir=run_dir,
                 log_dir=log_dir(project),
                 log_level=log_level,
@@ -150,8 +152,17 @@ def _begin_again(project: Project, master: Master, *, foreground: bool) -> None:
 
 
 @contextmanager
-def occupied(project: Project, roles: Mapping[Role, int]) -> Iterator[tuple[RunDir, str]]:
+def occupied(
+    project: Project, roles: Mapping[Role, int], fork_server: int | None = None
+) -> Iterator[tuple[RunDir, str]]:
     """Take the roles on this machine; yield the directory of the master and its owner id.
+
+    Parameters
+    ----------
+    project, roles
+        See `run_master`.
+    fork_server
+        The pid of the fork server of this master, if it has one.
 
     Raises
     ------
@@ -165,7 +176,14 @@ def occupied(project: Project, roles: Mapping[Role, int]) -> Iterator[tuple[RunD
             _check_other(other, project, roles)
         process = ProcessIdentity.of_this_process()
         run_dir.create(
-            MasterFile(**process.model_dump(), owner=owner, roles=dict(roles), project=project.name, started=utcnow())
+            MasterFile(
+                **process.model_dump(),
+                owner=owner,
+                roles=dict(roles),
+                project=project.name,
+                started=utcnow(),
+                fork_server=fork_server,
+            )
         )
     try:
         yield run_dir, owner

@@ -20,7 +20,7 @@ from jfr_mp.log_entries import LogOutput
 from jfr_mp.membership.member import Member
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor.child import ChildArguments
+from jfr_mp.supervisor.child import ChildArguments, ColdStart
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.master import Master, Plan
 from jfr_mp.supervisor.service_manager import ServiceManager
@@ -62,9 +62,10 @@ roles = {Role(name): int(number) for name, number in json.loads(sys.argv[2]).ite
 small_role = Path(__file__).with_name("small_role.py")
 
 
-def command_line(arguments: ChildArguments) -> list[str]:
-    name, run_dir, lifeline = arguments.spec.name, str(arguments.run_dir), str(arguments.lifeline)
-    return [sys.executable, str(small_role), str(directory), name, run_dir, lifeline]
+class SmallRoles(ColdStart):
+    def command_line(self, arguments: ChildArguments) -> list[str]:
+        name, run_dir, lifeline = arguments.spec.name, str(arguments.run_dir), str(arguments.lifeline)
+        return [sys.executable, str(small_role), str(directory), name, run_dir, lifeline]
 
 
 logs.configure(10, "master")
@@ -81,7 +82,7 @@ run_dir.create(
 member = Member(Notebook(directory / "registry"), JfrMpOptions(heartbeat_interval=0.1))
 plan = Plan(
     roles=roles,
-    command_line=command_line,
+    processes=SmallRoles("main"),
     run_dir=run_dir,
     log_dir=directory / "logs",
     policy=Policy(ready_within=5, startretries=1, backoff=0.05, drain=2, term=0.5),

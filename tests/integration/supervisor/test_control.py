@@ -214,12 +214,14 @@ def test_an_interrupted_start_leaves_nothing(project: Project, on_disk: TestProj
     with subprocess.Popen(
         [sys.executable, "-c", code, project.name], env=dict(on_disk.env), stderr=subprocess.PIPE
     ) as starting:
+        wait_until(lambda: has_master(project), 30, "the directory of the master")
         if moment == "a role process":
+            # It must not see that all are ready before the interrupt.
+            starting.send_signal(signal.SIGSTOP)
             wait_until(lambda: [row for row in control.masters(project) if row.roles[0].pid], 30, moment)
-        else:
-            wait_until(lambda: has_master(project), 30, moment)
         # When
         starting.send_signal(signal.SIGINT)
+        starting.send_signal(signal.SIGCONT)
         starting.communicate(timeout=30)
     # Then
     wait_until(lambda: pids_with("JFREMOTE_PROJECTS_FOLDER", on_disk.env["JFREMOTE_PROJECTS_FOLDER"]) == [], 20, "end")

@@ -266,11 +266,10 @@ def test_a_bus_that_cannot_be_opened_is_an_error(run_dir: Path) -> None:
 def test_the_server_waits_for_other_file_descriptors_too(server: BusServer) -> None:
     # Given
     reading, writing = os.pipe()
-    server.watch(reading)
     begun = time.monotonic()
     # When
     os.write(writing, b"!")
-    server.wait(20)
+    server.wait(20, reading)
     # Then
     assert time.monotonic() - begun < 10
     os.close(reading)

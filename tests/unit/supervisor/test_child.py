@@ -11,7 +11,7 @@ import pytest
 
 from jfr_mp.config import LogLevel
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor.child import Child, ChildArguments, ChildSpec, role_command, specs
+from jfr_mp.supervisor.child import Child, ChildArguments, ChildSpec, ColdStart, specs
 from jfr_mp.supervisor.lifecycle import Died
 from jfr_mp.supervisor.logfile import LogFile
 from tests.support.waiting import wait_until
@@ -29,7 +29,7 @@ def test_each_process_of_a_role_has_a_name() -> None:
 
 def test_the_command_line_of_a_role_process() -> None:
     # When
-    argv = role_command("my project")(ChildArguments(SPEC, Path("/run/7"), LogLevel.DEBUG, 5))
+    argv = ColdStart("my project").command_line(ChildArguments(SPEC, Path("/run/7"), LogLevel.DEBUG, 5))
     # Then
     assert argv[:4] == [sys.executable, "-P", "-m", "jfr_mp.role_process"]
     pairs = dict(zip(argv[4::2], argv[5::2], strict=True))
@@ -41,6 +41,19 @@ def test_the_command_line_of_a_role_process() -> None:
         "--log-level": "debug",
         "--lifeline-fd": "5",
     }
+
+
+class OneCommand(ColdStart):
+    def __init__(self, *argv: str) -> None:
+        super().__init__("main")
+        self._argv = list(argv)
+
+    def command_line(self, arguments: ChildArguments) -> list[str]:
+        return self._argv
+
+
+def arguments(lifeline: int) -> ChildArguments:
+    return ChildArguments(SPEC, Path("/run/7"), LogLevel.INFO, lifeline)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,7 @@ def test_the_cause_of_death(tmp_path: Path, code: str, death: Died) -> None:
     child.log.path.write_text("what the process before had printed\n")
     lifeline, other_end = os.pipe()
     # When
-    child.spawn([sys.executable, "-c", code], lifeline)
+    child.spawn(OneCommand(sys.executable, "-c", code), arguments(lifeline))
     # Then
     assert child.pid is not None
     assert wait_until(child.reap, 20, "its death") == death
@@ -74,7 +87,7 @@ def test_a_command_that_does_not_exist(tmp_path: Path) -> None:
     child = Child(SPEC, LogFile(tmp_path / "queue-1.log"))
     reading, writing = os.pipe()
     with pytest.raises(OSError, match="nothing-of-the-kind"):
-        child.spawn(["/nothing-of-the-kind"], reading)
+        child.spawn(OneCommand("/nothing-of-the-kind"), arguments(reading))
     assert child.pid is None
     assert child.reap() is None
     os.close(reading)
