@@ -67,7 +67,7 @@ def launch(argv: Sequence[str], log: LogFile, deadline: float, undo: Callable[[R
     with launcher:
         try:
             report = _receive(launcher, deadline)
-        except BaseException:  # an interrupt: a master that has not reported yet will notice that nobody reads it
+        except BaseException:  # an interrupt; a master that reports later finds its pipe closed, and ends
             if (report := _receive(launcher, time.monotonic())) is not None and report.run_dir is not None:
                 undo(RunDir(report.run_dir))
             raise

@@ -5,9 +5,9 @@ the master connects to the database; a role process that starts, or replaces one
 processes share the memory of the imports.
 
 A fork copies the calling thread alone, and a lock that another thread holds would stay locked for ever. So the fork
-server itself is forked from the master before the master has a second thread, and it never starts one. Where that
-cannot be had, as in a program with threads that calls `jfr_mp.supervisor.control.start`, or if the fork server ends,
-role processes start cold: with an interpreter of their own.
+server itself is forked from the master before the master has a second thread, and it never starts one. Role processes
+start cold, with an interpreter of their own, if the program that calls `jfr_mp.supervisor.control.start` already has
+threads, if the system is not Linux, and after the end of the fork server.
 
 The master and the fork server exchange one JSON object per message over a socket pair. The fork server is the parent of
 the role processes, so it sends them the signals, too: it alone knows whether a pid is still theirs.
@@ -152,7 +152,7 @@ class ForkServer:
         return self._alive
 
     def _give_up(self, why: str) -> None:
-        """Do without it: what it would still fork, nobody would know of."""
+        """Do without it, and end it: the master would not know of a process that it forks later."""
         logger.warning("the fork server (pid %d) is given up, and role processes start cold: %s", self._pid, why)
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
+import psutil
 import pytest
 
-from jfr_mp.bus.paths import runtime_dir
+from jfr_mp.bus.paths import RunDir, runtime_dir
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.database import orders, processes
 from jfr_mp.database.connection import QueueDatabase
@@ -24,6 +25,8 @@ from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor import control
+from jfr_mp.supervisor.child import ColdStart
+from jfr_mp.supervisor.fork_server import role_processes
 from tests.support.processes import free_port, is_alive, pids_with, wait_gone
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.waiting import wait_until
@@ -319,3 +322,77 @@ def test_a_master_restarts_in_place_when_the_database_tells_it_to(project: Proje
 
     wait_until(again, 30, "the new role processes")
     assert pids(project)["master"] == master.pid
+
+
+# The fork server
+
+
+def fork_server(project: Project) -> psutil.Process:
+    """Return the fork server of the only master."""
+    (run_dir,) = [RunDir(path) for path in runtime_dir(project).iterdir() if path.is_dir()]
+    assert run_dir.master is not None
+    assert run_dir.master.fork_server is not None
+    return psutil.Process(run_dir.master.fork_server)
+
+
+def replaced(project: Project, name: str, before: int) -> int | None:
+    """Return the pid of a role process that runs in the place of another one."""
+    (role,) = [role for role in control.masters(project)[0].roles if role.name == name]
+    return role.pid if role.state == "RUNNING" and role.pid != before else None
+
+
+def test_role_processes_are_forked_and_told_apart(project: Project) -> None:
+    # When
+    control.start(project, TWO)
+    # Then
+    running = pids(project)
+    server = fork_server(project)
+    roles = {name: psutil.Process(pid) for name, pid in running.items() if name != "master"}
+    assert server.ppid() == running["master"]
+    assert {role.ppid() for role in roles.values()} == {server.pid}
+    assert {name: role.cmdline()[0] for name, role in roles.items()} == {
+        name: f"jfr-mp: {name} of project {project.name}" for name in ("checkout-1", "complete-1")
+    }
+    assert {os.getsid(role.pid) for role in roles.values()} == {role.pid for role in roles.values()}
+    assert {role.num_fds() < 100 for role in roles.values()} == {True}
+    # When
+    os.kill(running["checkout-1"], signal.SIGKILL)
+    wait_until(lambda: replaced(project, "checkout-1", running["checkout-1"]), 20, "another process")
+    # Then
+    (log,) = control.log_files(project, "master")
+    assert f"checkout-1 (pid {running['checkout-1']}) exited: killed by SIGKILL" in log.read_text()
+    # When
+    running = pids(project)
+    os.kill(running["master"], signal.SIGKILL)
+    # Then
+    wait_gone([server.pid, *running.values()])
+
+
+def test_without_its_fork_server_a_master_goes_on(project: Project) -> None:
+    # Given
+    control.start(project, TWO)
+    running = pids(project)
+    wait_until(lambda: (control.masters(project)[0].roles[0].uptime_s or 0) > 3, 30, "a good run")
+    # When
+    server = fork_server(project).pid
+    os.kill(server, signal.SIGKILL)
+    wait_gone([server])
+    assert pids(project) == running
+    os.kill(running["complete-1"], signal.SIGKILL)
+    # Then
+    pid = wait_until(lambda: replaced(project, "complete-1", running["complete-1"]), 30, "another process")
+    assert pid is not None
+    assert psutil.Process(pid).ppid() == running["master"]
+    assert pids(project)["checkout-1"] == running["checkout-1"]
+    control.stop(project)
+    wait_gone([*running.values(), pid])
+
+
+def test_a_program_with_threads_starts_them_cold(project: Project) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    with role_processes(project.name) as processes:
+        assert isinstance(processes, ColdStart)
+    done.set()
+    thread.join()
