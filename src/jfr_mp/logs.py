@@ -58,6 +58,15 @@ def clean(text: str) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if _is_harmful(character) else character for character in text)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words, such as ``1 batch`` and ``2 batches``."""
+    if thing.endswith(("s", "sh", "ch", "x")):
+        plural = f"{thing}es"
+    else:
+        plural = f"{thing[:-1]}ies" if thing.endswith("ry") else f"{thing}s"
+    return f"{number} {thing if number == 1 else plural}"
+
+
 def _is_harmful(character: str) -> bool:
     if character in "\n\t":
         return False

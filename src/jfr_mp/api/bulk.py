@@ -15,6 +15,7 @@ from jfr_mp.config import ExecutionConfig
 from jfr_mp.database import queries
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.errors import InvalidQuery, JfrMpError
+from jfr_mp.logs import counted
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ def on_each(
     jobs = queries.jobs_info(self.db, JobFilter.of(**selection), sort=[("created_on", 1), ("db_id", 1)])
     if max_limit and len(jobs) > max_limit:
         raise InvalidQuery(
-            f"{len(jobs)} jobs are selected, more than max_limit={max_limit}; nothing was changed. Raise the limit, or "
-            "pass 0 for no limit"
+            f"{counted(len(jobs), 'job')} selected, more than max_limit={max_limit}; nothing was changed. "
+            "Raise the limit, or pass 0 for no limit"
         )
     changed: dict[str, None] = {}
     for job in jobs:

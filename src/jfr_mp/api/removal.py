@@ -9,6 +9,7 @@ from typing import Any
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.database import aggregation, deletion, queries
 from jfr_mp.errors import HostError, InvalidQuery, JfrMpError, NotFound
+from jfr_mp.logs import counted
 from jfr_mp.model import JobInfo
 
 logger = logging.getLogger(__name__)
@@ -145,8 +146,8 @@ def delete_flows(  # noqa: PLR0913, PLR0917 - the reference's signature
         wanted = [flow["uuid"] for flow in aggregation.documents(self.db.flows, {}, ["uuid"])]
     if max_limit and len(wanted) > max_limit:
         raise InvalidQuery(
-            f"{len(wanted)} flows are selected, more than max_limit={max_limit}; nothing was deleted. Raise the limit, "
-            "or pass 0 for no limit"
+            f"{counted(len(wanted), 'flow')} selected, more than max_limit={max_limit}; nothing was deleted. "
+            "Raise the limit, or pass 0 for no limit"
         )
     deleted = []
     for uuid in wanted:

@@ -10,10 +10,11 @@ import typer
 from jfr_mp.cli.bulk import confirm
 from jfr_mp.cli.commands import command, new_group, with_examples
 from jfr_mp.cli.filters import FlowFilterOptions, JobFilterOptions
-from jfr_mp.cli.options import ProjectOption, YesOption
+from jfr_mp.cli.options import DeprecatedForceOption, ProjectOption, YesOption
 from jfr_mp.cli.printing import doing
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.errors import AlreadyRunning, JfrMpError
+from jfr_mp.logs import counted
 
 if TYPE_CHECKING:
     from jfr_mp.api.controller import JobController
@@ -33,6 +34,16 @@ class CollectionName(StrEnum):
     FLOWS = "flows"
     AUXILIARY = "auxiliary"
     BATCHES = "batches"
+
+
+ForegroundOption = Annotated[
+    bool,
+    typer.Option(
+        "--foreground",
+        "-fg",
+        help="Accepted as in jobflow-remote: the command always waits for the index, and others can go on working.",
+    ),
+]
 
 
 def add_database_commands(group: typer.Typer) -> None:
@@ -60,11 +71,12 @@ def reset(
     ] = None,
     output: Annotated[bool, typer.Option("--output", "-o", help="Also delete all outputs in the JobStore.")] = False,
     yes: YesOption = False,
+    force: DeprecatedForceOption = False,
     project: ProjectOption,
 ) -> None:
     """Delete all jobs, flows and batches of a project. Nothing may be running."""
     with job_controller(project) as controller:
-        _refuse_while_running(controller)
+        refuse_while_running(controller)
         if not yes:
             what = "jobs, flows, batches and outputs" if output else "jobs, flows and batches"
             confirm(f"delete all {what} of project {project.name}")
@@ -72,13 +84,20 @@ def reset(
             done = controller.reset(reset_output=output, validation=validation)
         if not done:
             raise JfrMpError(
-                f"project {project.name} has {controller.count_flows()} flows and was not reset: "
+                f"project {project.name} has {counted(controller.count_flows(), 'flow')} and was not reset: "
                 "add the date of today, as in `jfr-mp admin reset YYYY-MM-DD`"
             )
     typer.echo(f"Project {project.name} was reset.")
 
 
-def _refuse_while_running(controller: JobController) -> None:
+def refuse_while_running(controller: JobController) -> None:
+    """Refuse to act while a runner works on the database.
+
+    Raises
+    ------
+    AlreadyRunning
+        One does, on whatever machine.
+    """
     from jfr_mp.diagnosis import running_roles
 
     runner = controller.get_running_runner()
@@ -88,7 +107,9 @@ def _refuse_while_running(controller: JobController) -> None:
 
 
 @with_examples({"jfr-mp admin unlock --db-id 12": "asks first"})
-def unlock(*, jobs: JobFilterOptions, yes: YesOption = False, project: ProjectOption) -> None:
+def unlock(
+    *, jobs: JobFilterOptions, yes: YesOption = False, force: DeprecatedForceOption = False, project: ProjectOption
+) -> None:
     """Break the locks of jobs. A process that is working on such a job loses its work."""
     from dataclasses import replace
 
@@ -101,12 +122,19 @@ def unlock(*, jobs: JobFilterOptions, yes: YesOption = False, project: ProjectOp
     with job_controller(project) as controller:
         count = queries.count_jobs(controller.db, locked)
         if count and not yes:
-            confirm(f"break the locks of {count} jobs")
-        typer.echo(f"Unlocked {aggregation.unlock_jobs(controller.db, locked) if count else 0} jobs.")
+            confirm(f"break the locks of {counted(count, 'job')}")
+        unlocked = aggregation.unlock_jobs(controller.db, locked) if count else 0
+    typer.echo(f"Unlocked {counted(unlocked, 'job')}.")
 
 
 @with_examples({"jfr-mp admin unlock-flow --flow-id 12": "the flow of job 12; asks first"})
-def unlock_flow(*, flows: FlowFilterOptions, yes: YesOption = False, project: ProjectOption) -> None:
+def unlock_flow(
+    *,
+    flows: FlowFilterOptions,
+    yes: YesOption = False,
+    force: DeprecatedForceOption = False,
+    project: ProjectOption,
+) -> None:
     """Break the locks of flows. A process that is completing a job of such a flow loses its work."""
     from dataclasses import replace
 
@@ -119,8 +147,9 @@ def unlock_flow(*, flows: FlowFilterOptions, yes: YesOption = False, project: Pr
     with job_controller(project) as controller:
         count = queries.count_flows(controller.db, locked)
         if count and not yes:
-            confirm(f"break the locks of {count} flows")
-        typer.echo(f"Unlocked {aggregation.unlock_flows(controller.db, locked) if count else 0} flows.")
+            confirm(f"break the locks of {counted(count, 'flow')}")
+        unlocked = aggregation.unlock_flows(controller.db, locked) if count else 0
+    typer.echo(f"Unlocked {counted(unlocked, 'flow')}.")
 
 
 def unlock_runner(*, project: ProjectOption) -> None:
@@ -141,17 +170,18 @@ def create_index(
         CollectionName, typer.Option("--collection", "-c", help="The collection: jobs, flows, auxiliary or batches.")
     ] = CollectionName.JOBS,
     unique: Annotated[bool, typer.Option("--unique", "-u", help="Refuse two documents of the same value.")] = False,
+    foreground: ForegroundOption = False,
     project: ProjectOption,
 ) -> None:
     """Create an index beside the ones of jfr-mp."""
     with job_controller(project) as controller, doing("creating the index"):
         way = 1 if direction is Direction.ASC else -1
-        controller.create_indexes([[(key, way)]], collection=collection.value, unique=unique)
+        controller.create_indexes([[(key, way)]], collection=collection.value, unique=unique, background=not foreground)
     typer.echo(f"Created an index of {key} in {collection.value}.")
 
 
-def rebuild_indexes(*, project: ProjectOption) -> None:
-    """Drop all indexes of the queue and create the ones of jfr-mp."""
+def rebuild_indexes(*, foreground: ForegroundOption = False, project: ProjectOption) -> None:
+    """Drop all indexes of the queue, custom ones included, and create the ones of jfr-mp."""
     with job_controller(project) as controller, doing("creating the indexes"):
-        controller.build_indexes(drop=True)
+        controller.build_indexes(background=not foreground, drop=True)
     typer.echo("Built the indexes again.")

@@ -30,12 +30,12 @@ COMMANDS: dict[str, CommandRow] = {
         _RUN,
     ),
     "stop": CommandRow(
-        "lifecycle:stop",
+        "stopping:stop",
         "Stop the processes on this machine; each finishes the current step first.",
         _RUN,
     ),
     "kill": CommandRow(
-        "lifecycle:kill",
+        "stopping:kill",
         "Kill the processes on this machine at once, if `jfr-mp stop` does not help.",
         _RUN,
     ),

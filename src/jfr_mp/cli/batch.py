@@ -15,6 +15,7 @@ from jfr_mp.cli.printing import print_details, print_json, print_sheet
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.tables import Cell, Column, Sheet, clock, details
 from jfr_mp.errors import JfrMpError, NotFound
+from jfr_mp.logs import counted
 from jfr_mp.states import BatchState
 
 if TYPE_CHECKING:
@@ -140,6 +141,6 @@ def delete(
     with job_controller(project) as controller:
         count = controller.count_batches(**chosen)
         if count and not yes:
-            confirm(f"delete the records of {count} batches")
+            confirm(f"delete the records of {counted(count, 'batch')}")
         deleted = controller.delete_batches(**chosen) if count else 0
-    typer.echo(f"Deleted the records of {deleted} batches.")
+    typer.echo(f"Deleted the records of {counted(deleted, 'batch')}.")

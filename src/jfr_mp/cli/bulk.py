@@ -15,6 +15,7 @@ from jfr_mp.cli.printing import doing, print_json, print_sheet
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.tables import job_sheet
 from jfr_mp.errors import ExitCode, JfrMpError
+from jfr_mp.logs import counted
 
 if TYPE_CHECKING:
     from jfr_mp.api.controller import JobController
@@ -124,7 +125,7 @@ def act_on(project: Project, jobs: JobChoice, name: str, act: Act, how: Manner, 
             return
         if not how.confirmed and (jobs.one is None or (asks and sys.stdin.isatty())):
             _list(chosen, how)
-            confirm(f"{name} {_number(len(chosen), 'job')}")
+            confirm(f"{name} {counted(len(chosen), 'job')}")
         for job in chosen:
             error = None
             try:
@@ -157,17 +158,13 @@ def confirm(what: str) -> None:
     typer.confirm(f"{what[0].upper()}{what[1:]}?", abort=True, err=True)
 
 
-def _number(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def _list_only(name: str, jobs: Sequence[JobInfo], how: Manner) -> None:
     if how.as_json:
         states = ((job.db_id, job.state.name) for job in jobs)
         print_json([{"db_id": db_id, "before": state, "after": state, "error": None} for db_id, state in states])
         return
     print_sheet(job_sheet(jobs, how.verbosity))
-    typer.echo(f"Dry run: would {name} {_number(len(jobs), 'job')}; nothing was changed.")
+    typer.echo(f"Dry run: would {name} {counted(len(jobs), 'job')}; nothing was changed.")
 
 
 def _list(jobs: Sequence[JobInfo], how: Manner) -> None:
@@ -196,4 +193,4 @@ def _print(rows: Sequence[dict[str, str | None]], jobs: JobChoice, *, of: int, a
         else:
             warn(row["error"])
     if jobs.one is None:
-        typer.echo(f"{sum(row['error'] is None for row in rows)} of {of} jobs.")
+        typer.echo(f"{sum(row['error'] is None for row in rows)} of {counted(of, 'job')}.")

@@ -164,8 +164,9 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: _Context, args: list[str]) -> list[str]:
         """Parse the words of the command line."""
-        refuse_unknown_options(self, ctx, args)
-        return super().parse_args(ctx, args)
+        words = with_numbers(self.params, args)
+        refuse_unknown_options(self, ctx, words)
+        return super().parse_args(ctx, words)
 
     def invoke(self, ctx: _Context) -> Any:
         """Run the command, with its log on standard error."""
@@ -180,6 +181,25 @@ class Group(TyperGroup):
         """Parse the words of the command line."""
         refuse_unknown_options(self, ctx, args)
         return super().parse_args(ctx, args)
+
+
+def with_numbers(options: Sequence[Any], words: Sequence[str]) -> list[str]:
+    """Return the words with ``--num-X N`` in the place of a flag ``--X N``, if a command has both options.
+
+    In jobflow-remote's ``runner start``, ``--transfer 4`` is a number of processes.
+    """
+    names = {option.name: option.opts[0] for option in options}
+    numbers = {flag: names.get(f"num_{option.name}") for option in options for flag in option.opts}
+    found: list[str] = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word.isdecimal() and found and (instead := numbers.get(found[-1])):
+            found[-1:] = [instead, word]
+        elif equals and (instead := numbers.get(flag)):
+            found += [instead, value]
+        else:
+            found.append(word)
+    return found
 
 
 def refuse_unknown_options(described: Any, ctx: _Context, args: Sequence[str]) -> None:

@@ -49,9 +49,32 @@ def connect(name: NameArgument = None, close: CloseOption = False, *, project: P
             typer.echo(f"{endpoint}: {'logged in' if log_in(endpoint, project) else 'is open already'}.")
 
 
-def connect_all(project: Project) -> None:
-    """Log in at all hosts that want the user for it, if there is a terminal; without a login their jobs wait."""
-    if not project.has_interactive_workers or not sys.stdin.isatty():
+ConnectOption = Annotated[
+    bool,
+    typer.Option(
+        "--connect-interactive",
+        "-i",
+        help="Fail if a login at a host is needed and fails; on a terminal, logins are tried without it, too.",
+    ),
+]
+
+
+def connect_all(project: Project, *, needed: bool = False) -> None:
+    """Log in at all hosts that want the user for it, if there is a terminal; without a login their jobs wait.
+
+    Parameters
+    ----------
+    project
+        The project of the workers.
+    needed
+        Whether a login that fails is an error.
+
+    Raises
+    ------
+    HostError
+        A login failed that is needed.
+    """
+    if not project.has_interactive_workers or not (needed or sys.stdin.isatty()):
         return
     from jfr_mp.hosts.login.terminal import log_in, logins
 
@@ -59,4 +82,6 @@ def connect_all(project: Project) -> None:
         try:
             log_in(endpoint, project)
         except HostError as error:
+            if needed:
+                raise
             warn(f"{error}\nThe jobs of this host wait for `jfr-mp connect`.")

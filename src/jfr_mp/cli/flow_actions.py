@@ -15,11 +15,20 @@ from jfr_mp.cli.errors import warn
 from jfr_mp.cli.filters import FlowFilterOptions
 from jfr_mp.cli.flow_choice import FlowArguments, chosen_flow, matching_flows
 from jfr_mp.cli.job_deletion import ExtentOptions, check_cleaning, removable
-from jfr_mp.cli.options import DryRunOption, JsonOption, ProjectOption, VerbosityOption, YesOption, number
+from jfr_mp.cli.options import (
+    DeprecatedForceOption,
+    DryRunOption,
+    JsonOption,
+    ProjectOption,
+    VerbosityOption,
+    YesOption,
+    number,
+)
 from jfr_mp.cli.printing import doing, print_json, print_sheet
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.tables import counts_text, flow_sheet
 from jfr_mp.errors import ExitCode, JfrMpError, NotAllowed
+from jfr_mp.logs import counted
 
 if TYPE_CHECKING:
     from jfr_mp.model import FlowInfo, JobInfo
@@ -47,11 +56,6 @@ def flow_manner(
 FlowMannerOptions = Annotated[FlowManner, Options(flow_manner)]
 
 
-def _renamed(wanted: bool) -> None:
-    if wanted:
-        raise typer.BadParameter("use --yes to delete without confirmation, and --break-lock to break locks")
-
-
 class Limits(NamedTuple):
     """What a deletion of flows respects.
 
@@ -76,7 +80,7 @@ def limits(
     ] = False,
     wait: WaitOption = 30,
     break_lock: BreakLockOption = False,
-    force: Annotated[bool, typer.Option("--force", "-f", hidden=True, callback=_renamed, help="Use --yes.")] = False,
+    force: DeprecatedForceOption = False,
 ) -> Limits:
     """Return what a deletion of flows respects."""
     return Limits(max_flows, {"cancel_processes": not keep_processes, "wait": wait, "break_lock": break_lock})
@@ -118,7 +122,7 @@ def delete(
         chosen = matching_flows(controller, flows)
         if limits.max_flows and len(chosen) > limits.max_flows:
             raise NotAllowed(
-                f"{len(chosen)} flows are selected, more than --max {limits.max_flows}; nothing was deleted"
+                f"{counted(len(chosen), 'flow')} selected, more than --max {limits.max_flows}; nothing was deleted"
             )
         if _only_list(chosen, "delete", how):
             return
@@ -154,7 +158,7 @@ def clean(
         chosen = matching_flows(controller, flows)
         jobs: list[JobInfo] = [job for flow in chosen for job in flow.jobs_info or ()]
         free, kept = removable(jobs, all_states=all_states)
-        if _only_list(chosen, f"delete the {len(free)} run directories of", how):
+        if _only_list(chosen, f"delete {counted(len(free), 'run directory')} of", how):
             return
         rows: list[dict[str, str | None]] = []
         for job in free:
@@ -168,7 +172,7 @@ def clean(
             rows.append({"db_id": job.db_id, "run_dir": job.run_dir, "error": error})
     if kept:
         states = counts_text(Counter(job.state.name for job in kept))
-        warn(f"{len(kept)} jobs still need their directories ({states}); --all-states deletes these, too")
+        warn(f"{counted(len(kept), 'directory')} may still be needed ({states}); --all-states deletes these, too")
     _print(rows, how, lambda row: f"Deleted {row['run_dir']}")
 
 
@@ -183,7 +187,7 @@ def resume(
     """Resume all jobs of a flow that were paused or stopped: they start, or wait for the jobs that they depend on."""
     with chosen_flow(project, flow) as (controller, uuid):
         number = controller.resume_flow(flow_id=uuid, wait=wait, break_lock=break_lock)
-    typer.echo("1 job resumed." if number == 1 else f"{number} jobs resumed.")
+    typer.echo(f"{counted(number, 'job')} resumed.")
 
 
 @with_examples(
@@ -214,7 +218,7 @@ def _only_list(flows: Sequence[FlowInfo], name: str, how: FlowManner) -> bool:
     JfrMpError
         The user has not confirmed, and there is no terminal to ask on.
     """
-    many = "1 flow" if len(flows) == 1 else f"{len(flows)} flows"
+    many = counted(len(flows), "flow")
     if how.dry_run and how.as_json:
         print_json([{"flow_id": flow.flow_id, "name": flow.name, "error": None} for flow in flows])
     elif how.dry_run or (not how.confirmed and sys.stdin.isatty()):

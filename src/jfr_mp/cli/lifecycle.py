@@ -1,14 +1,16 @@
-"""``jfr-mp start``, ``stop``, ``kill``, ``restart`` and ``run``: starting and stopping the processes."""
+"""``jfr-mp start``, ``restart`` and ``run``: starting the processes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from jfr_mp.cli.commands import with_examples
-from jfr_mp.cli.connect import connect_all
+from jfr_mp.cli.commands import Options, with_examples
+from jfr_mp.cli.connect import ConnectOption, connect_all
 from jfr_mp.cli.options import (
     LogFormatName,
     LogLevelName,
@@ -23,24 +25,69 @@ from jfr_mp.errors import NotRunning
 from jfr_mp.step_table import ROLES, Role
 
 if TYPE_CHECKING:
+    from jfr_mp.api.runner import Runner
     from jfr_mp.config import Project
 
+#: Opens a runner in this process on a project, and closes it.
+OpenRunner = Callable[["Project"], AbstractContextManager["Runner"]]
 
-@with_examples(
-    {
-        "jfr-mp start": "all roles, one process each",
-        "jfr-mp start --num-transfer 4": "with four processes for files",
-        "jfr-mp start --transfer --queue": "on the machine that reaches the cluster, and",
-        "jfr-mp start --checkout --complete": "on another machine, with the same database",
-    }
-)
-def start(
-    *,
-    roles: ScaledRolesOptions,
+
+def runner_here(
+    log_level: LogLevelOption = None,
+    set_pid: Annotated[
+        bool,
+        typer.Option("--set-pid", "-pid", help="Let the process id be the name of this runner, which its locks have."),
+    ] = False,
+    connect_interactive: ConnectOption = False,
+    daemonized: Annotated[
+        bool,
+        typer.Option(
+            "--daemonized", "-d", help="Accepted as in jobflow-remote, without effect: a lock names its process anyway."
+        ),
+    ] = False,
+) -> OpenRunner:
+    """Return what opens a runner in this process."""
+
+    @contextmanager
+    def open_runner(project: Project) -> Iterator[Runner]:
+        from jfr_mp.api.runner import Runner
+        from jfr_mp.config import LogLevel
+        from jfr_mp.embedded import ensure_running
+
+        ensure_running(project)
+        connect_all(project, needed=connect_interactive)
+        level = LogLevel(log_level.value) if log_level else None
+        runner = Runner(project.name, level, str(os.getpid()) if set_pid else None)
+        try:
+            yield runner
+        finally:
+            runner.cleanup()
+
+    return open_runner
+
+
+RunnerOptions = Annotated[OpenRunner, Options(runner_here)]
+
+
+class Foreground(NamedTuple):
+    """Whether the master stays in the terminal, and how it logs there.
+
+    Parameters
+    ----------
+    wanted
+        Whether it does.
+    log_format
+        A format of `jfr_mp.supervisor.control.start`.
+    """
+
+    wanted: bool
+    log_format: str | None
+
+
+def foreground(
     foreground: Annotated[
         bool, typer.Option("--foreground", "-f", help="Stay in this terminal until Ctrl-C, or under a service manager.")
     ] = False,
-    log_level: LogLevelOption = None,
     log_format: Annotated[
         LogFormatName | None,
         typer.Option(
@@ -49,6 +96,39 @@ def start(
             help="With --foreground: text, json (on standard output), or journal (with priorities for systemd).",
         ),
     ] = None,
+) -> Foreground:
+    """Return whether the master stays in the terminal.
+
+    Raises
+    ------
+    typer.BadParameter
+        A format was given for a master in the background.
+    """
+    if log_format and not foreground:
+        raise typer.BadParameter("--log-format needs --foreground; otherwise logs are files: see `jfr-mp logs`")
+    return Foreground(foreground, log_format.value if log_format else None)
+
+
+@with_examples(
+    {
+        "jfr-mp start": "all roles, one process each",
+        "jfr-mp start --num-transfer 4": "with four processes for files; --transfer 4 does the same",
+        "jfr-mp start --transfer --queue": "on the machine that reaches the cluster, and",
+        "jfr-mp start --checkout --complete": "on another machine, with the same database",
+    }
+)
+def start(
+    *,
+    roles: ScaledRolesOptions,
+    foreground: Annotated[Foreground, Options(foreground)],
+    log_level: LogLevelOption = None,
+    single: Annotated[
+        bool,
+        typer.Option(
+            "--single", "-s", help="Accepted as in jobflow-remote: one process for each role, which is the default."
+        ),
+    ] = False,
+    connect_interactive: ConnectOption = False,
     project: ProjectOption,
 ) -> None:
     """Start the processes that move jobs: a master, and one process or more for each role.
@@ -57,42 +137,16 @@ def start(
     process is not ready and why. On a terminal it first logs in at the hosts that want the user for it, as
     `jfr-mp connect` does.
     """
-    if log_format and not foreground:
-        raise typer.BadParameter("--log-format needs --foreground; otherwise logs are files: see `jfr-mp logs`")
-    connect_all(project)
-    if foreground:
+    if single and any(count > 1 for count in roles.values()):
+        raise typer.BadParameter("--single excludes several processes of a role")
+    connect_all(project, needed=connect_interactive)
+    if foreground.wanted:
         from jfr_mp.supervisor import control
 
         level = log_level.value if log_level else project.log_level
-        shown = log_format.value if log_format else None
-        control.start(project, roles, log_level=level, foreground=True, log_format=shown)
+        control.start(project, roles, log_level=level, foreground=True, log_format=foreground.log_format)
     else:
         _start(project, roles, log_level)
-
-
-def stop(*, project: ProjectOption) -> None:
-    """Stop the processes on this machine; each finishes the current step first.
-
-    Jobs that run on a worker go on running, and the next start continues with them. Connections that
-    `jfr-mp connect` opened stay open.
-    """
-    from jfr_mp.supervisor import control
-
-    with doing("stopping"):
-        control.stop(project)
-    typer.echo(f"Stopped the processes of project {project.name} on this machine.")
-
-
-def kill(*, project: ProjectOption) -> None:
-    """Kill the processes on this machine at once, if `jfr-mp stop` does not help.
-
-    Current steps are cut off; the next start repairs what they left.
-    """
-    from jfr_mp.supervisor import control
-
-    with doing("killing"):
-        control.kill(project)
-    typer.echo(f"Killed the processes of project {project.name} on this machine.")
 
 
 def restart(*, log_level: LogLevelOption = None, project: ProjectOption) -> None:
@@ -126,23 +180,15 @@ def run(
     *,
     roles: RolesOptions,
     ticks: Annotated[int | None, number("--ticks", text="Stop after N rounds of one second.", least=1)] = None,
-    log_level: LogLevelOption = None,
+    open_runner: RunnerOptions,
     project: ProjectOption,
 ) -> None:
     """Do the work of all roles in one process, in this terminal, to try things out.
 
     Without a role flag, all roles are played.
     """
-    from jfr_mp.api.runner import Runner
-    from jfr_mp.config import LogLevel
-    from jfr_mp.embedded import ensure_running
-
-    ensure_running(project)
-    runner = Runner(project.name, LogLevel(log_level.value) if log_level else None)
-    try:
+    with open_runner(project) as runner:
         runner.run(ticks=ticks, **{role.value: role in roles for role in Role})
-    finally:
-        runner.cleanup()
 
 
 def _start(project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None) -> None:

@@ -83,24 +83,30 @@ def logs(
 
     An entry is a line, with the traceback below it if there is one.
     """
+    wanted = Wanted(_LEVELS[level], job and _db_id(project, job))
+    if follow_them:
+        follow_logs(project, role, entries, wanted)
+        return
+    for entry in last_entries([Log(path) for path in _find_logs(project, role)], entries, wanted):
+        _print(entry)
+
+
+def follow_logs(project: Project, role: str | None = None, entries: int = 20, wanted: Wanted | None = None) -> None:
+    """Print the last entries of logs, and go on with new ones until Ctrl-C."""
+    for entry in follow(lambda: _find_logs(project, role), entries, wanted or Wanted()):
+        _print(entry)
+
+
+def _find_logs(project: Project, role: str | None) -> list[Path]:
     from jfr_mp.supervisor import control
 
-    wanted = Wanted(_LEVELS[level], job and _db_id(project, job))
-
-    def find() -> list[Path]:
-        return control.log_files(project, role)
-
-    paths = find()
+    paths = control.log_files(project, role)
     if not paths:
         whose = f"of {role} " if role else ""
         raise JfrMpError(
             f"project {project.name} has no log {whose}in {project.log_dir} yet; `jfr-mp start` writes logs"
         )
-    shown = (
-        follow(find, entries, wanted) if follow_them else last_entries([Log(path) for path in paths], entries, wanted)
-    )
-    for entry in shown:
-        _print(entry)
+    return paths
 
 
 @with_examples({"jfr-mp log-level debug": "log everything", "jfr-mp log-level info": "log what matters"})

@@ -112,6 +112,17 @@ VerbosityOption = Annotated[
     int, typer.Option("--verbosity", "-v", count=True, help="Show more columns; -vv shows even more.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="List what is selected and change nothing.")]
+
+
+def _renamed(wanted: bool) -> None:
+    if wanted:
+        raise typer.BadParameter("use --yes to act without confirmation, and --break-lock, if there is one, for locks")
+
+
+#: jobflow-remote refuses it, too, where it once meant --yes.
+DeprecatedForceOption = Annotated[
+    bool, typer.Option("--force", "-f", hidden=True, callback=_renamed, help="Use --yes.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 LogLevelOption = Annotated[
     LogLevelName | None,

@@ -15,6 +15,7 @@ from jfr_mp.cli.printing import print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.tables import counts_text, outage_text, role_sheet, step_text, transfer_text
 from jfr_mp.errors import DatabaseError, ExitCode
+from jfr_mp.logs import counted
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
@@ -95,13 +96,18 @@ def exit_code(masters: Sequence[Mapping[str, Any]], *, database_answers: bool) -
     return ExitCode.NOT_RUNNING if database_answers else ExitCode.DATABASE
 
 
-def _print(project: Project, masters: Sequence[Mapping[str, Any]], counts: Mapping[str, int] | None) -> None:
-    print_text(f"Project {project.name}")
+def print_masters(masters: Sequence[Mapping[str, Any]]) -> None:
+    """Print the status rows of masters."""
     for master in masters:
         print_sheet(role_sheet(master["roles"]), f"Master on {master['host']}, pid {master['pid']}: {master['state']}")
     if not masters:
         typer.echo("No master is running. Start one with `jfr-mp start`.")
+
+
+def _print(project: Project, masters: Sequence[Mapping[str, Any]], counts: Mapping[str, int] | None) -> None:
+    print_text(f"Project {project.name}")
+    print_masters(masters)
     if counts is not None:
         typer.echo(f"Jobs: {counts_text(counts)}")
     for worker, most in project.job_limits().items():
-        print_text(f"Worker {worker}: at most {most} job{'s' if most > 1 else ''} at once")
+        print_text(f"Worker {worker}: at most {counted(most, 'job')} at once")

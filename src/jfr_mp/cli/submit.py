@@ -18,6 +18,7 @@ from jfr_mp.cli.project_access import database_errors, job_controller
 from jfr_mp.cli.waiting import TimeoutOption, exit_unless_completed, print_ends, rows_of
 from jfr_mp.cli.waiting import wait as wait_for
 from jfr_mp.errors import DatabaseError
+from jfr_mp.logs import counted
 
 if TYPE_CHECKING:
     from jobflow import Job
@@ -91,8 +92,7 @@ def submit(
     """
     db_ids = _submit(target, project, choices)
     if not as_json:
-        jobs = "1 job" if len(db_ids) == 1 else f"{len(db_ids)} jobs"
-        print_text(f"Submitted {jobs} to {project.name}: {' '.join(db_ids)}")
+        print_text(f"Submitted {counted(len(db_ids), 'job')} to {project.name}: {' '.join(db_ids)}")
     if not _is_running(project):
         warn("no master is running on any machine, so the jobs wait. Start one with `jfr-mp start`.")
     ended = _wait(project, db_ids, timeout) if wait else []

@@ -115,12 +115,14 @@ class ConfigManager:
         name = project_name or self._chosen
         if name:
             return name
-        if len(self.projects_data) == 1:
+        if len(self.projects_data) == 1 and not self.broken:
             return next(iter(self.projects_data))
         if self.projects_data:
+            # A broken project may be the one that is meant: no other is taken for it.
             raise ProjectUndefinedError(
-                f"there are several projects and none is chosen: choose one of {listed(self.projects_data)} "
-                "with `-p NAME` or with the environment variable JFREMOTE_PROJECT"
+                f"there are several projects and none is chosen: choose one of "
+                f"{listed([*self.projects_data, *self.broken])} with `-p NAME` or with the environment variable "
+                "JFREMOTE_PROJECT" + "".join(f"\n{error}" for error in self.broken.values())
             )
         if self.broken:
             raise ProjectParsingError("\n".join(str(error) for error in self.broken.values()))

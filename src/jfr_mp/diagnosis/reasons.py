@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jfr_mp.diagnosis.facts import Cause, Facts, LockHolder, Parent
+from jfr_mp.logs import counted
 from jfr_mp.model import JobInfo
 from jfr_mp.states import JobState
 from jfr_mp.step_table import BATCH, POLL, SUBMIT, Step, step_from
@@ -205,7 +206,7 @@ def _held_up(facts: Facts, step: Step) -> Iterator[Reason]:
         yield Reason(_tried(job, step), f"{_NOTHING}: the next attempt is due")
     if step is SUBMIT and facts.max_jobs and facts.in_queue >= facts.max_jobs:
         yield Reason(
-            f"worker {job.worker} has {facts.in_queue} jobs in its scheduler and may have {facts.max_jobs}",
+            f"worker {job.worker} has {counted(facts.in_queue, 'job')} in its scheduler and may have {facts.max_jobs}",
             "wait until one of them ends, or raise max_jobs of the worker",
         )
     if facts.flow_lock is not None and step.targets[0] is JobState.COMPLETED:

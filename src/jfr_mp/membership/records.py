@@ -48,6 +48,12 @@ def masters_elsewhere(db: QueueDatabase) -> list[MasterStatus]:
     return [_status_of(record) for record in living if record.kind == "master" and not record.is_local]
 
 
+def machines_with_masters(db: QueueDatabase) -> list[str]:
+    """Return the names of the machines on which a master is running, this one included."""
+    living = processes.living(db, db.project.jfr_mp.lease_ttl)
+    return sorted({record.host for record in living if record.kind == "master"})
+
+
 def _status_of(record: ProcessRecord) -> MasterStatus:
     return MasterStatus.model_validate(
         {

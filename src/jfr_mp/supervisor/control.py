@@ -109,8 +109,16 @@ def start(
     return MasterInfo(int(run_dir.path.name), run_dir.path, roles)
 
 
-def stop(project: Project) -> list[MasterInfo]:
+def stop(project: Project, max_wait: float | None = None) -> list[MasterInfo]:
     """Stop the masters on this machine; their role processes finish the current steps.
+
+    Parameters
+    ----------
+    project
+        What they work on.
+    max_wait
+        Seconds for which to wait for them; by default until they should have exited according to `stop_timeout` of the
+        project. They go on stopping after it.
 
     Returns
     -------
@@ -128,7 +136,7 @@ def stop(project: Project) -> list[MasterInfo]:
     for run_dir, master in found:
         _request_stop(run_dir, master)
     policy = Policy(drain=project.jfr_mp.stop_timeout)
-    limit = policy.drain + policy.term + _MARGIN
+    limit = policy.drain + policy.term + _MARGIN if max_wait is None else max_wait
     for _, master in found:
         if not _wait_for_exit(master, limit):
             raise JfrMpError(

@@ -106,9 +106,11 @@ def test_a_broken_file_hides_no_other_and_says_what_is_wrong(folder: Path, caplo
     with caplog.at_level(logging.WARNING):
         manager = ConfigManager(warn=True)
 
-    # Then the valid one is there, and it is the only one that can be meant
+    # Then the valid one is there, but it is not taken unless it is chosen
     assert list(manager.projects) == ["good"]
-    assert manager.get_project().name == "good"
+    assert manager.get_project("good").name == "good"
+    with pytest.raises(ProjectUndefinedError, match=r"choose one of bad, good, strange, ugly(.|\n)*workrs"):
+        manager.get_project()
 
     # And each other one says what is wrong, by its name or by that of its file
     assert set(manager.broken) == {"bad", "ugly", "strange"}

@@ -1,0 +1,164 @@
+"""``jfr-mp stop`` and ``kill``: stopping the processes of one project, or of all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from jfr_mp.cli.commands import Options, with_examples
+from jfr_mp.cli.errors import warn
+from jfr_mp.cli.options import ProjectNameOption, number
+from jfr_mp.cli.printing import doing
+from jfr_mp.cli.project_access import load_project
+from jfr_mp.errors import ExitCode, JfrMpError, NotFound, NotRunning
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+
+#: Stops the masters of a project on this machine.
+Act = Callable[["Project"], Any]
+
+
+class Extent(NamedTuple):
+    """Which projects are stopped.
+
+    Parameters
+    ----------
+    everything
+        Whether all projects are.
+    report
+        A file for the names of the projects that were stopped.
+    max_wait
+        The seconds to wait for each; None for the time that the project allows.
+    """
+
+    everything: bool
+    report: Path | None
+    max_wait: float | None
+
+
+def extent(
+    all_projects: Annotated[
+        bool, typer.Option("--all", "-a", help="The processes of all projects on this machine.")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            "-j",
+            metavar="FILE",
+            dir_okay=False,
+            help="With --all: write the names of the projects that were stopped to this file, as JSON.",
+        ),
+    ] = None,
+    max_wait: Annotated[
+        int | None,
+        number(
+            "--max-wait",
+            "-m",
+            text="How long to wait; 0 for no limit. By default, as long as the stop_timeout of the project allows.",
+            unit="SECONDS",
+        ),
+    ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", "-w", help="Accepted as in jobflow-remote: the command always waits for the end."),
+    ] = False,
+) -> Extent:
+    """Return which projects are stopped.
+
+    Raises
+    ------
+    typer.BadParameter
+        A file was given without --all.
+    """
+    if report is not None and not all_projects:
+        raise typer.BadParameter("--json FILE needs --all")
+    if report is not None and not report.absolute().parent.is_dir():
+        raise NotFound(f"{report} cannot be written: there is no directory {report.parent}")
+    return Extent(all_projects, report, float("inf") if max_wait == 0 else max_wait)
+
+
+ExtentOptions = Annotated[Extent, Options(extent)]
+
+
+@with_examples({"jfr-mp stop": "one project", "jfr-mp stop --all": "all projects, before a reboot for example"})
+def stop(*, which: ExtentOptions, project: ProjectNameOption) -> None:
+    """Stop the processes on this machine; each finishes the current step first.
+
+    Jobs that run on a worker go on running, and the next start continues with them. Connections that
+    `jfr-mp connect` opened stay open.
+    """
+    from jfr_mp.supervisor import control
+
+    _stop(lambda each: control.stop(each, which.max_wait), which, project, "Stopped", "stopping")
+
+
+def kill(*, which: ExtentOptions, project: ProjectNameOption) -> None:
+    """Kill the processes on this machine at once, if `jfr-mp stop` does not help.
+
+    Current steps are cut off; the next start repairs what they left.
+    """
+    from jfr_mp.supervisor import control
+
+    _stop(control.kill, which, project, "Killed", "killing")
+
+
+def _stop(act: Act, which: Extent, name: str | None, done: str, busy: str) -> None:
+    if which.everything:
+        if name is not None:
+            raise typer.BadParameter("--all and --project exclude each other")
+        _stop_all(act, which, done, busy)
+        return
+    project = load_project(name)
+    with doing(busy):
+        act(project)
+    typer.echo(f"{done} the processes of project {project.name} on this machine.")
+
+
+def _stop_all(act: Act, which: Extent, done: str, busy: str) -> None:
+    """Stop all projects side by side; one that cannot be stopped keeps no other from it.
+
+    Raises
+    ------
+    NotRunning
+        Nothing was running.
+    typer.Exit
+        A project could not be stopped.
+    """
+    from jfr_mp.config import ConfigManager
+
+    manager = ConfigManager()
+    with doing(busy):
+        results = dict(_results(act, manager.projects))
+    failed = {name: error for name, error in results.items() if error and not isinstance(error, NotRunning)}
+    stopped = [name for name, error in results.items() if error is None]
+    if which.report is not None:
+        which.report.write_text(json.dumps(stopped) + "\n")
+    for name in stopped:
+        typer.echo(f"{done} the processes of project {name} on this machine.")
+    for name, error in {**manager.broken, **failed}.items():
+        warn(f"project {name}: {error}")
+    if failed:
+        raise typer.Exit(ExitCode.ERROR)
+    if not stopped:
+        raise NotRunning(f"no master of any project in {manager.projects_folder} is running on this machine")
+
+
+def _results(act: Act, projects: Mapping[str, Project]) -> Iterator[tuple[str, JfrMpError | None]]:
+    """Return what became of each project: None if it was stopped."""
+
+    def attempt(project: Project) -> JfrMpError | None:
+        try:
+            act(project)
+        except JfrMpError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(max(1, len(projects))) as pool:
+        yield from zip(projects, pool.map(attempt, projects.values()), strict=True)
