@@ -6,12 +6,12 @@ The modules of the commands import little more than typer: what a command needs 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from jfr_mp.cli.commands import with_list, with_options
-from jfr_mp.cli.errors import show_tracebacks
+from jfr_mp.cli.commands import Options, TreeOption, with_list, with_options
+from jfr_mp.cli.errors import show_tracebacks, warn
 from jfr_mp.cli.lazy import CommandRow, LazyGroup
 from jfr_mp.cli.options import ProjectNameOption
 
@@ -114,6 +114,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Start and stop the database that `jfr-mp init` made.",
         _SETUP,
     ),
+    "plugin": CommandRow(
+        "plugins:app",
+        "List the plug-ins that add commands.",
+        _SETUP,
+    ),
     "admin": CommandRow(
         "admin:app",
         "Repair, reset and index the queue.",
@@ -128,7 +133,23 @@ COMMANDS: dict[str, CommandRow] = {
 
 
 class _Root(LazyGroup):
+    """The commands of the table, and those of plug-ins, which are looked for last."""
+
     rows = COMMANDS
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        from jfr_mp.cli.plugins import plugin_names
+
+        return [*COMMANDS, *(name for name in plugin_names() if name not in COMMANDS)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, or None if there is none of that name."""
+        if cmd_name in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        from jfr_mp.cli.plugins import load_plugin, plugin_stub
+
+        return plugin_stub(cmd_name) if self._listing else load_plugin(cmd_name)
 
 
 app = typer.Typer(
@@ -148,6 +169,30 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def debugging(
+    context: typer.Context,
+    profile: Annotated[
+        bool, typer.Option("--profile", "-prof", help="Print a profile of the command to standard error at its end.")
+    ] = False,
+    warn_project: Annotated[
+        bool, typer.Option("--warn-project", "-wp", help="Warn of project files that are not valid.")
+    ] = False,
+) -> None:
+    """Start what helps to find an error."""
+    if profile:
+        from jfr_mp.cli.profiling import start_profile
+
+        context.call_on_close(start_profile())
+    if warn_project:
+        from jfr_mp.config import ConfigManager
+
+        for name, error in ConfigManager().broken.items():
+            warn(f"project {name}: {error}")
+
+
+DebuggingOptions = Annotated[None, Options(debugging)]
+
+
 @with_list(
     "First steps",
     {
@@ -161,7 +206,9 @@ def _version(wanted: bool) -> None:
 def global_options(
     context: typer.Context,
     project: ProjectNameOption,
+    debugging: DebuggingOptions,
     full_exc: Annotated[bool, typer.Option("--full-exc", "-fe", help="Show the traceback of an error.")] = False,
+    tree: TreeOption = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,

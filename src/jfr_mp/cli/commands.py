@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from inspect import Parameter, Signature
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -97,7 +97,25 @@ class TableBuilder:
 
 def new_group(summary: str) -> typer.Typer:
     """Return a group of commands, without commands yet."""
-    return typer.Typer(cls=Group, no_args_is_help=True, help=summary)
+    return typer.Typer(cls=Group, no_args_is_help=True, help=summary, callback=_group)
+
+
+def _print_tree(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        from jfr_mp.cli.command_tree import print_tree
+
+        print_tree(context)
+        raise typer.Exit
+
+
+TreeOption = Annotated[
+    bool,
+    typer.Option("--tree", callback=_print_tree, is_eager=True, help="Show the commands below this one as a tree."),
+]
+
+
+def _group(tree: TreeOption = False) -> None:
+    """Take the options of a group."""
 
 
 def command(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from jfr_mp.cli.commands import OptionRow, Options, TableBuilder
+from jfr_mp.cli.completion import complete_job, complete_worker
 from jfr_mp.cli.options import MAX_NUMBER, whole_number
 from jfr_mp.states import FlowState, JobState
 
@@ -163,14 +164,18 @@ def _age(name: str, flags: tuple[str, ...], most: int) -> FilterRow:
 
 
 _DB_IDS = FilterRow(
-    "db_ids", ("--db-id", "-did"), "Only jobs with this db_id.", list[str] | None, settings={"metavar": "ID"}
+    "db_ids",
+    ("--db-id", "-did"),
+    "Only jobs with this db_id.",
+    list[str] | None,
+    settings={"metavar": "ID", "autocompletion": complete_job},
 )
 _FLOW_IDS = FilterRow(
     "flow_ids",
     ("--flow-id", "-fid"),
     "Only this flow: its uuid, or the db_id of one of its jobs.",
     list[str] | None,
-    settings={"metavar": "ID"},
+    settings={"metavar": "ID", "autocompletion": complete_job},
 )
 _COMMON = (
     FilterRow(
@@ -214,7 +219,11 @@ JOB_FILTERS: tuple[FilterRow, ...] = (
         settings={"metavar": "STATE", "parser": job_state, "autocompletion": complete_job_state},
     ),
     FilterRow(
-        "workers", ("--worker", "-wk"), "Only jobs of this worker.", list[str] | None, settings={"metavar": "NAME"}
+        "workers",
+        ("--worker", "-wk"),
+        "Only jobs of this worker.",
+        list[str] | None,
+        settings={"metavar": "NAME", "autocompletion": complete_worker},
     ),
     *_COMMON,
     FilterRow(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jfr_mp.cli.commands import Options
+from jfr_mp.cli.completion import complete_job
 from jfr_mp.cli.job_choice import whole_uuid
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.errors import NotFound
@@ -39,7 +40,12 @@ class FlowName:
 
 def one_flow(
     flow: Annotated[
-        str, typer.Argument(metavar="ID", help="The uuid of the flow, or the db_id or the uuid of one of its jobs.")
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="The uuid of the flow, or the db_id or the uuid of one of its jobs.",
+            autocompletion=complete_job,
+        ),
     ],
     job: Annotated[bool, typer.Option("--job", "-j", help="A uuid is that of a job.")] = False,
 ) -> FlowName:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jfr_mp.cli.commands import Options
+from jfr_mp.cli.completion import complete_job
 from jfr_mp.cli.filters import JobFilterOptions
 from jfr_mp.cli.options import number, whole_number
 from jfr_mp.cli.project_access import job_controller
@@ -64,7 +65,9 @@ class JobName:
 
 
 def one_job(
-    job: Annotated[str, typer.Argument(metavar="ID", help="The db_id or the uuid of the job.")],
+    job: Annotated[
+        str, typer.Argument(metavar="ID", help="The db_id or the uuid of the job.", autocompletion=complete_job)
+    ],
     index: IndexArgument = None,
 ) -> JobName:
     """Return the job that two arguments name."""
@@ -72,7 +75,9 @@ def one_job(
 
 
 def one_job_with_files(
-    job: Annotated[str, typer.Argument(metavar="ID", help="The db_id or the uuid of the job.")],
+    job: Annotated[
+        str, typer.Argument(metavar="ID", help="The db_id or the uuid of the job.", autocompletion=complete_job)
+    ],
     index: Annotated[int | None, number("--index", "-i", text=_INDEX, least=1)] = None,
 ) -> JobName:
     """Return the job that an argument and an option name, if further arguments follow."""
@@ -80,7 +85,10 @@ def one_job_with_files(
 
 
 def one_job_or_pid(
-    job: Annotated[str | None, typer.Argument(metavar="[ID]", help="The db_id or the uuid of the job.")] = None,
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="[ID]", help="The db_id or the uuid of the job.", autocompletion=complete_job),
+    ] = None,
     index: IndexArgument = None,
     pid: Annotated[str | None, typer.Option("--pid", metavar="ID", help="The id of the job at its scheduler.")] = None,
 ) -> JobName:
@@ -133,7 +141,11 @@ def job_choice(
     jobs: JobFilterOptions,
     job: Annotated[
         str | None,
-        typer.Argument(metavar="[ID]", help="The db_id or the uuid of a job. Use filters to select several."),
+        typer.Argument(
+            metavar="[ID]",
+            help="The db_id or the uuid of a job. Use filters to select several.",
+            autocompletion=complete_job,
+        ),
     ] = None,
     index: IndexArgument = None,
 ) -> JobChoice:

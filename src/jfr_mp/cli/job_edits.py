@@ -9,6 +9,7 @@ import typer
 
 from jfr_mp.cli.bulk import Act, Manner, MannerOptions, act_on
 from jfr_mp.cli.commands import command, new_group, with_examples
+from jfr_mp.cli.completion import complete_exec_config, complete_worker
 from jfr_mp.cli.filters import complete_job_state, job_state, mapping
 from jfr_mp.cli.job_choice import JobChoiceOptions, SeveralJobsOptions
 from jfr_mp.cli.options import MAX_NUMBER, ProjectOption, whole_number
@@ -51,7 +52,9 @@ def _setting(values: Callable[[JobController], dict[str, Any]]) -> Act:
 @with_examples({"jfr-mp job set worker cluster --flow-id 12": "all jobs of a flow; asks first"})
 def set_worker(
     *,
-    new_worker: Annotated[str, typer.Argument(metavar="WORKER", help="A worker of the project.")],
+    new_worker: Annotated[
+        str, typer.Argument(metavar="WORKER", help="A worker of the project.", autocompletion=complete_worker)
+    ],
     jobs: SeveralJobsOptions,
     how: MannerOptions,
     project: ProjectOption,
@@ -63,7 +66,12 @@ def set_worker(
 @with_examples({"jfr-mp job set exec-config gpu --db-id 12 --db-id 14 --yes": "two jobs"})
 def set_exec_config(
     *,
-    new_config: Annotated[str, typer.Argument(metavar="EXEC_CONFIG", help="An exec_config of the project.")],
+    new_config: Annotated[
+        str,
+        typer.Argument(
+            metavar="EXEC_CONFIG", help="An exec_config of the project.", autocompletion=complete_exec_config
+        ),
+    ],
     jobs: SeveralJobsOptions,
     how: MannerOptions,
     project: ProjectOption,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jfr_mp.cli.commands import with_examples
+from jfr_mp.cli.completion import complete_job, complete_role
 from jfr_mp.cli.log_files import Log, Wanted, follow, last_entries
 from jfr_mp.cli.options import LogLevelName, ProjectOption, number
 from jfr_mp.cli.printing import print_text
@@ -51,6 +52,7 @@ RoleArgument = Annotated[
     typer.Argument(
         metavar="ROLE",
         callback=role_name,
+        autocompletion=complete_role,
         help=f"{', '.join(ROLES)}, one process of them such as {next(iter(ROLES))}-1, or {_MASTER}. All by default.",
     ),
 ]
@@ -75,7 +77,14 @@ def logs(
         LogLevelName, typer.Option("--level", "-l", metavar="LEVEL", help="Only error, or also warn, info or debug.")
     ] = LogLevelName.DEBUG,
     job: Annotated[
-        str | None, typer.Option("--job", "-j", metavar="ID", help="Only entries about the job of this db_id or uuid.")
+        str | None,
+        typer.Option(
+            "--job",
+            "-j",
+            metavar="ID",
+            help="Only entries about the job of this db_id or uuid.",
+            autocompletion=complete_job,
+        ),
     ] = None,
     project: ProjectOption,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from jfr_mp.cli.commands import OptionRow, Options, TableBuilder
+from jfr_mp.cli.completion import complete_project
 from jfr_mp.cli.project_access import load_project
 from jfr_mp.step_table import ROLES, Role
 
@@ -94,7 +95,7 @@ _PROJECT = OptionRow(
     _PROJECT_FLAGS,
     "The project to use. Needed only if there are several; JFREMOTE_PROJECT does the same.",
     str | None,
-    settings={"metavar": "NAME", "callback": _inherited},
+    settings={"metavar": "NAME", "callback": _inherited, "autocompletion": complete_project},
 )
 
 ProjectNameOption = Annotated[str | None, Options(TableBuilder([_PROJECT], lambda given: given["project"]))]

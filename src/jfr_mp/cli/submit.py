@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jfr_mp.cli.commands import OptionRow, Options, TableBuilder, with_examples
+from jfr_mp.cli.completion import complete_exec_config, complete_worker
 from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import MAX_NUMBER, JsonOption, ProjectOption, whole_number
 from jfr_mp.cli.printing import doing, print_json, print_text
@@ -33,14 +34,14 @@ _CHOICES = (
         ("--worker", "-wk"),
         "The worker on which the jobs run; by default the first one.",
         str | None,
-        settings={"metavar": "NAME"},
+        settings={"metavar": "NAME", "autocompletion": complete_worker},
     ),
     OptionRow(
         "exec_config",
         ("--exec-config", "-ec"),
         "An execution config of the project.",
         str | None,
-        settings={"metavar": "NAME"},
+        settings={"metavar": "NAME", "autocompletion": complete_exec_config},
     ),
     OptionRow(
         "priority",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jfr_mp.cli.commands import with_examples
+from jfr_mp.cli.completion import complete_job
 from jfr_mp.cli.flow_choice import FlowName, flow_info, flow_named
 from jfr_mp.cli.job_choice import JobName, job_named
 from jfr_mp.cli.options import JsonOption, ProjectOption, number
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from jfr_mp.api.waiting import Watch
     from jfr_mp.model import JobInfo
 
-IdsArgument = Annotated[list[str], typer.Argument(metavar="ID...", help="The db_ids or the uuids of jobs.")]
+IdsArgument = Annotated[
+    list[str], typer.Argument(metavar="ID...", help="The db_ids or the uuids of jobs.", autocompletion=complete_job)
+]
 TimeoutOption = Annotated[
     int | None, number("--timeout", text="The longest to wait; by default without limit.", unit="SECONDS")
 ]

@@ -23,7 +23,28 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Return the content of a file in the format that its suffix names; JSON if the suffix is unknown.
+    """Return the content of a file; see `parse`."""
+    return parse(path, read_text(path))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def parse(path: Path, text: str) -> dict[str, Any]:
+    """Return the content of a text in the format that the suffix of its file names; JSON if the suffix is unknown.
 
     Returns
     -------
@@ -33,14 +54,8 @@ def load(path: Path) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        The file cannot be read or parsed, or does not contain named fields.
+        The text cannot be parsed, or does not contain named fields.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     data = _PARSERS.get(path.suffix.lower(), _parse_json)(path, text)
     if data is None:
         return {}
@@ -71,13 +86,28 @@ def dump(path: Path, data: Mapping[str, Any]) -> None:
     ConfigError
         The file cannot be written; an existing file is unchanged.
     """
+    _write(path, lambda file: _WRITERS[path.suffix.lower()](data, file))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text atomically, with access for the owner only.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be written; an existing file is unchanged.
+    """
+    _write(path, lambda file: file.write(text))
+
+
+def _write(path: Path, write: Callable[[Any], object]) -> None:
     # A symbolic link to a file that is kept elsewhere is preserved.
     target = path.resolve()
     temporary = None
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            _WRITERS[path.suffix.lower()](data, file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(target)

@@ -244,13 +244,35 @@ class ConfigManager:
                 names += [raw["name"]] if "name" in raw else []
         return names, erroneous
 
-    def backup_project(self, project_name: str) -> None:
-        """Copy the file of a project to ``<file>.bak.<n>``, with the first free number."""
+    def check_text(self, project_name: str, text: str) -> Project:
+        """Return the project that a text in the place of the file of a project would be.
+
+        Raises
+        ------
+        ConfigError
+            The text is not that of a valid project, or its name is that of another one.
+        """
+        path = self.get_project_data(project_name).filepath
+        project = self._validated(files.parse(path, text), path)
+        if project.name in {*self.projects_data, *self.broken} - {project_name}:
+            raise ConfigError(f"project {project.name!r} already exists in {self.projects_folder}; choose another name")
+        return project
+
+    def replace_text(self, project_name: str, text: str) -> None:
+        """Replace the text of the file of a project, or raise a `ConfigError` as `check_text` does."""
+        project = self.check_text(project_name, text)
+        data = self.projects_data.pop(project_name)
+        files.write_text(data.filepath, text)
+        self.projects_data[project.name] = data._replace(project=project)
+
+    def backup_project(self, project_name: str) -> Path:
+        """Copy the file of a project to ``<file>.bak.<n>``, with the first free number, and return that path."""
         path = self.get_project_data(project_name).filepath
         number = 1
         while (backup := path.with_name(f"{path.name}.bak.{number}")).exists():
             number += 1
         shutil.copy2(path, backup)
+        return backup
 
     def set_worker(
         self, name: str, worker: WorkerConfig, project_name: str | None = None, replace: bool = False

@@ -73,6 +73,15 @@ class Settings(BaseSettings):
         return value
 
 
+#: The environment variables that are settings.
+VARIABLES = tuple(f"{_PREFIX}{name.upper()}" for name in Settings.model_fields)
+
+
+def unknown_variables() -> list[str]:
+    """Return the environment variables that have the prefix of settings and are none."""
+    return [name for name in os.environ if name.upper().startswith(_PREFIX) and name.upper() not in VARIABLES]
+
+
 def get_settings() -> Settings:
     """Return the settings from the current environment and file.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from jfr_mp.database.consistency import ConsistencyCheck
 from jfr_mp.database.invariants import Violation
-from jfr_mp.diagnosis.checks import check_project, has_failed
+from jfr_mp.diagnosis.checks import Parts, check_project, has_failed
+from jfr_mp.diagnosis.conflicts import Conflict, find_conflicts
 from jfr_mp.diagnosis.explain import Explanation, explain_job
 from jfr_mp.diagnosis.facts import Facts
 from jfr_mp.diagnosis.gathering import running_roles
@@ -18,14 +19,17 @@ from jfr_mp.diagnosis.report import Check, Verdict
 
 __all__ = [
     "Check",
+    "Conflict",
     "ConsistencyCheck",
     "Explanation",
     "Facts",
+    "Parts",
     "Reason",
     "Verdict",
     "Violation",
     "check_project",
     "explain_job",
+    "find_conflicts",
     "has_failed",
     "running_roles",
 ]

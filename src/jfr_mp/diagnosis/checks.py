@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from jfr_mp.config.settings import VARIABLES, unknown_variables
+from jfr_mp.config.validation import suggestion
 from jfr_mp.database.connection import PERSON_TIMEOUT
 from jfr_mp.diagnosis.deadline import within
 from jfr_mp.diagnosis.report import Check, Verdict, attempt
@@ -23,7 +25,25 @@ STORE_TIMEOUT = 10.0
 _IMPORTS = 30.0
 
 
-def check_project(data: ProjectData) -> list[Check]:
+class Parts(NamedTuple):
+    """The parts of a project that are tested; none means all.
+
+    Parameters
+    ----------
+    queue
+        The queue database.
+    jobstore
+        The JobStores.
+    worker
+        One worker, by its name.
+    """
+
+    queue: bool = False
+    jobstore: bool = False
+    worker: str | None = None
+
+
+def check_project(data: ProjectData, only: Parts | None = None) -> list[Check]:
     """Test a project by using its database, its JobStores and its workers.
 
     They are tested at the same time, so that the whole takes as long as the slowest of them.
@@ -37,11 +57,17 @@ def check_project(data: ProjectData) -> list[Check]:
 
     project = data.project
     hosts = HostPool(project.workers, project.base_dir)
+    every = only is None or not any(only)
+    parts = Parts(queue=True, jobstore=True) if only is None or every else only
+    if parts.worker is not None:
+        project.worker(parts.worker)
+    workers = [name for name in project.workers if every or name == parts.worker]
+    stores = [None, *project.optional_jobstores] if parts.jobstore else []
     checks: list[Callable[[], Iterable[Check]]] = [
-        lambda: [check_file(data)],
-        lambda: [check_queue(project)],
-        *(lambda name=name: [check_jobstore(project, name)] for name in (None, *project.optional_jobstores)),
-        *(lambda name=name: [*check_worker(project, name, hosts)] for name in project.workers),
+        *((lambda: [check_file(data), *check_environment()],) if every else ()),
+        *((lambda: [check_queue(project)],) if parts.queue else ()),
+        *(lambda name=name: [check_jobstore(project, name)] for name in stores),
+        *(lambda name=name: [*check_worker(project, name, hosts)] for name in workers),
     ]
     try:
         with ThreadPoolExecutor(len(checks)) as pool:
@@ -66,6 +92,13 @@ def check_file(data: ProjectData) -> Check:
             what, Verdict.WARNING, f"{data.filepath} can be read by other users and may contain passwords", cure
         )
     return Check(what, Verdict.OK, str(data.filepath))
+
+
+def check_environment() -> Iterator[Check]:
+    """Warn of environment variables that look like settings and are none."""
+    for name in sorted(unknown_variables()):
+        hint = suggestion(name, VARIABLES)
+        yield Check("environment", Verdict.WARNING, f"{name} is not a setting{hint}", f"unset {name}, or correct it")
 
 
 def check_queue(project: Project) -> Check:
