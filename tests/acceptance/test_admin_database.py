@@ -76,8 +76,8 @@ def test_locks_indexes_and_a_reset(user: User) -> None:
 
 
 def test_a_reset_is_refused_while_something_runs_and_runner_is_another_name(user: User) -> None:
-    # Given processes that were started by jobflow-remote's name of the command
-    user.ok("runner", "start")
+    # Given processes that were started by jobflow-remote's name of the command, with its numbers of processes
+    user.ok("runner", "start", "--transfer", "2", "-com=1")
     try:
         assert user.types("runner", "status").returncode == ExitCode.OK
 
@@ -85,6 +85,15 @@ def test_a_reset_is_refused_while_something_runs_and_runner_is_another_name(user
         refused = user.types("admin", "reset", "-y")
         assert refused.returncode == ExitCode.ALREADY_RUNNING
         assert "jfr-mp stop" in refused.stderr
+        # and so is the removal of its record, or of its project
+        assert user.types("runner", "reset", "-y").returncode == ExitCode.ALREADY_RUNNING
+        assert user.types("project", "remove", user.project.name, "-y").returncode == ExitCode.ALREADY_RUNNING
+
+        # And its processes and its record are shown
+        shown = user.json("runner", "info", "--pings")
+        assert [role["name"] for role in shown["masters"][0]["roles"]].count("transfer-2") == 1
+        assert shown["runner"]["project_name"] == user.project.name
     finally:
-        user.ok("runner", "shutdown")
+        user.ok("runner", "shutdown", "--all", "--wait", "--max-wait", "60", "--json", "stopped.json")
+    assert (user.desk / "stopped.json").read_text() == f'["{user.project.name}"]\n'
     assert user.types("runner", "info").returncode == ExitCode.NOT_RUNNING

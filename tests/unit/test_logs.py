@@ -68,3 +68,18 @@ def test_the_journal_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino + 1}")
         assert LogFormat.fitting(stream) is LogFormat.TEXT
     assert LogFormat.fitting(io.StringIO()) is LogFormat.TEXT
+
+
+@pytest.mark.parametrize(
+    ("number", "thing", "expected"),
+    [
+        (1, "job", "1 job"),
+        (0, "job", "0 jobs"),
+        (2, "batch", "2 batches"),
+        (1, "batch", "1 batch"),
+        (3, "run directory", "3 run directories"),
+        (2, "process", "2 processes"),
+    ],
+)
+def test_things_are_counted_in_words(number: int, thing: str, expected: str) -> None:
+    assert logs.counted(number, thing) == expected

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import pytest
 import typer
+import typer.main
 from typer.testing import CliRunner
 
-from jfr_mp.cli.commands import Command, Group, OptionRow, Options, TableBuilder, with_options
+from jfr_mp.cli.commands import Command, Group, OptionRow, Options, TableBuilder, with_numbers, with_options
 
 WidthOption = Annotated[int, typer.Option()]
 
@@ -123,3 +124,27 @@ def test_what_is_no_mistake_is_parsed(words: list[str], verbose: int, name: str)
 
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)[3:5] == [verbose, name]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--transfer", "4", "-com=2"], ["--num-transfer", "4", "--num-complete", "2"]),
+        (["-t", "4", "--queue"], ["--num-transfer", "4", "--queue"]),
+        (["--transfer", "--queue"], ["--transfer", "--queue"]),
+        (["--queue", "4"], ["--queue", "4"]),
+        (["--log-level=debug", "-t"], ["--log-level=debug", "-t"]),
+    ],
+)
+def test_a_number_behind_a_role_is_that_of_its_processes(words: list[str], expected: list[str]) -> None:
+    command: Any = typer.main.get_command(_starter())
+    assert with_numbers(command.params, words) == expected
+
+
+def _starter() -> typer.Typer:
+    from jfr_mp.cli.commands import command
+    from jfr_mp.cli.lifecycle import start
+
+    group = typer.Typer()
+    command(group)(start)
+    return group

@@ -109,7 +109,7 @@ def test_a_broken_file_hides_no_other_and_says_what_is_wrong(folder: Path, caplo
     # Then the valid one is there, but it is not taken unless it is chosen
     assert list(manager.projects) == ["good"]
     assert manager.get_project("good").name == "good"
-    with pytest.raises(ProjectUndefinedError, match=r"choose one of bad, good, strange, ugly(.|\n)*workrs"):
+    with pytest.raises(ProjectUndefinedError, match=r"choose one of good, bad, strange, ugly(.|\n)*workrs"):
         manager.get_project()
 
     # And each other one says what is wrong, by its name or by that of its file
