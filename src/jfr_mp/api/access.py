@@ -74,8 +74,11 @@ class ProjectAccess:
 
     @cached_property
     def optional_jobstores(self) -> dict[str, JobStore]:
-        """The optional JobStores of the project by name, not connected."""
-        return {name: self.project.get_jobstore(name) for name in self.project.optional_jobstores or {}}
+        """The optional JobStores of the project by name, connected."""
+        stores = {name: self.project.get_jobstore(name) for name in self.project.optional_jobstores or {}}
+        for store in stores.values():
+            store.connect()
+        return stores
 
     @cached_property
     def queue_store(self) -> Any:
@@ -86,9 +89,9 @@ class ProjectAccess:
 
     def close(self) -> None:
         """Close every connection."""
-        for name in ("jobstore", "queue_store"):
-            if name in vars(self):
-                getattr(self, name).close()
+        opened = [getattr(self, name) for name in ("jobstore", "queue_store") if name in vars(self)]
+        for store in (*opened, *vars(self).get("optional_jobstores", {}).values()):
+            store.close()
         if "services" in vars(self):
             self.services.close()
         self.db.close()

@@ -144,6 +144,28 @@ def get_runner_pings(self: ProjectAccess) -> list[dict[str, Any]]:
     return running_runner.pings(self.db)
 
 
+def ping_running_runner(self: ProjectAccess, data: dict[str, Any] | None = None) -> tuple[bool, list[dict[str, Any]]]:
+    """Record that a runner is alive.
+
+    Parameters
+    ----------
+    data
+        What to store about it, besides the time.
+
+    Returns
+    -------
+    tuple
+        Whether the database has a record of a running runner, and the last pings, the oldest first.
+    """
+    known = running_runner.ping(self.db, data or {})
+    return known, get_runner_pings(self)
+
+
+def compact(self: ProjectAccess) -> None:
+    """Let the server release the disk space of deleted jobs and flows."""
+    setup.compact(self.db)
+
+
 def clean_runner_pings(self: ProjectAccess) -> None:
     """Remove all pings of runners."""
     running_runner.forget_pings(self.db)

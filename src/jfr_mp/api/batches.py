@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.database import batches
 from jfr_mp.database.batches import BatchDoc, BatchFilter
 from jfr_mp.errors import NotFound
+from jfr_mp.model import utcnow
 from jfr_mp.states import BatchState
 
 _Texts = str | list[str] | None
@@ -63,10 +65,67 @@ def get_batch_process_id(self: ProjectAccess, batch_uid: str) -> tuple[str, str]
     NotFound
         There is no such batch.
     """
+    batch = _batch(self, batch_uid)
+    return batch.process_id, batch.worker
+
+
+def add_batch_process(self: ProjectAccess, process_id: str, batch_uid: str, worker: str) -> dict[str, Any]:
+    """Record a batch that was submitted, unless it is recorded, and return its document.
+
+    Parameters
+    ----------
+    process_id
+        The scheduler's id.
+    batch_uid, worker
+        The batch and its worker.
+    """
+    batches.record_batch(self.db, batch_uid, process_id, worker)
+    return _document(self, batch_uid)
+
+
+def set_running_batch_process(
+    self: ProjectAccess, batch_uid: str, start_time: datetime | None = None
+) -> dict[str, Any]:
+    """Record that a batch is running since a time (None for now), unless that is known; return its document."""
+    batch = _batch(self, batch_uid)
+    if batch.start_time is None:
+        news = {"batch_state": BatchState.RUNNING, "start_time": start_time or utcnow()}
+        batches.update_batch(self.db, batch, news)
+    return _document(self, batch_uid)
+
+
+def set_finished_batch_process(self: ProjectAccess, batch_uid: str, end_time: datetime | None = None) -> dict[str, Any]:
+    """Record that a batch has ended at a time (None for now), and return its document."""
+    news = {"batch_state": BatchState.FINISHED, "end_time": end_time or utcnow()}
+    batches.update_batch(self.db, _batch(self, batch_uid), news)
+    return _document(self, batch_uid)
+
+
+def update_job_in_batch(self: ProjectAccess, job_id: str, job_index: int, batch_uid: str, db_id: str) -> None:
+    """Record that a job runs, or ran, in a batch."""
+    batches.note_job(self.db, batch_uid, (db_id, job_id, job_index))
+
+
+def fix_batch_doc_jobs(self: ProjectAccess) -> int:
+    """Repair batches whose list of jobs is an object, as early versions of jobflow-remote stored it.
+
+    Returns
+    -------
+    int
+        The number of batches that were repaired.
+    """
+    return batches.repair_job_lists(self.db)
+
+
+def _batch(self: ProjectAccess, batch_uid: str) -> BatchDoc:
     found = get_batches(self, batch_uid=batch_uid)
     if not found:
         raise NotFound(f"there is no batch {batch_uid}; see `jfr-mp batch list`")
-    return found[0].process_id, found[0].worker
+    return found[0]
+
+
+def _document(self: ProjectAccess, batch_uid: str) -> dict[str, Any]:
+    return _batch(self, batch_uid).model_dump()
 
 
 def _filter(

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from jfr_mp.api import administration, backup, batches, bulk, commands, edits, raw_documents, reading, removal, upgrade
+from jfr_mp.api import (
+    administration,
+    backup,
+    batches,
+    bulk,
+    commands,
+    completing,
+    edits,
+    raw_documents,
+    reading,
+    removal,
+    upgrade,
+)
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.config import ConfigManager, Project
 from jfr_mp.database.connection import QueueDatabase
@@ -78,6 +90,9 @@ class JobController(ProjectAccess):
     lock_flow = commands.lock_flow
     lock_job_flow = commands.lock_job_flow
     lock_auxiliary = commands.lock_auxiliary
+    lock_job_for_update = completing.lock_job_for_update
+    checkin_job = completing.checkin_job
+    complete_job = completing.complete_job
     set_job_state = edits.set_job_state
     set_job_doc_properties = edits.set_job_doc_properties
     set_flow_store = edits.set_flow_store
@@ -87,6 +102,7 @@ class JobController(ProjectAccess):
     refresh_children = edits.refresh_children
     unlock_jobs = edits.unlock_jobs
     unlock_flows = edits.unlock_flows
+    ping_flow_doc = edits.ping_flow_doc
 
     # Changing all jobs that conditions select
     rerun_jobs = bulk.rerun_jobs
@@ -110,6 +126,8 @@ class JobController(ProjectAccess):
     build_indexes = administration.build_indexes
     create_indexes = administration.create_indexes
     get_collection = administration.get_collection
+    compact = administration.compact
+    ping_running_runner = administration.ping_running_runner
     get_runner_pings = administration.get_runner_pings
     clean_runner_pings = administration.clean_runner_pings
     clean_running_runner = administration.clean_running_runner
@@ -127,3 +145,8 @@ class JobController(ProjectAccess):
     count_batches = batches.count_batches
     delete_batches = batches.delete_batches
     get_batch_process_id = batches.get_batch_process_id
+    add_batch_process = batches.add_batch_process
+    set_running_batch_process = batches.set_running_batch_process
+    set_finished_batch_process = batches.set_finished_batch_process
+    update_job_in_batch = batches.update_job_in_batch
+    fix_batch_doc_jobs = batches.fix_batch_doc_jobs

@@ -107,6 +107,11 @@ def set_flow_store(
     flow_commands.set_store(self.db, queries.flow_id_query(db_id, job_id, flow_id), store, self.policy())
 
 
+def ping_flow_doc(self: ProjectAccess, uuid: str) -> None:
+    """Set the time of the last change of a flow to now."""
+    flow_commands.touch(self.db, uuid)
+
+
 def resume_flow(
     self: ProjectAccess,
     job_id: str | None = None,

@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from jfr_mp import logs
 from jfr_mp.api.controller import JobController
+from jfr_mp.api.runner_batches import BatchMethods, BatchPieces
 from jfr_mp.api.runner_steps import RunnerEngine
 from jfr_mp.bus.paths import warm_path
 from jfr_mp.config import ConfigManager, LogLevel, Project, RunnerOptions
 from jfr_mp.config.workers import WorkerBase
+from jfr_mp.database.batches import batches_live
 from jfr_mp.database.filters import JobFilter, is_empty
 from jfr_mp.database.locks import MongoLock
-from jfr_mp.database.queries import anything_moves, count_jobs, store_name_of
+from jfr_mp.database.queries import anything_moves, count_jobs, flow_store_name, jobs_info, store_name_of
 from jfr_mp.engine.lane_plan import open_lanes, plans_of
 from jfr_mp.engine.lanes import Lanes
 from jfr_mp.engine.limits import WorkerLimits
-from jfr_mp.engine.loop import Loop
+from jfr_mp.engine.loop import Loop, Task
 from jfr_mp.engine.tasks import LaneTasks
 from jfr_mp.engine.wakeups import LocalWakeups
 from jfr_mp.execution.warm.control import retire
 from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.login.terminal import log_in, logins
-from jfr_mp.identity import new_owner
+from jfr_mp.identity import host_name, new_owner
 from jfr_mp.membership.member import Member
+from jfr_mp.model import JobInfo
+from jfr_mp.outcomes import Outcome
 from jfr_mp.schedulers import QueueManager
 from jfr_mp.states import FINAL_STATES, JobState
-from jfr_mp.step_table import BATCH, CHECKOUT, COMPLETE, DOWNLOAD, POLL, SUBMIT, UPLOAD, Role, Step
-from jfr_mp.steps.services import Services
+from jfr_mp.step_table import BATCH, CHECKOUT, COMPLETE, DOWNLOAD, POLL, STEPS, SUBMIT, UPLOAD, Role, Step
+from jfr_mp.steps.services import Services, StepFunction
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +56,7 @@ _GLANCE = 0.1
 _AT_REST = (*FINAL_STATES, JobState.REMOTE_ERROR, JobState.PAUSED, JobState.WAITING)
 
 
-class Runner:
+class Runner(BatchMethods):
     """Run jobs in this process.
 
     Members, signatures and meanings are those of jobflow-remote's Runner. The role processes of a master run the same
@@ -63,6 +72,8 @@ class Runner:
         The identity of this runner, which its locks name; None for a name with host and process id.
     connect_interactive
         Whether to log in now, in this terminal, to the hosts with an interactive login.
+    daemon_id
+        What `ping_running_runner` stores about the daemon that this runner belongs to.
 
     Raises
     ------
@@ -78,11 +89,13 @@ class Runner:
         log_level: LogLevel | None = None,
         runner_id: str | None = None,
         connect_interactive: bool = False,
+        daemon_id: str | None = None,
     ) -> None:
         self.config_manager = ConfigManager()
         self.project: Project = self.config_manager.get_project(project_name)
         self.project_name = self.project.name
         self.runner_id = runner_id or new_owner()
+        self.daemon_id = daemon_id
         logs.configure((log_level or self.project.log_level).to_logging(), "runner")
         self.job_controller = JobController.from_project(self.project)
         self.workers: Mapping[str, WorkerBase] = self.project.workers
@@ -101,6 +114,13 @@ class Runner:
     def _all_lanes(self) -> list[LaneTasks]:
         """The tasks of all roles for all jobs, to be run in one thread."""
         return self._lanes_of(JobFilter())
+
+    @cached_property
+    def _batch_pieces(self) -> BatchPieces:
+        return BatchPieces(self._db, self._services.site, partial(self._write, BATCH))
+
+    def _write(self, step: Step, seen: Sequence[tuple[JobInfo, Outcome | StepFunction]]) -> set[str]:
+        return {result.db_id for result in self._steps.write(step, seen)}
 
     def _lanes_of(self, jobs: JobFilter) -> list[LaneTasks]:
         plans = [(role, plan) for role in Role for plan in plans_of(role, self._services.connections, jobs)]
@@ -174,16 +194,27 @@ class Runner:
             for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def run_all_jobs(self, max_seconds: int | None = None) -> None:
+    def run_all_jobs(self, max_seconds: int | None = None, wait_for_batches: bool = False) -> None:
         """Run until no job is left that can move.
+
+        Parameters
+        ----------
+        max_seconds
+            The maximum number of seconds; None for no limit.
+        wait_for_batches
+            Whether to run until all batches have ended, too.
 
         Raises
         ------
         RuntimeError
-            Jobs are left after `max_seconds`.
+            Jobs, or batches, are left after `max_seconds`.
         """
-        if not self._run_until(self._all_lanes, lambda: not anything_moves(self._db, _AT_REST), max_seconds):
-            raise RuntimeError(f"not all jobs ended within {max_seconds} s")
+
+        def done() -> bool:
+            return not anything_moves(self._db, _AT_REST) and not (wait_for_batches and batches_live(self._db))
+
+        if not self._run_until(_tasks(self._all_lanes), done, max_seconds):
+            raise RuntimeError(f"not all jobs{' and batches' * wait_for_batches} ended within {max_seconds} s")
 
     def run_one_job(
         self,
@@ -191,8 +222,9 @@ class Runner:
         job_id: tuple[str, int] | None = None,
         max_seconds: int | None = None,
         raise_at_timeout: bool = True,
+        target_state: JobState | None = None,
     ) -> bool:
-        """Run one job until it is in a terminal state; other jobs are not touched.
+        """Run one job until it is in a terminal state, or in a given one; other jobs are not touched.
 
         Parameters
         ----------
@@ -202,16 +234,18 @@ class Runner:
             The maximum number of seconds; None for no limit.
         raise_at_timeout
             Whether to raise, rather than return False, if the job did not end in time.
+        target_state
+            The state in which to leave the job; None for any terminal state.
 
         Returns
         -------
         bool
-            Whether the job ended; False also if no job is READY.
+            Whether the job ended, or is in the given state; False also if no job is READY.
 
         Raises
         ------
         RuntimeError
-            The job did not end within `max_seconds`.
+            The job did not end within `max_seconds`, or ended without being in the given state.
         """
         only = JobFilter.of(db_ids=db_id, job_ids=job_id)
         if is_empty(only):
@@ -219,15 +253,23 @@ class Runner:
             if not checked_out:
                 return False
             only = JobFilter(db_ids=(checked_out[0].db_id,))
-        ended = replace(only, states=_AT_REST)
-        done = self._run_until(self._lanes_of(only), lambda: count_jobs(self._db, ended) > 0, max_seconds)
+        ended = replace(only, states=(*_AT_REST, *([target_state] if target_state else ())))
+        tasks = _tasks(self._lanes_of(only), target_state)
+        done = self._run_until(tasks, lambda: count_jobs(self._db, ended) > 0, max_seconds)
         if not done and raise_at_timeout:
             raise RuntimeError(f"the job did not end within {max_seconds} s")
+        if done and target_state:
+            self._require_state(only, target_state)
         return done
 
-    def _run_until(self, lanes: Iterable[LaneTasks], done: Callable[[], bool], max_seconds: float | None) -> bool:
-        """Run the tasks of some lanes until `done` returns True, or for `max_seconds`; return whether it did."""
-        wakeups, tasks = self._wakeups, [task for lane in lanes for task in lane.tasks]
+    def _require_state(self, only: JobFilter, state: JobState) -> None:
+        found = jobs_info(self._db, only)[0]
+        if found.state is not state:
+            raise RuntimeError(f"job {found.db_id} is {found.state.value} and never was {state.value} when it was seen")
+
+    def _run_until(self, tasks: Sequence[Task], done: Callable[[], bool], max_seconds: float | None) -> bool:
+        """Run tasks until `done` returns True, or for `max_seconds`; return whether it did."""
+        wakeups = self._wakeups
         until = float("inf") if max_seconds is None else time.monotonic() + max_seconds
         with self._present():
             while not done():
@@ -290,16 +332,59 @@ class Runner:
         """Count the submitted jobs of the workers that have a `max_jobs`."""
         self._limits.refresh()
 
-    def update_batch_jobs(self) -> None:
+    def update_batch_jobs(self, submit: bool = True) -> None:
         """Process the batch workers.
 
         The states of the jobs in their pools are updated from the markers. A job whose batch ended too early returns to
         the pool. As many batches are submitted as the waiting jobs need.
+
+        Parameters
+        ----------
+        submit
+            Whether to submit batches.
         """
-        self._ask(BATCH, JobFilter())
+        if submit:
+            self._ask(BATCH, JobFilter())
+            return
+        for name, worker in self.workers.items():
+            if worker.is_batch:
+                self._batch_pieces.update_status(name)
+
+    def get_jobstore(self, flow_id: str | None) -> JobStore:
+        """Return the connected JobStore for the outputs of a flow; None for the default one."""
+        name = flow_store_name(self._db, flow_id) if flow_id else None
+        return self.job_controller.optional_jobstores[name] if name else self.job_controller.jobstore
+
+    def ping_running_runner(self, run_options: dict | None = None) -> None:  # type: ignore[type-arg]
+        """Record in the database that this runner is alive.
+
+        Parameters
+        ----------
+        run_options
+            What to store about its options.
+        """
+        found, _ = self.job_controller.ping_running_runner(
+            {
+                "daemon_id": self.daemon_id,
+                "runner_id": self.runner_id,
+                "project_name": self.project_name,
+                "hostname": host_name(),
+                "run_options": run_options,
+                "user": getpass.getuser(),
+                "daemon_dir": self.project.daemon_dir,
+            }
+        )
+        if not found:
+            logger.info("the database has no record of a running runner, so that only the ping was stored")
 
     def cleanup(self) -> None:
         """Close every connection, and let the warm servers of this machine exit when their jobs have ended."""
         retire(warm_path(self.project))
         self._services.close()
         self.job_controller.close()
+
+
+def _tasks(lanes: Iterable[LaneTasks], last: JobState | None = None) -> list[Task]:
+    """Return the tasks of some lanes, without those that would move a job on from its `last` state."""
+    beyond = {step.name for step in STEPS if last in step.sources and last not in step.targets}
+    return [task for lane in lanes for task in lane.tasks if task.name.split()[0] not in beyond]

@@ -60,6 +60,11 @@ def living_batches(db: QueueDatabase, worker: str) -> list[BatchDoc]:
     return [BatchDoc.model_validate(document) for document in found]
 
 
+def batches_live(db: QueueDatabase) -> bool:
+    """Return whether any batch of any worker has not ended."""
+    return db.batches.find_one({"batch_state": {"$in": _LIVING}}, {"_id": 1}) is not None
+
+
 def ended_batches(db: QueueDatabase, batch_uids: Collection[str]) -> set[str]:
     """Return the batches, among the given ones, that have ended."""
     query = {"batch_uid": {"$in": list(batch_uids)}, "batch_state": BatchState.FINISHED.value}
@@ -86,6 +91,18 @@ def update_batch(db: QueueDatabase, batch: BatchDoc, fields: Mapping[str, Any]) 
     }
     if news:
         db.batches.update_one({"batch_uid": batch.batch_uid}, {"$set": {**news, "updated_on": utcnow()}})
+
+
+def record_batch(db: QueueDatabase, batch_uid: str, process_id: str, worker: str) -> None:
+    """Insert the document of a submitted batch, unless there is one."""
+    batch = BatchDoc(batch_uid=batch_uid, process_id=process_id, batch_state=BatchState.SUBMITTED, worker=worker)
+    document = {**batch.model_dump(mode="python"), "batch_state": batch.batch_state.value}
+    db.batches.update_one({"batch_uid": batch_uid}, {"$setOnInsert": document}, upsert=True)
+
+
+def repair_job_lists(db: QueueDatabase) -> int:
+    """Replace lists of jobs that early versions of jobflow-remote stored as an object; return how many there were."""
+    return db.batches.update_many({"jobs": {"$type": "object"}}, {"$set": {"jobs": []}}).modified_count
 
 
 def note_job(db: QueueDatabase, batch_uid: str, job: Sequence[Any]) -> None:
@@ -136,11 +153,7 @@ class PlannedBatches:
 
     def submitted(self, batch_uid: str, process_id: str) -> None:
         """Replace the entry of a batch that was submitted by its document."""
-        batch = BatchDoc(
-            batch_uid=batch_uid, process_id=process_id, batch_state=BatchState.SUBMITTED, worker=self._worker
-        )
-        document = {**batch.model_dump(mode="python"), "batch_state": batch.batch_state.value}
-        self._db.batches.update_one({"batch_uid": batch_uid}, {"$setOnInsert": document}, upsert=True)
+        record_batch(self._db, batch_uid, process_id, self._worker)
         # Last, so that the batch is in at least one place at any time. Being counted twice does no harm.
         self.strike_out(batch_uid)
 

@@ -42,7 +42,22 @@ FLOW_PATIENCE = 0.5
 FLOW_PAUSE = 0.01
 
 
-def complete(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[JobState, ...]:
+@dataclass(frozen=True)
+class CallersLocks:
+    """The locks that a caller holds and releases itself, unlike those of a claim and of its completion.
+
+    Parameters
+    ----------
+    flow
+        The id of the lock on the flow; None if the caller has not locked the flow.
+    """
+
+    flow: str | None
+
+
+def complete(
+    db: QueueDatabase, claim: Claim, completion: Completion, kept: CallersLocks | None = None
+) -> tuple[JobState, ...]:
     """Write the completion of a claimed job and release its lock.
 
     Parameters
@@ -51,6 +66,8 @@ def complete(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[J
         The job.
     completion
         The outcome.
+    kept
+        The locks that are not released, that of the job included; None for none.
 
     Returns
     -------
@@ -66,10 +83,12 @@ def complete(db: QueueDatabase, claim: Claim, completion: Completion) -> tuple[J
     FlowMissing
         The job belongs to no flow.
     """
-    return complete_together(db, [(claim, completion)])
+    return complete_together(db, [(claim, completion)], kept)
 
 
-def complete_together(db: QueueDatabase, ends: Sequence[tuple[Claim, Completion]]) -> tuple[JobState, ...]:
+def complete_together(
+    db: QueueDatabase, ends: Sequence[tuple[Claim, Completion]], kept: CallersLocks | None = None
+) -> tuple[JobState, ...]:
     """Write the completions of claimed jobs of one flow in one transaction: all of them or none.
 
     The parameters, the result and the errors are those of `complete`; `may_share` says which completions are allowed.
@@ -80,7 +99,7 @@ def complete_together(db: QueueDatabase, ends: Sequence[tuple[Claim, Completion]
     deadline = time.monotonic() + FLOW_PATIENCE
     while True:
         try:
-            ready = db.transaction(lambda session: _write(db, flow, parsed, session))
+            ready = db.transaction(lambda session: _write(db, flow, parsed, session, kept))
             break
         except FlowLockedError:
             if time.monotonic() >= deadline:
@@ -131,12 +150,14 @@ class _End:
         return Ended(self.claim.id, self.claim.job.uuid, self.completion.state)
 
 
-def _write(db: QueueDatabase, flow: str, ends: Sequence[_End], session: ClientSession | None) -> bool:
+def _write(
+    db: QueueDatabase, flow: str, ends: Sequence[_End], session: ClientSession | None, kept: CallersLocks | None
+) -> bool:
     lock_id = ends[0].claim.lock_id
     owner = owner_of_lock(lock_id)
     if session is not None and owner is not None:
         announce_session(db, owner, session)
-    with _locked_flow(db, flow, lock_id, session) as state:
+    with _locked_flow(db, flow, lock_id, session, kept.flow if kept else None) as state:
         if session is None:
             _check_leases(db, ends)
         ready = False
@@ -156,26 +177,29 @@ def _write(db: QueueDatabase, flow: str, ends: Sequence[_End], session: ClientSe
         if not (all(end.is_plain for end in ends) and stays_running(db, flow, state, session, pending=pending)):
             update_flow_state(db, flow, session, pending=pending)
         reach("complete.after_flow")
-        _write_jobs(db, ends, session)
+        _write_jobs(db, ends, session, keep_locks=kept is not None)
         reach("complete.after_job")
     return ready
 
 
 @contextmanager
-def _locked_flow(db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None) -> Iterator[str]:
-    """Keep other completions of the flow away, and yield its state.
+def _locked_flow(
+    db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None, held: str | None
+) -> Iterator[str]:
+    """Keep other completions of the flow away, and yield its state; `held` is the id of a lock that the caller holds.
 
     Within a transaction a lock would not be visible to other processes: one write to the flow, which conflicts with
     theirs, does the same with half the work.
     """
-    free = {"uuid": uuid, "lock_id": None}
+    free = {"uuid": uuid, "lock_id": held}
     mark: Doc = {"$set": {"updated_on": utcnow()}}
-    if session is None:
+    locks = session is None and held is None
+    if locks:
         mark = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
     flow = db.flows.find_one_and_update(free, mark, projection={"state": 1}, session=session)
     if flow is None:
         _refuse(db, uuid, session)
-    if session is not None:
+    if not locks:
         yield str(flow["state"])
         return
     try:
@@ -204,15 +228,16 @@ def _check_leases(db: QueueDatabase, ends: Sequence[_End]) -> None:
             raise end.claim.lost()
 
 
-def _write_jobs(db: QueueDatabase, ends: Sequence[_End], session: ClientSession | None) -> None:
-    writes = [UpdateOne(end.claim.fence, {"$set": completion_fields(end.completion)}) for end in ends]
+def _write_jobs(db: QueueDatabase, ends: Sequence[_End], session: ClientSession | None, *, keep_locks: bool) -> None:
+    unlock = {} if keep_locks else UNLOCKED
+    writes = [UpdateOne(end.claim.fence, {"$set": {**completion_fields(end.completion), **unlock}}) for end in ends]
     if db.jobs.bulk_write(writes, ordered=False, session=session).matched_count < len(writes):
         # Within a transaction this undoes the others; without one, a completion is alone.
         raise ends[-1].claim.lost()
 
 
 def completion_fields(completion: Completion) -> Doc:
-    """Return the fields that a completion sets on a job, including the fields that release its lock."""
+    """Return the fields that a completion sets on a job, except the fields that release its lock."""
     times = {"start_time": completion.start_time, "end_time": completion.end_time}
     return {
         **{key: value for key, value in times.items() if value is not None},
@@ -225,5 +250,4 @@ def completion_fields(completion: Completion) -> Doc:
         "remote.retry_time_limit": None,
         "remote.error": None,
         "updated_on": utcnow(),
-        **UNLOCKED,
     }

@@ -55,6 +55,11 @@ def resume_flow(db: QueueDatabase, query: Doc, policy: LockPolicy) -> list[str]:
     return db_ids
 
 
+def touch(db: QueueDatabase, flow_uuid: str) -> None:
+    """Set the time of the last change of a flow to now."""
+    db.flows.update_one({"uuid": flow_uuid}, {"$set": {"updated_on": utcnow()}})
+
+
 def set_store(db: QueueDatabase, query: Doc, store: str | None, policy: LockPolicy) -> None:
     """Choose the optional JobStore for the outputs of a flow that has not started; None for the default one.
 

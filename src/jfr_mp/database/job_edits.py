@@ -12,6 +12,7 @@ from jfr_mp.model import JobInfo, utcnow
 from jfr_mp.states import RUNNING_STATES, JobState
 
 if TYPE_CHECKING:
+    from jfr_mp.database.claims import Claim
     from jfr_mp.database.connection import Doc, QueueDatabase
 
 #: The states in which no process depends on where and how the job runs.
@@ -103,6 +104,18 @@ def set_values(
         fields = {"updated_on": utcnow(), **values}
         lock.update_on_release = [{"$set": fields}] if pipeline else {"$set": fields}
     return job
+
+
+def set_under_lock(db: QueueDatabase, claim: Claim, fields: Mapping[str, Any]) -> None:
+    """Set fields of a claimed job.
+
+    Raises
+    ------
+    LeaseLost
+        The lock was lost; nothing was written.
+    """
+    if not db.jobs.update_one(claim.fence, {"$set": dict(fields)}).matched_count:
+        raise claim.lost()
 
 
 def set_state(db: QueueDatabase, db_id: str, state: JobState, policy: LockPolicy) -> JobInfo:

@@ -76,17 +76,25 @@ def read(db: QueueDatabase) -> Doc | None:
     return document["running_runner"] if document else None
 
 
-def ping(db: QueueDatabase, data: Mapping[str, Any]) -> None:
-    """Note that the runner is alive, in both places in which jobflow-remote looks for it."""
+def ping(db: QueueDatabase, data: Mapping[str, Any]) -> bool:
+    """Record that the runner is alive, in both places where jobflow-remote looks for it.
+
+    Returns
+    -------
+    bool
+        Whether the database has a record of a running runner.
+    """
     now = utcnow()
-    db.auxiliary.update_one(
+    known = db.auxiliary.update_one(
         {"running_runner.last_pinged": {"$exists": True}}, {"$set": {"running_runner.last_pinged": now}}
     )
     entry = {**data, "time": now}
     db.auxiliary.update_one(
         {"runner_pings": {"$exists": True}},
         {"$push": {"runner_pings": {"$each": [entry], "$slice": -_KEPT_PINGS}}},
+        upsert=True,
     )
+    return known.matched_count > 0
 
 
 def pings(db: QueueDatabase) -> list[Doc]:

@@ -20,7 +20,7 @@ from jfr_mp.errors import (
     SiteLimit,
     UnresolvableReference,
 )
-from jfr_mp.outcomes import Blame, Fail, Outcome, Retry
+from jfr_mp.outcomes import Blame, Fail, Retry
 
 #: Seconds before a retry if a store did not answer, and if the site accepts no more jobs or files at the moment.
 _STORE_DOWN_DELAY, _SITE_DELAY = 5.0, 60.0
@@ -30,7 +30,7 @@ _LEASE_LOST_DELAY = 1.0
 _NO_ROOM = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
-def outcome_of(error: Exception) -> Outcome:
+def outcome_of(error: Exception) -> Retry | Fail:
     """Return the outcome for a job whose step, or the commit of its outcome, raised an error.
 
     Parameters
@@ -45,12 +45,12 @@ def _is(*kinds: type[Exception]) -> Callable[[Exception], bool]:
     return lambda error: isinstance(error, kinds)
 
 
-def _store_down(error: Exception) -> Outcome:
+def _store_down(error: Exception) -> Retry:
     why = f"a store did not answer: {_one_line(error)}"
     return Retry(why, delay=_STORE_DOWN_DELAY, blame=Blame.CIRCUMSTANCES)
 
 
-def _too_large(error: Exception) -> Outcome:
+def _too_large(error: Exception) -> Fail:
     return Fail(
         "the output is larger than 16 MB, MongoDB's limit for a document: store large data in an additional store "
         f"(see @job(data=...) in jobflow), or return less data ({_one_line(error)})"
@@ -61,11 +61,11 @@ def _no_room(error: Exception) -> bool:
     return isinstance(error, (HostError, OSError)) and any(text in str(error) for text in _NO_ROOM)
 
 
-def _wait(why: str) -> Outcome:
+def _wait(why: str) -> Retry:
     return Retry(why, delay=_SITE_DELAY, blame=Blame.CIRCUMSTANCES)
 
 
-def _bug(error: Exception) -> Outcome:
+def _bug(error: Exception) -> Retry:
     return Retry(_one_line(error), detail="".join(traceback.format_exception(error)))
 
 
@@ -76,7 +76,7 @@ def _one_line(error: Exception) -> str:
 
 
 #: The first rule that applies decides; the last rule always applies.
-_RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Outcome]], ...] = (
+_RULES: tuple[tuple[Callable[[Exception], bool], Callable[[Exception], Retry | Fail]], ...] = (
     (_is(*TRANSIENT), _store_down),
     (is_too_large, _too_large),
     (_is(LoginNeeded), lambda error: Retry(str(error), delay=0, blame=Blame.LOGIN)),

@@ -82,11 +82,17 @@ def read_output(directory: Path, *, store_files: Sequence[str] = (), run_dir: st
         return Completion(
             JobState.FAILED,
             error=str(error),
-            queue_out=_beginning(directory, QUEUE_OUT, where),
-            queue_err=_beginning(directory, QUEUE_ERR, where),
             start_time=start_time,
             end_time=end_time,
+            **queue_files(directory, where),
         )
+    return completion_of(response, start_time, end_time)
+
+
+def completion_of(
+    response: Mapping[str, Any], start_time: datetime | None = None, end_time: datetime | None = None
+) -> Completion:
+    """Return the completion of a successful job with a serialized response."""
     return Completion(
         JobState.COMPLETED,
         start_time=start_time,
@@ -96,6 +102,15 @@ def read_output(directory: Path, *, store_files: Sequence[str] = (), run_dir: st
         stop_children=bool(response.get("stop_children")),
         stop_jobflow=bool(response.get("stop_jobflow")),
     )
+
+
+def queue_files(directory: Path, run_dir: str | None = None) -> dict[str, Any]:
+    """Return the beginning of the scheduler's output files, as the fields of a `Completion`; None if there is none."""
+    where = run_dir or str(directory)
+    return {
+        "queue_out": _beginning(directory, QUEUE_OUT, where),
+        "queue_err": _beginning(directory, QUEUE_ERR, where),
+    }
 
 
 def is_complete(host: BaseHost, run_dir: str) -> bool:
