@@ -87,7 +87,7 @@ def checkin_job(
     Returns
     -------
     int
-        The number of jobs that have changed: this one, and those that became ready.
+        The number of changed jobs: this one, and the jobs that became ready.
 
     Raises
     ------

@@ -385,6 +385,6 @@ class Runner(BatchMethods):
 
 
 def _tasks(lanes: Iterable[LaneTasks], last: JobState | None = None) -> list[Task]:
-    """Return the tasks of some lanes, without those that would move a job on from its `last` state."""
+    """Return the tasks of some lanes, except the tasks that would move a job on from its `last` state."""
     beyond = {step.name for step in STEPS if last in step.sources and last not in step.targets}
     return [task for lane in lanes for task in lane.tasks if task.name.split()[0] not in beyond]

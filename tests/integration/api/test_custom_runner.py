@@ -108,7 +108,7 @@ def test_a_response_is_checked_in(runner: Runner, controller: JobController, pro
 def test_what_is_not_the_callers_own_is_not_written(controller: JobController, project: TestProject) -> None:
     # Given a job that nobody has locked
     submit_flow(jobs.add(1))
-    job, flow = project.db.jobs.find_one({}), project.db.flows.find_one({})
+    job, flow = project.db.jobs.find_one({}) or {}, project.db.flows.find_one({}) or {}
     with pytest.raises(NotAllowed, match="job 1 is not locked"):
         controller.checkin_job(job, flow, None, error="x")
 
