@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -34,6 +35,28 @@ def run_dir_of(master: Doc) -> Path:
 def run_dirs(beside: Path) -> list[Path]:
     """Return the directories of all masters of the project; `beside` is one of them."""
     return [path for path in beside.parent.iterdir() if path.name.isdigit()]
+
+
+def test_deleted_sockets_are_made_again(user: User) -> None:
+    # Given a master
+    master = user.start()
+    runtime = run_dir_of(master).parent
+
+    # When the directory of its sockets is deleted, then no second master starts, even before the first has noticed
+    os.kill(master["pid"], signal.SIGSTOP)
+    shutil.rmtree(runtime)
+    said = user.refused("start", code=ExitCode.ALREADY_RUNNING)
+    assert f"(pid {master['pid']}) already has the roles checkout, complete, queue, transfer" in said
+    os.kill(master["pid"], signal.SIGCONT)
+
+    # And the first one can be reached again, moves jobs, replaces processes and stops
+    wait_until(lambda: [row["pid"] for row in user.masters()] == [master["pid"]], 20, "the master in the status")
+    os.kill(user.role("complete-1")["pid"], signal.SIGKILL)
+    user.submit("chain(2)").wait_for("COMPLETED")
+    assert user.role("complete-1")["restarts"] == 1
+    user.ok("stop")
+    wait_gone(all_pids([master]), timeout=1)
+    assert run_dirs(runtime / "0") == []
 
 
 def test_the_next_start_continues_what_was_stopped(user: User, tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._content = ""
 
     @property
     def control(self) -> str:
@@ -124,20 +125,47 @@ class RunDir:
             return None
 
     def create(self, master: MasterFile) -> None:
-        """Make the directory, in the place of one that a dead master of the same pid left."""
+        """Make the directory, in the place of one that a dead master of the same pid left.
+
+        Raises
+        ------
+        BusError
+            It cannot be made, for example because the disk is full.
+        """
         self.remove()
-        self.path.mkdir(mode=0o700)
-        self._write(master)
+        self._content = master.model_dump_json()
+        self.restore()
 
     def note_roles(self, roles: Mapping[Role, int]) -> None:
         """Write how many processes of each role the master keeps from now on."""
         if (master := self.master) is not None:
-            self._write(master.model_copy(update={"roles": dict(roles)}))
+            self._content = master.model_copy(update={"roles": dict(roles)}).model_dump_json()
+            self.restore()
 
-    def _write(self, master: MasterFile) -> None:
+    def restore(self) -> None:
+        """Make again what was deleted of the directory, except for the sockets.
+
+        Raises
+        ------
+        BusError
+            It cannot be made.
+        """
+        _private(self.path.parent)
+        _private(self.path)
+        if not self._content:
+            return
         unfinished = self.path / "master.json.new"
-        unfinished.write_text(master.model_dump_json(), encoding="utf-8")
-        unfinished.rename(self.path / "master.json")
+        try:
+            unfinished.write_text(self._content, encoding="utf-8")
+            unfinished.rename(self.path / "master.json")
+        except OSError as error:
+            raise BusError(f"cannot write {self.path / 'master.json'}: {error.strerror}") from error
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of it was deleted, by the cleaning of /tmp for example."""
+        names = ("control.sock", "events-in.sock", "events-out.sock", *(("master.json",) if self._content else ()))
+        return all((self.path / name).exists() for name in names)
 
     def remove(self) -> None:
         """Remove the directory and the sockets in it."""

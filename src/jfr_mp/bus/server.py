@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -46,26 +47,65 @@ class BusServer:
     """
 
     def __init__(self, run_dir: RunDir) -> None:
+        self._run_dir = run_dir
         self._context = zmq.Context()
         self._control = self._context.socket(zmq.ROUTER)
         self._events_in = self._context.socket(zmq.XSUB)
         self._events_out = self._context.socket(zmq.XPUB)
         self._poller = zmq.Poller()
         self._next_warning = 0.0
-        addresses = (run_dir.control, run_dir.events_in, run_dir.events_out)
+        self._deleted_since: float | None = None
         try:
-            for bus_socket, address in zip(self._sockets, addresses, strict=True):
+            for bus_socket in self._sockets:
                 bus_socket.linger = 200
                 bus_socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
-                bus_socket.bind(address)
                 self._poller.register(bus_socket, zmq.POLLIN)
-        except zmq.ZMQError as error:
+            self._bind()
+        except BusError:
             self.close()
-            raise BusError(f"cannot open the bus in {run_dir.path}: {error}") from error
+            raise
 
     @property
     def _sockets(self) -> tuple[zmq.Socket[bytes], ...]:
         return (self._control, self._events_in, self._events_out)
+
+    def _bind(self) -> None:
+        """Listen at each address that has no socket; connections from an earlier one stay."""
+        addresses = (self._run_dir.control, self._run_dir.events_in, self._run_dir.events_out)
+        for bus_socket, address in zip(self._sockets, addresses, strict=True):
+            if Path(address.removeprefix("ipc://")).exists():
+                continue
+            try:
+                bus_socket.bind(address)
+            except zmq.ZMQError as error:
+                raise BusError(f"cannot open the bus in {self._run_dir.path}: {error}") from error
+
+    def keep_open(self, now: float) -> float:
+        """Make the directory and the sockets again if they were deleted.
+
+        Parameters
+        ----------
+        now
+            Monotonic time in seconds.
+
+        Returns
+        -------
+        float
+            The seconds for which they could not be made.
+        """
+        if self._run_dir.is_complete:
+            return 0.0
+        try:
+            self._run_dir.restore()
+            self._bind()
+        except BusError as error:
+            if self._deleted_since is None:
+                self._deleted_since = now
+                logger.error("%s was deleted, so that no command reaches this master: %s", self._run_dir.path, error)
+            return now - self._deleted_since
+        logger.warning("%s was deleted and has been made again", self._run_dir.path)
+        self._deleted_since = None
+        return 0.0
 
     def wait(self, timeout: float, *files: int) -> None:
         """Block until something arrives or one of the file descriptors is readable, for `timeout` seconds at most."""

@@ -72,6 +72,8 @@ class ProcessRecord(Report, ProcessIdentity):
         Of a master: the roles of its role processes. Otherwise the roles of this process.
     project
         The project that it works on.
+    runtime
+        Of a master: the directory in which the masters of the project on its machine keep their sockets.
     started_on, heartbeat
         By the server's clock.
     """
@@ -81,6 +83,7 @@ class ProcessRecord(Report, ProcessIdentity):
     name: str = ""
     roles: list[str] = Field(default_factory=list)
     project: str
+    runtime: str = ""
     started_on: datetime = Field(default_factory=utcnow)
     heartbeat: datetime = Field(default_factory=utcnow)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jfr_mp.bus.messages import MasterStatus
+from jfr_mp.bus.paths import runtime_path
 from jfr_mp.database import processes
 from jfr_mp.database.processes import ProcessRecord, Report
 from jfr_mp.identity import ProcessIdentity
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 
 def master_record(db: QueueDatabase, owner: str, roles: Iterable[Role]) -> ProcessRecord:
     """Return the record of this process as a master whose role processes play `roles`."""
-    return _record(db, owner, "master", "master", roles)
+    record = _record(db, owner, "master", "master", roles)
+    return record.model_copy(update={"runtime": str(runtime_path(Path(db.project.daemon_dir)))})
 
 
 def role_record(db: QueueDatabase, owner: str, name: str, roles: Iterable[Role]) -> ProcessRecord:

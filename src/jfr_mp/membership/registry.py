@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from jfr_mp.database import orders, processes
 from jfr_mp.database.setup import ensure_initialised
+from jfr_mp.errors import AlreadyRunning
 from jfr_mp.membership import peer
 from jfr_mp.membership.rescuer import Rescuer, evict_dead_here
 
@@ -105,6 +106,7 @@ class MasterRegistry(RoleRegistry):
         super().__init__(db, record)
         self._ping_due = 0.0
         self._machine_due = 0.0
+        self._entered = False
 
     def enter(self) -> None:
         """Clean up after the dead of this machine, and register this master.
@@ -112,13 +114,29 @@ class MasterRegistry(RoleRegistry):
         Raises
         ------
         AlreadyRunning
-            If another kind of runner works on this database.
+            If another kind of runner works on this database, or a master of this machine has one of the roles: one
+            whose directory was deleted is found here only.
         DatabaseError
             If the database cannot be reached or refuses the operation.
         """
         ensure_initialised(self._db)
         evict_dead_here(self._db)
+        if not self._entered:
+            self._refuse_second()
+        self._entered = True
         peer.admit(self._db, self._record)
+
+    def _refuse_second(self) -> None:
+        mine = self._record
+        for other in processes.living(self._db, self._db.project.jfr_mp.lease_ttl):
+            shared = sorted(set(mine.roles) & set(other.roles))
+            is_beside = other.kind == "master" and other.runtime == mine.runtime and other.is_local and other.alive
+            if is_beside and shared and other.id != mine.id:
+                raise AlreadyRunning(
+                    f"project {mine.project}: a master on this machine (pid {other.pid}) already has the roles "
+                    f"{', '.join(shared)}; its directory in {mine.runtime} is missing; if `jfr-mp status` still "
+                    f"does not show it after some seconds, end it with `kill {other.pid}`"
+                )
 
     def look_after_others(self) -> None:
         """Evict the dead, those of this machine at once, and ping where jobflow-remote looks for a runner."""

@@ -88,6 +88,8 @@ class Plan:
         Where a master in the foreground shows the logs of its role processes; None for a daemon.
     manager
         The service manager to report to.
+    unreachable_for
+        Seconds after which it stops if its sockets were deleted and cannot be made again.
     """
 
     roles: Mapping[Role, int]
@@ -98,6 +100,7 @@ class Plan:
     policy: Policy = field(default_factory=Policy)
     terminal: LogOutput | None = None
     manager: ServiceManager = field(default_factory=ServiceManager)
+    unreachable_for: float = 30.0
 
 
 class Master:
@@ -348,9 +351,16 @@ class Master:
             return
         self._chores_due = now + _CHORES_EVERY
         self._replace_hung()
+        self._keep_reachable(now)
         self._member.report(report_of(self.status()))
         for log in [child.log for child in self._children] + ([self._own_log] if self._own_log else []):
             log.rotate()
+
+    def _keep_reachable(self, now: float) -> None:
+        """Have deleted sockets made again; stop if that fails for a while, because no command reaches this master."""
+        limit = self._plan.unreachable_for
+        if self._bus.keep_open(now) > limit and not self._stopping:
+            self.stop(drain=True, why=f"being unreachable for {limit:g} s")
 
     def _replace_hung(self) -> None:
         """Kill role processes that have exceeded the limit of a step and did not exit by themselves."""

@@ -87,6 +87,7 @@ plan = Plan(
     log_dir=directory / "logs",
     policy=Policy(ready_within=5, startretries=1, backoff=0.05, drain=2, term=0.5),
     terminal=LogOutput(sys.stderr) if sys.argv[3] == "foreground" else None,
+    unreachable_for=0.5,
     manager=ServiceManager.from_environment(),
 )
 try:

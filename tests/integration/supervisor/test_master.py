@@ -109,6 +109,20 @@ def master(tmp_path: Path) -> Iterator[SmallMaster]:
         wait_gone(master.pids)
 
 
+def test_a_master_that_cannot_be_reached_any_more_stops(master: SmallMaster) -> None:
+    # Given
+    master.start(queue=1)
+    master.wait_all_running("queue-1")
+    run_dir = master.directory / "run"
+    # When its sockets are deleted and cannot be made again
+    run_dir.rename(master.directory / "old")
+    run_dir.touch()
+    # Then it says why, and stops
+    assert master.wait_for_exit() == ExitCode.OK, master.output()
+    assert "was deleted, so that no command reaches this master" in master.output()
+    assert "stopping because of being unreachable for 0.5 s" in master.output()
+
+
 def test_each_name_has_a_process_and_a_row_of_the_status(master: SmallMaster) -> None:
     # When
     master.start(checkout=1, transfer=2)
