@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from jfr_mp.bus.paths import runtime_path
 from jfr_mp.errors import ExitCode
 from tests.acceptance.conftest import NewUser
 from tests.support.jobs import ledger_lines
@@ -26,10 +27,9 @@ def living(user: User) -> list[int]:
     return pids_with("JFREMOTE_PROJECTS_FOLDER", user.project.env["JFREMOTE_PROJECTS_FOLDER"])
 
 
-def run_dir_of(master: Doc) -> Path:
-    """Return the directory of a master, from the command line of a role process."""
-    argv = psutil.Process(master["roles"][0]["pid"]).cmdline()
-    return Path(argv[argv.index("--run-dir") + 1])
+def run_dir_of(user: User, master: Doc) -> Path:
+    """Return the directory of a master."""
+    return runtime_path(user.project.base_dir / "daemon") / str(master["pid"])
 
 
 def run_dirs(beside: Path) -> list[Path]:
@@ -40,7 +40,7 @@ def run_dirs(beside: Path) -> list[Path]:
 def test_deleted_sockets_are_made_again(user: User) -> None:
     # Given a master
     master = user.start()
-    runtime = run_dir_of(master).parent
+    runtime = run_dir_of(user, master).parent
 
     # When the directory of its sockets is deleted, then no second master starts, even before the first has noticed
     os.kill(master["pid"], signal.SIGSTOP)
@@ -70,7 +70,7 @@ def test_the_next_start_continues_what_was_stopped(user: User, tmp_path: Path) -
     flow = user.submit("Flow([a, link(a.output)])", setup=f"a = waits_for({str(gate)!r}, 5, {str(ledger)!r})")
     job = flow.wait_for_job("RUNNING")
     wait_until(ledger.exists, 30, "the start of the job")
-    run_dir = run_dir_of(master)
+    run_dir = run_dir_of(user, master)
 
     # When everything is stopped
     user.ok("stop")
@@ -247,7 +247,7 @@ def test_every_format_carries_the_output(new_user: NewUser, processes: Processes
 def test_the_directory_of_a_dead_master_is_removed(user: User, pid_of: str) -> None:
     # Given the directory of a master that died with its machine; its pid is free, or another program has it now
     master = user.start("--queue")
-    directory = run_dir_of(master)
+    directory = run_dir_of(user, master)
     content = json.loads((directory / "master.json").read_text())
     for process in psutil.Process(master["pid"]).children():
         process.kill()
@@ -271,7 +271,7 @@ def test_the_directory_of_a_dead_master_is_removed(user: User, pid_of: str) -> N
 def test_a_directory_without_a_valid_file_is_removed(user: User) -> None:
     # Given a truncated file of a master, and a file in the place of a socket
     master = user.start("--queue")
-    directory = run_dir_of(master)
+    directory = run_dir_of(user, master)
     user.ok("stop")
     directory.mkdir()
     (directory / "master.json").write_text('{"pid": ' + str(master["pid"]))
