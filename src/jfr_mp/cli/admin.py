@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jfr_mp.cli.admin_database import add_database_commands
+from jfr_mp.cli.admin_upgrade import upgrade
 from jfr_mp.cli.bulk import confirm
 from jfr_mp.cli.commands import command, new_group, with_examples
 from jfr_mp.cli.errors import warn
@@ -157,3 +158,4 @@ def _print(locks: list[StaleLock], findings: list[Finding], others: list[str], *
 
 
 add_database_commands(app)
+command(app)(upgrade)

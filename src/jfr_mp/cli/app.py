@@ -114,6 +114,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Start and stop the database that `jfr-mp init` made.",
         _SETUP,
     ),
+    "backup": CommandRow(
+        "backup:app",
+        "Copy the queue to files, and restore it from them.",
+        _SETUP,
+    ),
     "plugin": CommandRow(
         "plugins:app",
         "List the plug-ins that add commands.",

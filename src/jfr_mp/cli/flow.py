@@ -16,6 +16,7 @@ from jfr_mp.cli.flow_graph import graph
 from jfr_mp.cli.options import CountOption, JsonOption, PageOptions, ProjectOption, SortField, VerbosityOption
 from jfr_mp.cli.printing import print_count, print_details, print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
+from jfr_mp.cli.report import flow_report as report_of_flows
 from jfr_mp.cli.tables import details, flow_report, flow_sheet
 from jfr_mp.cli.waiting import wait_for_flows
 
@@ -110,4 +111,5 @@ def info(
 
 command(app)(graph)
 command(app, "wait")(wait_for_flows)
+command(app, "report")(report_of_flows)
 add_actions(app)

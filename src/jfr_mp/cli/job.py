@@ -19,6 +19,7 @@ from jfr_mp.cli.listed_jobs import ListedJobsOptions
 from jfr_mp.cli.options import CountOption, JsonOption, PageOptions, ProjectOption
 from jfr_mp.cli.printing import doing, print_count, print_details, print_json, print_sheet, print_text, suggest
 from jfr_mp.cli.project_access import job_controller
+from jfr_mp.cli.report import job_report
 from jfr_mp.cli.tables import details
 from jfr_mp.cli.waiting import wait_for_jobs
 from jfr_mp.states import JobState
@@ -131,6 +132,7 @@ def _print_explanation(explanation: Explanation) -> None:
 
 
 command(app, "wait")(wait_for_jobs)
+command(app, "report")(job_report)
 files = add_files(app)
 add_actions(app)
 add_edits(app)

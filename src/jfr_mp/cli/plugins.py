@@ -7,6 +7,7 @@ disturbs no other command.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Container
 from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
@@ -35,12 +36,14 @@ def list_plugins(
         bool, typer.Option("--error", "-e", help="Show the traceback of each plug-in that cannot be loaded.")
     ] = False,
     as_json: JsonOption = False,
+    context: typer.Context,
 ) -> None:
     """List the installed plug-ins with the commands that they add, and test that they can be loaded.
 
     The exit code is 8 if one cannot. The setting `cli_load_plugins` turns all of them off.
     """
-    tried = [(point, _error(point)) for point in sorted(entry_points(group=GROUP))]
+    own: Any = context.find_root().command
+    tried = [(point, _error(point, own.rows)) for point in sorted(entry_points(group=GROUP))]
     errors = {point.name: failure for point, failure in tried if failure is not None}
     if as_json:
         print_json([{"name": point.name, "target": point.value, "error": _text(failure)} for point, failure in tried])
@@ -114,10 +117,8 @@ def _load(point: EntryPoint) -> Any:
     return typer.main.get_command(found)
 
 
-def _error(point: EntryPoint) -> Exception | None:
-    from jfr_mp.cli.app import COMMANDS
-
-    if point.name in COMMANDS:
+def _error(point: EntryPoint, own: Container[str]) -> Exception | None:
+    if point.name in own:
         return ConfigError(f"jfr-mp has a command {point.name}, which comes first")
     try:
         _load(point)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Act = Callable[["Project"], Any]
 
 
-class Scope(NamedTuple):
+class Projects(NamedTuple):
     """Which projects are stopped.
 
     Parameters
@@ -42,7 +42,7 @@ class Scope(NamedTuple):
     max_wait: float | None
 
 
-def scope(
+def chosen_projects(
     all_projects: Annotated[
         bool, typer.Option("--all", "-a", help="The processes of all projects on this machine.")
     ] = False,
@@ -69,7 +69,7 @@ def scope(
         bool,
         typer.Option("--wait", "-w", help="Accepted as in jobflow-remote: the command always waits for the end."),
     ] = False,
-) -> Scope:
+) -> Projects:
     """Return which projects are stopped.
 
     Raises
@@ -81,14 +81,14 @@ def scope(
         raise typer.BadParameter("--json FILE needs --all")
     if report is not None and not report.absolute().parent.is_dir():
         raise NotFound(f"{report} cannot be written: there is no directory {report.parent}")
-    return Scope(all_projects, report, float("inf") if max_wait == 0 else max_wait)
+    return Projects(all_projects, report, float("inf") if max_wait == 0 else max_wait)
 
 
-ScopeOptions = Annotated[Scope, Options(scope)]
+ProjectsOptions = Annotated[Projects, Options(chosen_projects)]
 
 
 @with_examples({"jfr-mp stop": "one project", "jfr-mp stop --all": "all projects, before a reboot for example"})
-def stop(*, which: ScopeOptions, project: ProjectNameOption) -> None:
+def stop(*, which: ProjectsOptions, project: ProjectNameOption) -> None:
     """Stop the processes on this machine; each finishes the current step first.
 
     Jobs that run on a worker go on running, and the next start continues with them. Connections that
@@ -99,7 +99,7 @@ def stop(*, which: ScopeOptions, project: ProjectNameOption) -> None:
     _stop(lambda each: control.stop(each, which.max_wait), which, project, "Stopped", "stopping")
 
 
-def kill(*, which: ScopeOptions, project: ProjectNameOption) -> None:
+def kill(*, which: ProjectsOptions, project: ProjectNameOption) -> None:
     """Kill the processes on this machine at once, if `jfr-mp stop` does not help.
 
     Current steps are cut off; the next start repairs what they left.
@@ -109,7 +109,7 @@ def kill(*, which: ScopeOptions, project: ProjectNameOption) -> None:
     _stop(control.kill, which, project, "Killed", "killing")
 
 
-def _stop(act: Act, which: Scope, name: str | None, done: str, busy: str) -> None:
+def _stop(act: Act, which: Projects, name: str | None, done: str, busy: str) -> None:
     if which.everything:
         if name is not None:
             raise typer.BadParameter("--all and --project exclude each other")
@@ -121,7 +121,7 @@ def _stop(act: Act, which: Scope, name: str | None, done: str, busy: str) -> Non
     typer.echo(f"{done} the processes of project {project.name} on this machine.")
 
 
-def _stop_all(act: Act, which: Scope, done: str, busy: str) -> None:
+def _stop_all(act: Act, which: Projects, done: str, busy: str) -> None:
     """Stop all projects side by side; one that cannot be stopped keeps no other from it.
 
     Raises

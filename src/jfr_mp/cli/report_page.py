@@ -1,0 +1,115 @@
+"""A report as a file: plots alone, or a page of its own with plots and tables."""
+
+from __future__ import annotations
+
+import io
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jfr_mp.cli.report_figures import Figures, now_text, report_sheets
+from jfr_mp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from jfr_mp.cli.tables import Sheet
+
+_COLOURS = {"COMPLETED": "#4c9a52", "FAILED": "#c8453b", "REMOTE_ERROR": "#d99a2b"}
+_COLOUR = "#5b7fa6"
+
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222; }}
+table {{ border-collapse: collapse; margin-bottom: 2em; }}
+td, th {{ text-align: left; padding: .15em 1.2em .15em 0; border-bottom: 1px solid #ddd; }}
+svg {{ max-width: 100%; height: auto; }}
+</style></head>
+<body>
+<h1>{title}</h1>
+<p>{made}</p>
+{plot}
+{tables}
+</body>
+</html>
+"""
+
+
+def write_report(figures: Figures, path: Path) -> None:
+    """Write a report; the ending of the path gives the format.
+
+    Raises
+    ------
+    ConfigError
+        matplotlib is not installed, or does not know the format.
+    """
+    figure = plot(figures)
+    if path.suffix.lower() in (".html", ".htm"):
+        path.write_text(page(figures, _svg(figure)), encoding="utf-8")
+        return
+    try:
+        figure.savefig(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def page(figures: Figures, plot: str) -> str:
+    """Return a page with a plot and all tables, which needs no other file."""
+    tables = "\n".join(f"<h2>{escape(title)}</h2>\n{_table(sheet)}" for title, sheet in report_sheets(figures))
+    return _PAGE.format(title=escape(figures.title), made=escape(now_text(figures.zone)), plot=plot, tables=tables)
+
+
+def _table(sheet: Sheet) -> str:
+    head = "".join(f"<th>{escape(column.title)}</th>" for column in sheet.columns)
+    rows = ("".join(f"<td>{escape(cell.text)}</td>" for cell in row) for row in sheet.rows)
+    return f"<table>\n<tr>{head}</tr>\n" + "\n".join(f"<tr>{row}</tr>" for row in rows) + "\n</table>"
+
+
+def plot(figures: Figures) -> Figure:
+    """Return the plots: the numbers by state, and those of each interval.
+
+    Raises
+    ------
+    ConfigError
+        matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ConfigError("plots need matplotlib: pip install matplotlib, or leave out --output") from error
+
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    states, lately = figure.subplots(2, 1)
+    _plot_counts(states, figures)
+    _plot_trends(lately, figures)
+    return figure
+
+
+def _plot_counts(axes: Any, figures: Figures) -> None:
+    names, numbers = list(figures.counts), list(figures.counts.values())
+    bars = axes.barh(names, numbers, color=[_COLOURS.get(name, _COLOUR) for name in names])
+    axes.bar_label(bars, padding=3)
+    axes.invert_yaxis()
+    axes.set_title(figures.title)
+
+
+def _plot_trends(axes: Any, figures: Figures) -> None:
+    below = [0] * len(figures.dates)
+    for name, numbers in figures.trends.items():
+        axes.bar(figures.dates, numbers, bottom=below, label=name, color=_COLOURS[name])
+        below = [low + number for low, number in zip(below, numbers, strict=True)]
+    axes.set_title(f"Last {len(figures.dates)} {figures.interval} [{figures.zone}]")
+    axes.tick_params(axis="x", labelrotation=45 if len(figures.dates) > 8 else 0)  # noqa: PLR2004 - as many fit
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg")
+    text = buffer.getvalue()
+    # Without the declarations, which have no place within a page.
+    return text[text.index("<svg") :]
