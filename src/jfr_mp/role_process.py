@@ -14,11 +14,12 @@ from jfr_mp.bus.client import RoleBus
 from jfr_mp.bus.lifeline import Lifeline
 from jfr_mp.bus.paths import warm_path
 from jfr_mp.config import ConfigManager, LogLevel, Project
+from jfr_mp.config.options import JfrMpOptions
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.queries import store_name_of
 from jfr_mp.engine.lane_plan import Engine, open_lanes
 from jfr_mp.engine.lanes import Lanes
-from jfr_mp.errors import DatabaseUnavailable, ExitCode, JfrMpError
+from jfr_mp.errors import ConfigError, DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.execution.warm.control import retire
 from jfr_mp.identity import new_owner, show_as
 from jfr_mp.membership.member import Member
@@ -46,15 +47,35 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> None:
-    project = ConfigManager().get_project(options.project)
     owner = new_owner()
     role = Role(options.role)
     bus = RoleBus.connect(Path(options.run_dir), options.name, role, owner, wake_on=wake_states((role,)))
     bus.on_log_level = lambda level: logs.set_level(LogLevel(level).to_logging())
     signal.signal(signal.SIGTERM, lambda _signum, _frame: bus.request_stop())
-    with Lifeline(options.lifeline_fd, bus.request_stop, grace=project.jfr_mp.stop_timeout):
-        play(role, project, owner, bus, options.name)
+    with Lifeline(options.lifeline_fd, bus.request_stop, grace=JfrMpOptions().stop_timeout) as lifeline:
+        project = _readable(options.project, bus)
+        if project is not None:
+            lifeline.grace = project.jfr_mp.stop_timeout
+            play(role, project, owner, bus, options.name)
     bus.close()
+
+
+def _readable(name: str, bus: RoleBus) -> Project | None:
+    """Return the project, however long its file is broken; return None if a stop is requested meanwhile.
+
+    The master has read a good file before. This process replaces one that died or was asked to, and the user may be
+    editing the file.
+    """
+    complaint = ""
+    while not bus.stop_requested:
+        try:
+            return ConfigManager().get_project(name)
+        except ConfigError as error:
+            if complaint != (complaint := str(error)):
+                logger.warning("waiting for a project file that can be used: %s", error)
+            bus.report(Condition(state="STARTING", last_error=f"waiting for a project file that can be used: {error}"))
+            bus.wait(1.0)
+    return None
 
 
 def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> None:

@@ -40,13 +40,13 @@ class Lifeline:
     on_lost
         Called in that thread when the master has died; should ask for a stop, as `RoleBus.request_stop` does.
     grace
-        Seconds that the process has from then on for the current step; it is cut off after them.
+        Seconds that the process has from then on for the current step; it is cut off after them. It can be changed.
     """
 
     def __init__(self, fd: int, on_lost: Callable[[], None], grace: float) -> None:
         self._fd = fd
         self._on_lost = on_lost
-        self._grace = grace
+        self.grace = grace
         self._released = threading.Event()
 
     def __enter__(self) -> Self:
@@ -62,8 +62,8 @@ class Lifeline:
             pass
         if self._released.is_set():
             return
-        logger.warning("the master has died: this process stops after the current step, within %g s", self._grace)
+        logger.warning("the master has died: this process stops after the current step, within %g s", self.grace)
         self._on_lost()
-        if not self._released.wait(self._grace):
-            logger.error("the current step took longer than %g s: this process exits now", self._grace)
+        if not self._released.wait(self.grace):
+            logger.error("the current step took longer than %g s: this process exits now", self.grace)
             os._exit(ExitCode.NOT_RUNNING)

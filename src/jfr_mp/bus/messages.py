@@ -125,6 +125,8 @@ class MasterStatus(BaseModel):
         The files that they have been transferring for a while.
     steps
         The steps that they have been performing for a while.
+    notices
+        What the user should know of the master, such as that its project file has changed.
     local
         Whether the master of this machine answered; the status of the others is from the database.
     """
@@ -136,6 +138,7 @@ class MasterStatus(BaseModel):
     outages: list[Outage] = Field(default_factory=list)
     transfers: list[Transfer] = Field(default_factory=list)
     steps: list[StepInHand] = Field(default_factory=list)
+    notices: list[str] = Field(default_factory=list)
     local: bool = Field(default=False, exclude=True)
 
     def row(self) -> dict[str, Any]:

@@ -44,6 +44,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Stop the processes on this machine and start the same roles again; all roles if no master was running.",
         _RUN,
     ),
+    "reload": CommandRow(
+        "lifecycle:reload",
+        "Have the processes on this machine use the project file as it is now.",
+        _RUN,
+    ),
     "status": CommandRow(
         "status:status",
         "Show the masters of a project, their role processes and the number of jobs in each state.",

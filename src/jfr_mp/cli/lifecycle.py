@@ -169,6 +169,20 @@ def restart(*, log_level: LogLevelOption = None, project: ProjectOption) -> None
         _start(project, roles, log_level)
 
 
+def reload(*, project: ProjectOption) -> None:
+    """Have the processes on this machine use the project file as it is now.
+
+    The file is validated first; if it cannot be used, the earlier one stays in effect. The role processes are then
+    replaced one by one, each after its current step. Changes of the database, the log directory and the daemon
+    directory need `jfr-mp restart`.
+    """
+    from jfr_mp.supervisor import control
+
+    with doing("reloading"):
+        control.reload(project)
+    typer.echo(f"Reloaded project {project.name} on this machine.")
+
+
 @with_examples(
     {
         "jfr-mp run": "until Ctrl-C",

@@ -70,6 +70,9 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
             print_text(f"  {step_text(step)}")
         for outage in outages:
             warn(outage_text(outage))
+        for master in found:
+            for notice in master.notices:
+                warn(f"master on {master.host}, pid {master.pid}: {notice}")
     raise typer.Exit(exit_code(masters, database_answers=counts is not None))
 
 

@@ -48,6 +48,8 @@ class Report(Document):
         Of a master: the files that its role processes have been transferring for a while.
     steps
         Of a master: the steps that its role processes have been performing for a while.
+    notices
+        Of a master: what the user should know of it.
     """
 
     state: str = "RUNNING"
@@ -55,6 +57,7 @@ class Report(Document):
     outages: list[Outage] = Field(default_factory=list)
     transfers: list[Transfer] = Field(default_factory=list)
     steps: list[StepInHand] = Field(default_factory=list)
+    notices: list[str] = Field(default_factory=list)
 
 
 class ProcessRecord(Report, ProcessIdentity):

@@ -245,6 +245,14 @@ def count_jobs_states(
     return {state: counted.get(state.value, 0) for state in states}
 
 
+def count_jobs_by_worker(db: QueueDatabase) -> dict[tuple[str, str], int]:
+    """Return the number of jobs by (state, worker), without zeros; only an index is read."""
+    group = {"_id": {"state": "$state", "worker": "$worker"}, "count": {"$sum": 1}}
+    query = {"state": {"$in": [state.value for state in JobState]}}
+    counted = db.jobs.aggregate([{"$match": query}, {"$group": group}])
+    return {(row["_id"]["state"], row["_id"].get("worker", "")): row["count"] for row in counted}
+
+
 def count_flows_states(db: QueueDatabase, states: Sequence[FlowState] = tuple(FlowState)) -> dict[FlowState, int]:
     """Return the number of flows in each of the states, including zeros."""
     query = {"state": {"$in": [state.value for state in states]}}

@@ -40,9 +40,8 @@ def _record(
 def report_of(status: MasterStatus) -> Report:
     """Return what a master reports: its status, without what its record says already."""
     row = status.row()
-    return Report(
-        state=row["state"], rows=row["roles"], outages=status.outages, transfers=status.transfers, steps=status.steps
-    )
+    shown = {name: getattr(status, name) for name in ("outages", "transfers", "steps", "notices")}
+    return Report(state=row["state"], rows=row["roles"], **shown)
 
 
 def masters_elsewhere(db: QueueDatabase) -> list[MasterStatus]:
@@ -67,5 +66,6 @@ def _status_of(record: ProcessRecord) -> MasterStatus:
             "outages": record.outages,
             "transfers": record.transfers,
             "steps": record.steps,
+            "notices": record.notices,
         }
     )

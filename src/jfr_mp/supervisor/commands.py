@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jfr_mp.bus.messages import CommandReply
 from jfr_mp.config import LogLevel
-from jfr_mp.errors import JfrMpError
+from jfr_mp.errors import ConfigError, JfrMpError
 from jfr_mp.step_table import ROLES, Role
 
 
@@ -35,6 +35,15 @@ class Commanded(Protocol):
 
     def restart(self) -> None:
         """Stop after the current steps, and begin again with the same roles in a new program."""
+
+    def reload(self) -> None:
+        """Replace the role processes one by one by processes with the project file as it is now.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be used.
+        """
 
     def hold(self, roles: Collection[Role]) -> None:
         """Stop the processes of some roles after the current steps, and start none until `release`."""
@@ -100,6 +109,14 @@ def _restart(master: Commanded, _arguments: NoArguments) -> str:
     return "restarts after the current steps"
 
 
+def _reload(master: Commanded, _arguments: NoArguments) -> str:
+    try:
+        master.reload()
+    except ConfigError as error:
+        raise CommandRefused(str(error)) from error
+    return "replaces its role processes one by one"
+
+
 def _drain(master: Commanded, _arguments: NoArguments) -> str:
     if Role.CHECKOUT not in master.roles:
         raise CommandRefused("this master does not run the role checkout, so it takes no new jobs anyway")
@@ -136,6 +153,7 @@ def _log_level(master: Commanded, arguments: LogLevelArguments) -> str:
 COMMANDS: dict[str, CommandRule] = {
     "stop": CommandRule(_stop, StopArguments),
     "restart": CommandRule(_restart),
+    "reload": CommandRule(_reload),
     "drain": CommandRule(_drain),
     "pause": CommandRule(_pause),
     "resume": CommandRule(_resume),

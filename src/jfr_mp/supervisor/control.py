@@ -20,7 +20,7 @@ from jfr_mp.bus.messages import MasterStatus, RoleStatus
 from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_dir
 from jfr_mp.config import LogLevel
 from jfr_mp.database.connection import QueueDatabase
-from jfr_mp.errors import BusError, DatabaseError, ExitCode, JfrMpError, NotRunning, StartFailed
+from jfr_mp.errors import BusError, ConfigError, DatabaseError, ExitCode, JfrMpError, NotRunning, StartFailed
 from jfr_mp.identity import host_name
 from jfr_mp.logs import LogFormat
 from jfr_mp.membership.records import masters_elsewhere
@@ -166,6 +166,37 @@ def kill(project: Project) -> list[MasterInfo]:
     return [_info(run_dir, master) for run_dir, master in found]
 
 
+def reload(project: Project) -> list[MasterInfo]:
+    """Have the masters on this machine replace their role processes one by one, with the project file as it is now.
+
+    Returns
+    -------
+    list of MasterInfo
+        Those masters, when all of their role processes have been replaced.
+
+    Raises
+    ------
+    NotRunning
+        If there is none; it names the machines that have one.
+    ConfigError
+        If a master refuses the file; the earlier one stays in effect there.
+    BusError
+        If one does not answer.
+    StartFailed
+        If a new role process was given up, with its last error.
+    """
+    found = _required(project)
+    for run_dir, master in found:
+        with MasterClient(run_dir) as client:
+            if not (reply := client.command("reload")).done:
+                raise ConfigError(f"the master (pid {master.pid}) goes on with the earlier project file: {reply.text}")
+            while client.status().state == "RELOADING":
+                time.sleep(_LOOK_EVERY)
+            if failed := [role for role in client.status().roles if role.state == State.FATAL]:
+                raise StartFailed("\n".join(["a role process was given up:", *_complaints(failed)]))
+    return [_info(run_dir, master) for run_dir, master in found]
+
+
 def masters(project: Project) -> list[MasterStatus]:
     """Return the status of all masters of a project: those on this machine, and others that the database knows.
 
@@ -238,8 +269,11 @@ def _wait_until_ready(run_dir: RunDir, deadline: float) -> None:
 
 
 def _reasons(failed: list[RoleStatus]) -> str:
-    lines = [f"{role.name} ({role.state}): {role.last_error or 'no error yet'}" for role in failed]
-    return "\n".join(["not every role process became ready, so all were stopped:", *lines])
+    return "\n".join(["not every role process became ready, so all were stopped:", *_complaints(failed)])
+
+
+def _complaints(failed: list[RoleStatus]) -> list[str]:
+    return [f"{role.name} ({role.state}): {role.last_error or 'no error yet'}" for role in failed]
 
 
 # Stopping

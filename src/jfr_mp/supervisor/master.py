@@ -8,8 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import replace
 
 from jfr_mp import logs
 from jfr_mp.bus.lifeline import open_lifeline
@@ -26,17 +25,15 @@ from jfr_mp.bus.messages import (
     StatusReply,
     StatusRequest,
 )
-from jfr_mp.bus.paths import RunDir
 from jfr_mp.bus.server import BusServer, Letter
 from jfr_mp.config import LogLevel
-from jfr_mp.errors import ExitCode
+from jfr_mp.errors import ConfigError, ExitCode
 from jfr_mp.identity import host_name
-from jfr_mp.log_entries import LogOutput
 from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
 from jfr_mp.model import Condition, utcnow
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor.child import Child, ChildArguments, RoleProcesses
+from jfr_mp.supervisor.child import Child, ChildArguments
 from jfr_mp.supervisor.commands import carry_out
 from jfr_mp.supervisor.crew import Crew
 from jfr_mp.supervisor.lifecycle import (
@@ -44,7 +41,6 @@ from jfr_mp.supervisor.lifecycle import (
     Died,
     Event,
     NotYet,
-    Policy,
     Ready,
     Start,
     State,
@@ -53,7 +49,9 @@ from jfr_mp.supervisor.lifecycle import (
     transition,
 )
 from jfr_mp.supervisor.logfile import LogFile
-from jfr_mp.supervisor.service_manager import ServiceManager, ServiceState, settled, summary
+from jfr_mp.supervisor.plan import Plan
+from jfr_mp.supervisor.reload import Roll
+from jfr_mp.supervisor.service_manager import ServiceState, settled, summary
 from jfr_mp.supervisor.signals import SignalInbox
 
 logger = logging.getLogger(__name__)
@@ -64,43 +62,6 @@ _CHORES_EVERY = 1.0
 _SHOW_EVERY = 0.1
 #: Seconds after the limit of a step within which its process exits by itself.
 _EXIT_WITHIN = 30.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The task of a master.
-
-    Parameters
-    ----------
-    roles
-        How many processes of each role it keeps.
-    processes
-        Starts the role processes.
-    run_dir
-        Its directory, which exists.
-    log_dir
-        The directory of the logs of its role processes, and of its own if it is a daemon.
-    log_level
-        From which level on all of them log.
-    policy
-        How long role processes may take, and when they are restarted.
-    terminal
-        Where a master in the foreground shows the logs of its role processes; None for a daemon.
-    manager
-        The service manager to report to.
-    unreachable_for
-        Seconds after which it stops if its sockets were deleted and cannot be made again.
-    """
-
-    roles: Mapping[Role, int]
-    processes: RoleProcesses
-    run_dir: RunDir
-    log_dir: Path
-    log_level: LogLevel = LogLevel.INFO
-    policy: Policy = field(default_factory=Policy)
-    terminal: LogOutput | None = None
-    manager: ServiceManager = field(default_factory=ServiceManager)
-    unreachable_for: float = 30.0
 
 
 class Master:
@@ -125,6 +86,7 @@ class Master:
         self._service = ServiceState.STARTING
         #: Whether the program is to begin again when it has stopped.
         self.restarting = False
+        self._roll = Roll()
         self._chores_due = 0.0
 
     @property
@@ -146,7 +108,7 @@ class Master:
             OK, or START_FAILED if a role process was given up.
         """
         with ExitStack() as stack:
-            inbox = stack.enter_context(SignalInbox(ignore_hangup=self._plan.terminal is None))
+            inbox = stack.enter_context(SignalInbox())
             self._bus = stack.enter_context(BusServer(self._plan.run_dir))
             self._lifeline = stack.enter_context(open_lifeline())
             on_up()
@@ -161,6 +123,7 @@ class Master:
                 self._obey()
                 self._reap()
                 self._apply_to_all(Tick())
+                self._roll_on()
                 self._tell_manager()
                 self._do_chores()
         logger.info("stopped")
@@ -177,12 +140,20 @@ class Master:
             outages=[outage for child in self._children for outage in child.condition.outages or ()],
             transfers=[transfer for child in self._children for transfer in child.condition.transfers or ()],
             steps=[step for child in self._children for step in child.condition.steps or ()],
+            notices=self._notices,
         )
+
+    @property
+    def _notices(self) -> list[str]:
+        file = self._plan.project_file
+        return [file.notice] if file and file.notice else []
 
     @property
     def _state(self) -> str:
         if self._stopping:
             return "STOPPING"
+        if self._roll.active:
+            return "RELOADING"
         held = self._crew.held
         return "PAUSED" if held == set(self.roles) else "DRAINING" if held else "RUNNING"
 
@@ -190,6 +161,10 @@ class Master:
 
     def _handle_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGCHLD:  # every turn reaps anyway, because one signal may stand for several children
+            return
+        if number == signal.SIGHUP and not self._plan.stops_on_hangup:
+            reply = carry_out(self, "reload", {})
+            logger.log(logging.INFO if reply.done else logging.ERROR, "SIGHUP: %s", reply.text)
             return
         # With a second Ctrl-C the user does not want to wait for the current steps.
         hurry = number == signal.SIGINT and self._stopping
@@ -261,6 +236,18 @@ class Master:
         self.restarting = True
         self.stop(drain=True, why="a restart")
 
+    def reload(self) -> None:
+        """Replace the role processes one by one by processes with the project file as it is now."""
+        if (file := self._plan.project_file) is None or self._stopping:
+            raise ConfigError("this master has no project file to reload, or is stopping")
+        before, project = file.project, file.load()
+        self._plan = replace(self._plan, policy=replace(self._plan.policy, drain=project.jfr_mp.stop_timeout))
+        if project.log_level != before.log_level:
+            self.set_log_level(project.log_level)
+        logger.info("reloading: the role processes are replaced one by one")
+        self._roll.begin(self._children)
+        self._chores_due = 0.0
+
     def hold(self, roles: Collection[Role]) -> None:
         """Stop the processes of some roles after the current steps, and start none until `release`."""
         self._stop_all(self._crew.hold(roles))
@@ -291,6 +278,11 @@ class Master:
             for child in self._children:
                 if child.life.state is State.STOPPED and self._crew.wants(child):
                     self._apply(child, Start())
+
+    def _roll_on(self) -> None:
+        """Replace the next process, if a reload has come to it; what has stopped is started because it is wanted."""
+        if not self._stopping and (child := self._roll.turn(self._crew.wants)) is not None:
+            self._apply(child, Start() if child.life.state is State.FATAL else Stop())
 
     def _stop_all(self, children: Collection[Child]) -> None:
         for child in children:
@@ -341,9 +333,11 @@ class Master:
             self._service = ServiceState.RELOADING
         elif self._stopping:
             self._service = ServiceState.STOPPING
+        elif self._roll.active:
+            self._service = ServiceState.RELOADING
         elif settled(states):
             self._service = ServiceState.READY
-        self._plan.manager.update(self._service, summary(states))
+        self._plan.manager.update(self._service, summary(states, self._notices))
 
     def _do_chores(self) -> None:
         self._show_logs()
@@ -352,6 +346,8 @@ class Master:
         self._chores_due = now + _CHORES_EVERY
         self._replace_hung()
         self._keep_reachable(now)
+        if self._plan.project_file is not None:
+            self._plan.project_file.look()
         self._member.report(report_of(self.status()))
         for log in [child.log for child in self._children] + ([self._own_log] if self._own_log else []):
             log.rotate()

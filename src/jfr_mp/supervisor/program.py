@@ -26,7 +26,9 @@ from jfr_mp.supervisor.daemon import detach, report_failure, report_up
 from jfr_mp.supervisor.fork_server import role_processes
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.logfile import log_dir
-from jfr_mp.supervisor.master import Master, Plan
+from jfr_mp.supervisor.master import Master
+from jfr_mp.supervisor.plan import Plan
+from jfr_mp.supervisor.reload import ProjectFile
 from jfr_mp.supervisor.service_manager import ServiceManager
 
 if TYPE_CHECKING:
@@ -134,6 +136,8 @@ def run_master(
                 policy=Policy(drain=project.jfr_mp.stop_timeout),
                 terminal=LogOutput(log_format.stream, log_format) if foreground else None,
                 manager=manager,
+                project_file=ProjectFile(project),
+                stops_on_hangup=foreground and sys.stderr.isatty(),
             )
             master = Master(plan, member)
             code = master.run(lambda: on_up(run_dir))

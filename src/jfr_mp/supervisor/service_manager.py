@@ -7,7 +7,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Self
 
@@ -102,8 +102,8 @@ def settled(states: Mapping[str, State]) -> bool:
     return all(state in (State.RUNNING, State.FATAL) for state in states.values())
 
 
-def summary(states: Mapping[str, State]) -> str:
-    """Return one line about the role processes of these names and states."""
+def summary(states: Mapping[str, State], notices: Sequence[str] = ()) -> str:
+    """Return one line about the role processes of these names and states, and what else the user should know."""
     running = sum(state is State.RUNNING for state in states.values())
     others = [f"{name} {state}" for name, state in states.items() if state is not State.RUNNING]
-    return "; ".join([f"{running} of {len(states)} role processes are running", *others])
+    return "; ".join([f"{running} of {len(states)} role processes are running", *others, *notices])

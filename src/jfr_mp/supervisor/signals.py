@@ -11,16 +11,9 @@ _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
 
 class SignalInbox:
-    """Collects signals; its file descriptor becomes readable when one comes, and the handlers do nothing else.
+    """Collects signals; its file descriptor becomes readable when one comes, and the handlers do nothing else."""
 
-    Parameters
-    ----------
-    ignore_hangup
-        Whether to ignore that the terminal closes, as a daemon does. Children inherit it.
-    """
-
-    def __init__(self, *, ignore_hangup: bool) -> None:
-        self._ignore_hangup = ignore_hangup
+    def __init__(self) -> None:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -28,8 +21,7 @@ class SignalInbox:
         # Python's C handler writes the number of each signal into the pipe, whatever the main thread is doing.
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in _HANDLED:
-            ignore = self._ignore_hangup and number == signal.SIGHUP
-            self._before[number] = signal.signal(number, signal.SIG_IGN if ignore else _noted)
+            self._before[number] = signal.signal(number, _noted)
         return self
 
     def __exit__(

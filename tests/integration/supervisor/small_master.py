@@ -22,7 +22,8 @@ from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import ChildArguments, ColdStart
 from jfr_mp.supervisor.lifecycle import Policy
-from jfr_mp.supervisor.master import Master, Plan
+from jfr_mp.supervisor.master import Master
+from jfr_mp.supervisor.plan import Plan
 from jfr_mp.supervisor.service_manager import ServiceManager
 
 
@@ -89,6 +90,7 @@ plan = Plan(
     terminal=LogOutput(sys.stderr) if sys.argv[3] == "foreground" else None,
     unreachable_for=0.5,
     manager=ServiceManager.from_environment(),
+    stops_on_hangup=sys.argv[3] == "foreground",
 )
 try:
     with member:

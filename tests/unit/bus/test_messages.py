@@ -76,7 +76,7 @@ def test_the_row_of_a_status_has_the_fields_of_the_command_line() -> None:
     # When
     row = STATUS.row()
     # Then
-    assert list(row) == ["host", "pid", "state", "roles"]
+    assert list(row) == ["host", "pid", "state", "roles", "notices"]
     assert list(row["roles"][0]) == [
         "role",
         "name",

@@ -1,0 +1,59 @@
+"""The task of a master."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jfr_mp.bus.paths import RunDir
+from jfr_mp.config import LogLevel
+from jfr_mp.log_entries import LogOutput
+from jfr_mp.step_table import Role
+from jfr_mp.supervisor.child import RoleProcesses
+from jfr_mp.supervisor.lifecycle import Policy
+from jfr_mp.supervisor.reload import ProjectFile
+from jfr_mp.supervisor.service_manager import ServiceManager
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The task of a master.
+
+    Parameters
+    ----------
+    roles
+        How many processes of each role it keeps.
+    processes
+        Starts the role processes.
+    run_dir
+        Its directory, which exists.
+    log_dir
+        The directory of the logs of its role processes, and of its own if it is a daemon.
+    log_level
+        From which level on all of them log.
+    policy
+        How long role processes may take, and when they are restarted.
+    terminal
+        Where a master in the foreground shows the logs of its role processes; None for a daemon.
+    manager
+        The service manager to report to.
+    unreachable_for
+        Seconds after which it stops if its sockets were deleted and cannot be made again.
+    project_file
+        The file that a reload reads again; None if there is none.
+    stops_on_hangup
+        Whether SIGHUP means that the terminal of the user was closed; otherwise it asks for a reload.
+    """
+
+    roles: Mapping[Role, int]
+    processes: RoleProcesses
+    run_dir: RunDir
+    log_dir: Path
+    log_level: LogLevel = LogLevel.INFO
+    policy: Policy = field(default_factory=Policy)
+    terminal: LogOutput | None = None
+    manager: ServiceManager = field(default_factory=ServiceManager)
+    unreachable_for: float = 30.0
+    project_file: ProjectFile | None = None
+    stops_on_hangup: bool = False
