@@ -40,8 +40,14 @@ def test_batches_are_listed_and_deleted(user: User) -> None:
     assert "--yes" in user.types("batch", "delete", "-s", "FINISHED").stderr
     assert user.project.db.batches.count_documents({}) == 2
 
+    # When a record of an early version is repaired, then only that one
+    user.project.db.batches.insert_one({**_batch("old", "40", "FINISHED"), "jobs": {}})
+    assert user.json("batch", "fix-batch-doc-jobs-dict") == {"fixed": 1}
+    assert user.json("batch", "info", "old")["jobs"] == []
+    assert len(user.json("batch", "info", "first")["jobs"]) == 1
+
     # When the one that has ended is deleted, then the other stays
-    assert "1 batch" in user.ok("batch", "delete", "-s", "FINISHED", "-y")
+    assert "2 batches." in user.ok("batch", "delete", "-s", "FINISHED", "-y")
     assert [row["batch_uid"] for row in user.json("batch", "list")] == ["second"]
 
 

@@ -144,3 +144,17 @@ def delete(
             confirm(f"delete the records of {counted(count, 'batch')}")
         deleted = controller.delete_batches(**chosen) if count else 0
     typer.echo(f"Deleted the records of {counted(deleted, 'batch')}.")
+
+
+@command(app, "fix-batch-doc-jobs-dict")
+def fix_jobs(*, as_json: JsonOption = False, project: ProjectOption) -> None:
+    """Repair the records of batches in which an early version of jobflow-remote stored the jobs as a mapping.
+
+    Their lists of jobs are empty afterwards; nothing else is changed. Records that are right stay as they are.
+    """
+    with job_controller(project) as controller:
+        fixed = controller.fix_batch_doc_jobs()
+    if as_json:
+        print_json({"fixed": fixed})
+    else:
+        typer.echo(f"Repaired the records of {counted(fixed, 'batch')}.")

@@ -166,6 +166,7 @@ def update_status(*, open_runner: lifecycle.RunnerOptions, as_json: JsonOption =
         before = {job.db_id: job.state for job in controller.get_jobs_info(states=[*POLL.sources, *BATCH.sources])}
         with doing("asking the schedulers"), open_runner(project) as runner:
             runner.check_run_status()
+            runner.update_batch_jobs(submit=False)
         after = {job.db_id: job.state for job in controller.get_jobs_info(db_ids=list(before))} if before else {}
     changed = {db_id: (old.name, after[db_id].name) for db_id, old in before.items() if after.get(db_id, old) != old}
     if as_json:
