@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +76,9 @@ def test_nothing_is_missing_that_is_not_listed(theirs: dict[str, Any]) -> None:
 
     # Then all of it is here, except what the file lists
     assert sorted(set(missing(theirs)) - set(json.loads(MISSING.read_text()))) == []
+
+
+def test_the_page_about_the_change_is_up_to_date(peer_python: Path) -> None:
+    script = [sys.executable, str(ROOT / "scripts" / "command_table.py"), "--check"]
+    done = run(script, env={**os.environ, "JFR_MP_PEER_PYTHON": str(peer_python)}, timeout=60)
+    assert done.returncode == 0, done.stderr
