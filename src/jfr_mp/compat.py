@@ -44,6 +44,11 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     "config.settings": {"JobflowRemoteSettings": "config.settings:Settings"},
     "jobs": {},
     "jobs.batch": {},
+    "jobs.daemon": {
+        **dict.fromkeys(("DaemonManager", "DaemonStatus"), "supervisor.daemon_manager"),
+        "DaemonError": "errors:JfrMpError",
+        "RunningDaemonError": "errors:AlreadyRunning",
+    },
     "jobs.data": {
         **dict.fromkeys(_DATA, "api.documents"),
         "JobDoc": "api.job_documents",

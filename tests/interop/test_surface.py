@@ -24,6 +24,7 @@ OURS = {
     "ConfigManager": "api.configuration",
     "JobsReport": "api.report",
     "FlowsReport": "api.report",
+    "DaemonManager": "supervisor.daemon_manager",
 }
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from jfr_mp import logs
 from jfr_mp.api.controller import JobController
+from jfr_mp.api.interactive import log_in_everywhere
 from jfr_mp.api.runner_batches import BatchMethods, BatchPieces
 from jfr_mp.api.runner_steps import RunnerEngine
 from jfr_mp.bus.paths import warm_path
@@ -31,7 +32,6 @@ from jfr_mp.engine.tasks import LaneTasks
 from jfr_mp.engine.wakeups import LocalWakeups
 from jfr_mp.execution.warm.control import retire
 from jfr_mp.hosts import BaseHost
-from jfr_mp.hosts.login.terminal import log_in, logins
 from jfr_mp.identity import host_name, new_owner
 from jfr_mp.membership.member import Member
 from jfr_mp.model import JobInfo
@@ -101,9 +101,8 @@ class Runner(BatchMethods):
         self.workers: Mapping[str, WorkerBase] = self.project.workers
         self._db = self.job_controller.db
         self._services = Services(self.project, partial(store_name_of, self._db), self._holds_lease_since)
-        if connect_interactive and self.project.has_interactive_workers:
-            for endpoint in logins(self.project):
-                log_in(endpoint, self.project)
+        if connect_interactive:
+            log_in_everywhere(self.project)
         self._member: Member | None = None
         self._wakeups = LocalWakeups()
         self._engine = RunnerEngine(self._db, self._services, self.runner_id, self)

@@ -14,7 +14,8 @@ from jfr_mp.model import utcnow
 if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
 
-_FILTER = {"running_runner": {"$exists": True}}
+#: Selects the document.
+RECORD = {"running_runner": {"$exists": True}}
 
 #: Seconds that another process, of jfr-mp or of jobflow-remote, may keep the document locked.
 _LOCKED_WITHIN = 5.0
@@ -54,7 +55,7 @@ def locked(db: QueueDatabase, owner: str) -> Iterator[LockedRunner]:
     NotInitialised
         If there is no such document.
     """
-    with MongoLock(db.auxiliary, _FILTER, lock_id=new_lock_id(owner), sleep=0.05, max_wait=_LOCKED_WITHIN) as lock:
+    with MongoLock(db.auxiliary, RECORD, lock_id=new_lock_id(owner), sleep=0.05, max_wait=_LOCKED_WITHIN) as lock:
         yield LockedRunner(lock, _content(lock))
 
 
@@ -72,7 +73,7 @@ def _content(lock: MongoLock) -> Doc | None:
 
 def read(db: QueueDatabase) -> Doc | None:
     """Return the runner that works on this database, jobflow-remote's daemon or jfr-mp's masters, or None."""
-    document = db.auxiliary.find_one(_FILTER)
+    document = db.auxiliary.find_one(RECORD)
     return document["running_runner"] if document else None
 
 
@@ -110,8 +111,8 @@ def forget_pings(db: QueueDatabase) -> None:
 
 def unlock(db: QueueDatabase) -> tuple[int, int]:
     """Break the lock of the document; return how many documents there are, and how many were locked."""
-    found = db.auxiliary.count_documents(_FILTER)
-    locked_ones = {**_FILTER, "lock_id": {"$ne": None}}
+    found = db.auxiliary.count_documents(RECORD)
+    locked_ones = {**RECORD, "lock_id": {"$ne": None}}
     done = db.auxiliary.update_many(locked_ones, {"$set": {"lock_id": None, "lock_time": None}})
     return found, done.modified_count
 

@@ -132,9 +132,7 @@ def stop(project: Project, max_wait: float | None = None) -> list[MasterInfo]:
     JfrMpError
         If one does not exit.
     """
-    found = _required(project)
-    for run_dir, master in found:
-        _request_stop(run_dir, master)
+    found = _told_to_stop(project)
     policy = Policy(drain=project.jfr_mp.stop_timeout)
     limit = policy.drain + policy.term + _MARGIN if max_wait is None else max_wait
     for _, master in found:
@@ -144,6 +142,11 @@ def stop(project: Project, max_wait: float | None = None) -> list[MasterInfo]:
                 f"is in {log_dir(project)}"
             )
     return [_info(run_dir, master) for run_dir, master in found]
+
+
+def request_stop(project: Project) -> list[MasterInfo]:
+    """Tell the masters on this machine to stop, without waiting for them; otherwise as `stop`."""
+    return [_info(run_dir, master) for run_dir, master in _told_to_stop(project)]
 
 
 def kill(project: Project) -> list[MasterInfo]:
@@ -162,7 +165,7 @@ def kill(project: Project) -> list[MasterInfo]:
     found = _required(project)
     for run_dir, master in found:
         _kill(run_dir, master)
-    _clean_up(project)
+    clean_up(project)
     return [_info(run_dir, master) for run_dir, master in found]
 
 
@@ -279,6 +282,13 @@ def _complaints(failed: list[RoleStatus]) -> list[str]:
 # Stopping
 
 
+def _told_to_stop(project: Project) -> list[tuple[RunDir, MasterFile]]:
+    found = _required(project)
+    for run_dir, master in found:
+        _request_stop(run_dir, master)
+    return found
+
+
 def _request_stop(run_dir: RunDir, master: MasterFile) -> None:
     """Ask over the bus; a master that does not answer there, perhaps because it is about to exit, gets a signal."""
     try:
@@ -338,7 +348,7 @@ def _wait_for_exit(master: MasterFile, timeout: float) -> bool:
     return True
 
 
-def _clean_up(project: Project) -> None:
+def clean_up(project: Project) -> None:
     """Remove what dead masters left; if the database is down, the next start does the rest."""
     runtime = runtime_dir(project)
     with exclusive(runtime):
