@@ -145,7 +145,7 @@ def stop(project: Project, max_wait: float | None = None) -> list[MasterInfo]:
 
 
 def request_stop(project: Project) -> list[MasterInfo]:
-    """Tell the masters on this machine to stop, without waiting for them; otherwise as `stop`."""
+    """Ask the masters on this machine to stop, without waiting for them; otherwise as `stop`."""
     return [_info(run_dir, master) for run_dir, master in _told_to_stop(project)]
 
 

@@ -108,7 +108,7 @@ def test_the_record_of_a_runner_elsewhere(fresh_project: ProjectFactory, tmp_pat
 
     # And the record can be locked by one at a time
     with manager.lock_runner_doc() as lock:
-        assert lock.locked_document["running_runner"] == other  # type: ignore[index]
+        assert lock.locked_document["running_runner"] == other
         with pytest.raises(RunnerLockedError), manager.lock_runner_doc():
             pass
     manager.job_controller.close()
