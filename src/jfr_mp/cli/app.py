@@ -54,6 +54,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Show the masters of a project, their role processes and the number of jobs in each state.",
         _RUN,
     ),
+    "health": CommandRow(
+        "health:health",
+        "Check the masters on this machine, for liveness and readiness probes.",
+        _RUN,
+    ),
     "logs": CommandRow(
         "logs:logs",
         "Show the last entries of the logs on this machine, those of all processes in the order of their time.",

@@ -107,9 +107,9 @@ def follow_logs(project: Project, role: str | None = None, entries: int = 20, wa
 
 
 def _find_logs(project: Project, role: str | None) -> list[Path]:
-    from jfr_mp.supervisor import control
+    from jfr_mp.supervisor.logfile import log_files
 
-    paths = control.log_files(project, role)
+    paths = log_files(project, role)
     if not paths:
         whose = f"of {role} " if role else ""
         raise JfrMpError(

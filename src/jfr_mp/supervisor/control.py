@@ -205,13 +205,18 @@ def masters(project: Project) -> list[MasterStatus]:
 
     The others are missing if the database is down.
     """
-    answers = [_status(run_dir, master) for run_dir, master in _living(project)]
-    here = [answer for answer in answers if answer is not None]
+    here = masters_here(project)
     try:
         return here + _masters_elsewhere(project)
     except DatabaseError as error:
         logger.debug("masters on other machines cannot be listed: %s", error)
         return here
+
+
+def masters_here(project: Project) -> list[MasterStatus]:
+    """Return the status of the masters of a project on this machine, without the database."""
+    answers = [_status(run_dir, master) for run_dir, master in _living(project)]
+    return [answer for answer in answers if answer is not None]
 
 
 def set_log_level(project: Project, level: LogLevel) -> list[MasterInfo]:
@@ -234,20 +239,6 @@ def set_log_level(project: Project, level: LogLevel) -> list[MasterInfo]:
         with MasterClient(run_dir) as client:
             client.command("log-level", level=level)
     return [_info(run_dir, master) for run_dir, master in found]
-
-
-def log_files(project: Project, role: str | None = None) -> list[Path]:
-    """Return the log files on this machine.
-
-    Parameters
-    ----------
-    project
-        The project of the processes.
-    role
-        A role, a role process such as ``transfer-2``, or ``master``; None for all.
-    """
-    files = sorted(log_dir(project).glob("*.log"))
-    return [file for file in files if role in (None, file.stem, file.stem.rpartition("-")[0])]
 
 
 # Starting

@@ -26,6 +26,20 @@ def log_dir(project: Project) -> Path:
     return Path(project.log_dir) / "jfr_mp"
 
 
+def log_files(project: Project, role: str | None = None) -> list[Path]:
+    """Return the log files on this machine.
+
+    Parameters
+    ----------
+    project
+        The project of the processes.
+    role
+        A role, a role process such as ``transfer-2``, or ``master``; None for all.
+    """
+    files = sorted(log_dir(project).glob("*.log"))
+    return [file for file in files if role in (None, file.stem, file.stem.rpartition("-")[0])]
+
+
 class LogFile:
     """A log file, readable by its user only.
 

@@ -31,7 +31,7 @@ from jfr_mp.errors import ConfigError, ExitCode
 from jfr_mp.identity import host_name
 from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
-from jfr_mp.model import Condition, utcnow
+from jfr_mp.model import Condition
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import Child, ChildArguments
 from jfr_mp.supervisor.commands import carry_out
@@ -53,6 +53,7 @@ from jfr_mp.supervisor.plan import Plan
 from jfr_mp.supervisor.reload import Roll
 from jfr_mp.supervisor.service_manager import ServiceState, settled, summary
 from jfr_mp.supervisor.signals import SignalInbox
+from jfr_mp.supervisor.upkeep import kill_hung, reap_orphans, rotate_logs, show_logs
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +61,6 @@ logger = logging.getLogger(__name__)
 _CHORES_EVERY = 1.0
 #: The same for new lines in the logs, if the user watches them.
 _SHOW_EVERY = 0.1
-#: Seconds after the limit of a step within which its process exits by itself.
-_EXIT_WITHIN = 30.0
 
 
 class Master:
@@ -161,6 +160,7 @@ class Master:
 
     def _handle_signal(self, number: signal.Signals) -> None:
         if number == signal.SIGCHLD:  # every turn reaps anyway, because one signal may stand for several children
+            reap_orphans([self._plan.processes.server_pid, *(child.pid for child in self._children)])
             return
         if number == signal.SIGHUP and not self._plan.stops_on_hangup:
             reply = carry_out(self, "reload", {})
@@ -340,40 +340,22 @@ class Master:
         self._plan.manager.update(self._service, summary(states, self._notices))
 
     def _do_chores(self) -> None:
-        self._show_logs()
+        show_logs(self._plan.terminal, self._children)
         if (now := time.monotonic()) < self._chores_due:
             return
         self._chores_due = now + _CHORES_EVERY
-        self._replace_hung()
+        kill_hung(self._children)
         self._keep_reachable(now)
         if self._plan.project_file is not None:
             self._plan.project_file.look()
         self._member.report(report_of(self.status()))
-        for log in [child.log for child in self._children] + ([self._own_log] if self._own_log else []):
-            log.rotate()
+        rotate_logs(self._children, self._own_log)
 
     def _keep_reachable(self, now: float) -> None:
         """Have deleted sockets made again; stop if that fails for a while, because no command reaches this master."""
         limit = self._plan.unreachable_for
         if self._bus.keep_open(now) > limit and not self._stopping:
             self.stop(drain=True, why=f"being unreachable for {limit:g} s")
-
-    def _replace_hung(self) -> None:
-        """Kill role processes that have exceeded the limit of a step and did not exit by themselves."""
-        for child in self._children:
-            for step in child.condition.steps or ():
-                if (utcnow() - step.since).total_seconds() > step.limit + _EXIT_WITHIN:
-                    logger.error(
-                        "%s is killed: its step %s%s did not end within %g s",
-                        *(child.spec.name, step.step, f" of job {step.db_id}" if step.db_id else "", step.limit),
-                    )
-                    child.signal(signal.SIGKILL)
-
-    def _show_logs(self) -> None:
-        if (terminal := self._plan.terminal) is None:
-            return
-        for child in self._children:
-            terminal.show(child.spec.name, child.log.new_lines())
 
     # Deadlines
 

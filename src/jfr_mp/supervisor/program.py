@@ -30,6 +30,7 @@ from jfr_mp.supervisor.master import Master
 from jfr_mp.supervisor.plan import Plan
 from jfr_mp.supervisor.reload import ProjectFile
 from jfr_mp.supervisor.service_manager import ServiceManager
+from jfr_mp.supervisor.upkeep import allow_early_end
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -122,6 +123,7 @@ def run_master(
         If the database cannot be reached or refuses the operation.
     """
     logs.configure(log_level.to_logging(), "master", log_format)
+    allow_early_end()
     manager = ServiceManager.from_environment()
     with role_processes(project.name) as processes, occupied(project, roles, processes.server_pid) as (run_dir, owner):
         ensure_running(project)

@@ -27,6 +27,7 @@ from jfr_mp.step_table import Role
 from jfr_mp.supervisor import control
 from jfr_mp.supervisor.child import ColdStart
 from jfr_mp.supervisor.fork_server import role_processes
+from jfr_mp.supervisor.logfile import log_files
 from tests.support.processes import free_port, is_alive, pids_with, wait_gone
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.waiting import wait_until
@@ -73,9 +74,9 @@ def test_start_status_stop(project: Project, on_disk: TestProject) -> None:
         (name, "RUNNING") for name in ("checkout-1", "transfer-1", "transfer-2", "queue-1", "complete-1")
     ]
     assert os.getsid(info.pid) != os.getsid(0)
-    assert [path.stem for path in control.log_files(project, "transfer")] == ["transfer-1", "transfer-2"]
-    assert [path.stem for path in control.log_files(project, "master")] == ["master"]
-    assert {path.stat().st_mode & 0o777 for path in control.log_files(project)} == {0o600}
+    assert [path.stem for path in log_files(project, "transfer")] == ["transfer-1", "transfer-2"]
+    assert [path.stem for path in log_files(project, "master")] == ["master"]
+    assert {path.stat().st_mode & 0o777 for path in log_files(project)} == {0o600}
     runner = on_disk.db.jf_auxiliary.find_one({"running_runner": {"$exists": True}})
     assert runner is not None
     assert "jfr_mp" in runner["running_runner"]
@@ -289,7 +290,7 @@ def test_the_log_level_of_running_processes_changes(project: Project) -> None:
     control.set_log_level(project, LogLevel.DEBUG)
     # Then the master logs changes of state, which are debug messages
     os.kill(pids(project)["complete-1"], signal.SIGKILL)
-    (log,) = control.log_files(project, "master")
+    (log,) = log_files(project, "master")
     wait_until(lambda: "complete-1: RUNNING -> " in log.read_text(), 20, "a change of state")
 
 
@@ -360,7 +361,7 @@ def test_role_processes_are_forked_and_told_apart(project: Project) -> None:
     os.kill(running["checkout-1"], signal.SIGKILL)
     wait_until(lambda: replaced(project, "checkout-1", running["checkout-1"]), 20, "another process")
     # Then
-    (log,) = control.log_files(project, "master")
+    (log,) = log_files(project, "master")
     assert f"checkout-1 (pid {running['checkout-1']}) exited: killed by SIGKILL" in log.read_text()
     # When
     running = pids(project)
