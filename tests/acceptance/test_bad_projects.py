@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -253,6 +254,36 @@ def test_nothing_of_a_running_master_shows_the_password(busy: User) -> None:
     assert not any(password in text for text in [*shown, *command_lines()])
     everything = busy.project.project_file.parent.parent
     assert files_with(password, everything) == [busy.project.project_file]
+
+
+def test_jobs_get_no_secrets_and_their_directories_are_private(new_user: NewUser) -> None:
+    # Given a user with secrets in the shell, one of which jobs need, and a project file that others can read
+    user = new_user(metadata={"jfr_mp": {"pass_environment": ["NEEDED_TOKEN"]}})
+    user.project.project_file.chmod(0o644)
+    secrets = {"GITHUB_TOKEN": "g", "DB_PASSWORD": "p", "NEEDED_TOKEN": "n", "COLOUR": "red"}
+    env = {**user.project.env, **secrets}
+
+    # When the processes are started, then they warn of the file
+    started = run_cli("start", env=env, cwd=user.desk, timeout=90)
+    assert started.returncode == 0, started.stderr
+    path = user.project.project_file
+    assert f"{path} contains a password and can be read by other users" in " ".join(started.stderr.split())
+
+    # And a job has only what it may have, warm or cold, and nobody else can look into its directory
+    flow = user.submit(f"Flow([variables({[*secrets, 'HOME', 'PATH']})])").wait_for("COMPLETED")
+    found = flow.outputs[0]
+    assert {name: value for name, value in found.items() if name in secrets} == {"NEEDED_TOKEN": "n", "COLOUR": "red"}
+    assert (found["HOME"], found["PATH"]) == (env["HOME"], env["PATH"])
+    run_dir = Path(flow.job()["run_dir"])
+    assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
+    assert stat.S_IMODE(run_dir.parent.stat().st_mode) == 0o777 & ~_umask()
+    user.ok("stop")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def test_what_holds_or_reveals_something_is_private(new_user: NewUser, processes: Processes) -> None:

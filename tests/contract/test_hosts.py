@@ -172,6 +172,20 @@ def test_a_file_is_delivered_where_there_was_no_directory(host: BaseHost, direct
     assert (directory / "c" / "-f").read_bytes() == b""
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o770])
+def test_a_new_directory_has_its_mode_and_those_above_it_are_usual(
+    host: BaseHost, directory: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    monkeypatch.setattr(host, "directory_mode", mode)
+    host.deliver(directory / "d" / "e" / "in", b"x")
+    host.mkdir(directory / "f" / "g")
+    (directory / "old").mkdir(mode=0o711)
+    host.deliver(directory / "old" / "in", b"x")
+    modes = {name: (directory / name).stat().st_mode & 0o777 for name in ("d/e", "f/g", "old")}
+    assert modes == {"d/e": mode, "f/g": mode, "old": 0o711}
+    assert (directory / "d").stat().st_mode & 0o055 == 0o055
+
+
 @pytest.mark.parametrize("size", [0, 1, 2**18, 3 * 2**20 + 7])
 def test_files_are_copied_there_and_back(host: BaseHost, directory: Path, tmp_path: Path, size: int) -> None:
     # Given a file of this machine

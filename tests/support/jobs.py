@@ -39,6 +39,12 @@ def link(previous: Any = None, ledger: str | None = None, name: str = "link") ->
 
 
 @job
+def variables(names: list[str]) -> dict[str, str | None]:
+    """Return environment variables of the job."""
+    return {name: os.environ.get(name) for name in names if name in os.environ}
+
+
+@job
 def total(values: list[float]) -> float:
     """Return the sum of the outputs of other jobs."""
     return sum(values)

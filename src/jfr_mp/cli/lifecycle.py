@@ -11,6 +11,7 @@ import typer
 
 from jfr_mp.cli.commands import Options, with_examples
 from jfr_mp.cli.connect import ConnectOption, connect_all
+from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import (
     LogFormatName,
     LogLevelName,
@@ -139,6 +140,7 @@ def start(
     """
     if single and any(count > 1 for count in roles.values()):
         raise typer.BadParameter("--single excludes several processes of a role")
+    _warn_of_exposed_password(project)
     connect_all(project, needed=connect_interactive)
     if foreground.wanted:
         from jfr_mp.supervisor import control
@@ -203,6 +205,15 @@ def run(
     """
     with open_runner(project) as runner:
         runner.run(ticks=ticks, **{role.value: role in roles for role in Role})
+
+
+def _warn_of_exposed_password(project: Project) -> None:
+    from jfr_mp.config import ConfigManager
+    from jfr_mp.config.files import exposes_password
+
+    path = ConfigManager().get_project_data(project.name).filepath
+    if exposes_password(path):
+        warn(f"{path} contains a password and can be read by other users; to change it: chmod 600 {path}")
 
 
 def _start(project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping
@@ -18,6 +19,10 @@ from pydantic import BaseModel, ValidationError
 
 from jfr_mp.config.validation import explain
 from jfr_mp.errors import ConfigError
+
+#: The fields of a password, and a URI that contains one.
+_PASSWORDS = ("password", "passphrase")
+_URI_WITH_PASSWORD = re.compile(r"://[^/@:\s]+:[^/@\s]+@")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -116,6 +121,20 @@ def _write(path: Path, write: Callable[[Any], object]) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+def exposes_password(path: Path) -> bool:
+    """Return whether a file contains a password and other users can read it."""
+    return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)) and _has_password(load(path))
+
+
+def _has_password(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        named = any(item and str(name).lower() in _PASSWORDS for name, item in value.items())
+        return named or any(_has_password(item) for item in value.values())
+    if isinstance(value, list):
+        return any(map(_has_password, value))
+    return isinstance(value, str) and _URI_WITH_PASSWORD.search(value) is not None
 
 
 def _parse_yaml(path: Path, text: str) -> Any:

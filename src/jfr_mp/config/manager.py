@@ -179,10 +179,6 @@ class ConfigManager:
         """
         if ext not in self.projects_ext:
             raise ConfigError(f"project files cannot have the format {ext!r}; allowed: {listed(self.projects_ext)}")
-        if Path(project.name).name != project.name or project.name.startswith("."):
-            raise ConfigError(
-                f"{project.name!r} cannot be used as a project name: it must not contain '/' or begin with a dot"
-            )
         filepath = self.projects_folder / f"{project.name}.{ext}"
         if project.name in self.projects_data or project.name in self.broken or filepath.exists():
             raise ConfigError(f"project {project.name!r} already exists in {self.projects_folder}; choose another name")

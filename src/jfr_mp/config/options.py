@@ -50,6 +50,15 @@ class JfrMpOptions(ConfigModel):
     #: The maximum number of jobs at once on a local worker with the scheduler shell and no `max_jobs`: "cores" for the
     #: number of cores that the runner can use, null for no limit.
     local_jobs: Annotated[int, Field(ge=1)] | Literal["cores"] | None = "cores"
+    #: Environment variables of the runner that jobs and commands on this machine get although their names look like
+    #: those of secrets: names, or patterns such as "AWS_*".
+    pass_environment: list[str] = Field(default_factory=list)
+    #: Environment variables that they do not get, besides those whose names look like secrets; "*" leaves only the
+    #: essential ones, such as PATH and HOME, and those in `pass_environment`.
+    withhold_environment: list[str] = Field(default_factory=list)
+    #: The permissions that run directories do not have, as in the shell: "077" gives access to the user only, "027"
+    #: lets the group read.
+    umask: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "077"
     #: The longest time before a role looks for work that it was not told about.
     probe_interval: Seconds = 1.0
     #: The time between two reads of the journal in which local jobs report their start and end.
@@ -66,6 +75,11 @@ class JfrMpOptions(ConfigModel):
     step_limits: dict[StepName, Seconds] = Field(default_factory=dict)
     #: The time that a role process has to finish its current step when it is asked to stop.
     stop_timeout: Seconds = 60.0
+
+    @property
+    def directory_mode(self) -> int:
+        """The mode of run directories."""
+        return 0o777 & ~int(self.umask, 8)
 
     @model_validator(mode="after")
     def _outlive_a_heartbeat(self) -> Self:

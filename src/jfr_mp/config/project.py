@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -23,29 +23,33 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
+#: Seconds; not NaN, not infinite and not negative.
+Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class RunnerOptions(ConfigModel):
     """The timing of the runner. Times are in seconds."""
 
     #: The longest time between two searches for READY jobs.
-    delay_checkout: float = 30
+    delay_checkout: Delay = 30
     #: The time between two queries to a scheduler.
-    delay_check_run_status: float = 30
+    delay_check_run_status: Delay = 30
     #: The longest time between two searches for jobs to upload, submit, download or complete.
-    delay_advance_status: float = 30
+    delay_advance_status: Delay = 30
     #: Used only by jobflow-remote; jfr-mp counts the jobs of a worker with `max_jobs` before each submission.
-    delay_refresh_limited: float = 600
+    delay_refresh_limited: Delay = 600
     #: The time between two complete surveys of the pool of a batch worker.
-    delay_update_batch: float = 60
+    delay_update_batch: Delay = 60
     #: The time between two heartbeats in the document of the running runner.
-    delay_ping_db: float = 3600
+    delay_ping_db: Delay = 3600
     #: The age at which a lock of jobflow-remote counts as stale and is broken.
-    lock_timeout: float | None = 86400
+    lock_timeout: Delay | None = 86400
     #: Whether the local copy of a job's files is deleted when the job is completed.
     delete_tmp_folder: bool = True
     #: How many times a failed step is retried before the job goes to REMOTE_ERROR.
-    max_step_attempts: int = 3
+    max_step_attempts: int = Field(3, ge=0)
     #: The times to wait after each failed attempt; the last value applies to all further attempts.
-    delta_retry: tuple[float, ...] = (30, 300, 1200)
+    delta_retry: tuple[Delay, ...] = (30, 300, 1200)
 
     def get_delta_retry(self, step_attempts: int) -> float:
         """Return the seconds to wait after an attempt; the first attempt has the number 1."""
@@ -118,6 +122,14 @@ class Project(ConfigModel):
     metadata: dict[str, Any] | None = None
     #: Further JobStores, which a flow can select by name.
     optional_jobstores: dict[str, dict[str, Any]] = Field(default_factory=dict, repr=False)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        """Refuse a name that leads out of the projects folder, where the project has a directory of its name."""
+        if "/" in value or value.startswith(".") or not value.isprintable():
+            raise ValueError("must not contain '/' or unprintable characters, nor begin with a dot")
+        return value
 
     @field_validator("base_dir", mode="before")
     @classmethod

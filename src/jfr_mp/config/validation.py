@@ -20,7 +20,7 @@ _OURS = "config"
 class ConfigModel(BaseModel):
     """The base of all parts of a project file: unknown fields are refused with a suggestion."""
 
-    model_config = ConfigDict(extra="forbid", defer_build=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", defer_build=True, hide_input_in_errors=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -29,13 +29,13 @@ class BatchConfig(ConfigModel):
     #: The maximum number of jobs that one batch runs.
     max_jobs_per_batch: int | None = None
     #: The time that an idle batch waits for a new job before it ends.
-    max_wait: float | None = 60
+    max_wait: float | None = Field(60, ge=0)
     #: The age at which a batch stops starting jobs.
-    max_time: float | None = None
+    max_time: float | None = Field(None, ge=0)
     #: The number of jobs that run at the same time in one batch.
     parallel_jobs: int | None = None
     #: The time between two searches of a batch for a new job.
-    sleep_time: float | None = None
+    sleep_time: float | None = Field(None, ge=0)
 
 
 class WorkerBase(ConfigModel):
@@ -56,7 +56,7 @@ class WorkerBase(ConfigModel):
     #: The command that runs a job, with ``{}`` in place of its directory; None for the default command.
     execution_cmd: str | None = None
     #: The maximum run time of a command on the worker, in seconds.
-    timeout_execute: int = 60
+    timeout_execute: int = Field(60, gt=0)
     #: The maximum number of jobs in the queue of the scheduler.
     max_jobs: int | None = Field(None, ge=0)
     #: The batch options, which make the worker a batch worker.
@@ -66,7 +66,7 @@ class WorkerBase(ConfigModel):
     #: Whether text that the user's shell prints after a command is removed from its output; text before it always is.
     sanitize_command: bool = False
     #: Seconds between the end of a job and its download, for file systems that show new files with a delay.
-    delay_download: int | None = None
+    delay_download: int | None = Field(None, ge=0)
 
     def model_post_init(self, context: Any, /) -> None:
         """Mark `type` as set, because a file that is written without unset fields cannot be read without it."""

@@ -56,7 +56,7 @@ def check_project(data: ProjectData, only: Parts | None = None) -> list[Check]:
     from jfr_mp.hosts import HostPool
 
     project = data.project
-    hosts = HostPool(project.workers, project.base_dir)
+    hosts = HostPool(project.workers, project.base_dir, project.jfr_mp)
     every = only is None or not any(only)
     parts = Parts(queue=True, jobstore=True) if only is None or every else only
     if parts.worker is not None:

@@ -44,6 +44,8 @@ class BaseHost(ABC):
 
     #: The name of this host in messages.
     name: str
+    #: The mode of the directories that are made; those above them get the usual one of the host.
+    directory_mode: int = 0o700
 
     @abstractmethod
     def connect(self) -> None:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from jfr_mp.errors import ConfigError
 from jfr_mp.hosts.base import BaseHost
+from jfr_mp.hosts.environment import job_environment
 from jfr_mp.hosts.local import LocalHost
 
 if TYPE_CHECKING:
+    from jfr_mp.config.options import JfrMpOptions
     from jfr_mp.config.workers import WorkerBase
     from jfr_mp.hosts.ssh_hosts import SshHosts
 
@@ -44,10 +46,18 @@ class HostPool:
         The workers of the project by name.
     base_dir
         The project's directory; see `host_of`.
+    options
+        The options of the project: the environment of commands on this machine, and the mode of directories.
     """
 
-    def __init__(self, workers: Mapping[str, WorkerBase], base_dir: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        workers: Mapping[str, WorkerBase],
+        base_dir: str | Path | None = None,
+        options: JfrMpOptions | None = None,
+    ) -> None:
         self._workers = workers
+        self._options = options
         self._base_dir = Path(base_dir) if base_dir else None
         self._hosts: dict[str, BaseHost] = {}
         self._ssh_hosts: SshHosts | None = None
@@ -66,11 +76,17 @@ class HostPool:
 
     def host_of(self, worker: WorkerBase) -> BaseHost:
         """Return a new host for a worker, not connected; it shares the connections of the pool's other hosts."""
+        host = self._host_of(worker)
+        if self._options is not None:
+            host.directory_mode = self._options.directory_mode
+        return host
+
+    def _host_of(self, worker: WorkerBase) -> BaseHost:
         # paramiko takes long to import, and projects with local workers do not need it.
         from jfr_mp.config.workers import SshWorker
 
         if worker.is_local:
-            return LocalHost()
+            return LocalHost(job_environment(self._options) if self._options is not None else None)
         if not isinstance(worker, SshWorker):
             raise ConfigError(f"workers of type {worker.type!r} have no host that this version supports")
         if self._ssh_hosts is None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,9 +22,18 @@ _BLOCK = 2**20
 
 
 class LocalHost(BaseHost):
-    """Commands and files of this machine, as this user."""
+    """Commands and files of this machine, as this user.
+
+    Parameters
+    ----------
+    environment
+        The environment of commands; None for that of this process.
+    """
 
     name = "this machine"
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment
 
     def connect(self) -> None:
         """Do nothing."""
@@ -53,6 +62,7 @@ class LocalHost(BaseHost):
             process = subprocess.Popen(
                 argv,
                 cwd=cwd,
+                env=self._environment,
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -78,7 +88,16 @@ class LocalHost(BaseHost):
     def mkdir(self, path: HostPath) -> None:
         """Make a directory and its parents."""
         with self._doing("make the directory", path):
-            Path(path).mkdir(parents=True, exist_ok=True)
+            directory = Path(path)
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                directory.mkdir(mode=self.directory_mode)
+            except FileExistsError:
+                if not directory.is_dir():
+                    raise
+            else:
+                # Whatever the umask of this process.
+                directory.chmod(self.directory_mode)
 
     def write(self, path: HostPath, content: bytes, *, progress: Progress | None = None) -> None:
         """Write a file."""

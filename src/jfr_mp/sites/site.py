@@ -37,7 +37,7 @@ class Connections:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._hosts = HostPool(project.workers, project.base_dir)
+        self._hosts = HostPool(project.workers, project.base_dir, project.jfr_mp)
         self._lock = threading.RLock()
         self._schedulers: dict[str, QueueManager] = {}
         self._breakers: dict[Hashable, CircuitBreaker] = {}

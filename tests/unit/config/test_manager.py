@@ -226,10 +226,9 @@ def test_create_and_remove(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "ext"), [("a/b", "yaml"), ("..", "yaml"), (".a", "yaml"), ("a", "ini")])
-def test_a_project_that_cannot_be_a_file(folder: Path, name: str, ext: str) -> None:
+def test_a_project_of_another_format(folder: Path) -> None:
     with pytest.raises(ConfigError, match="cannot"):
-        ConfigManager().create_project(Project.model_validate({"name": name, "queue": {}}), ext=ext)
+        ConfigManager().create_project(Project.model_validate({"name": "a", "queue": {}}), ext="ini")
     assert list(folder.iterdir()) == []
 
 

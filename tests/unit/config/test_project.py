@@ -42,6 +42,16 @@ def store(**more: Any) -> dict[str, Any]:
         ({"zzz": 1}, "zzz: unknown field; allowed: name, base_dir,"),
         ({"name": 5}, "name: must be a valid string"),
         ({"name": ""}, "name: must"),
+        *(({"name": name}, "name: must not contain '/'") for name in ("../../x", "a/b", "..", ".a", "a\nb", "a\x00")),
+        *(
+            ({"runner": {option: value}}, f"runner.{option}: must be ")
+            for option in ("delay_checkout", "delay_ping_db", "lock_timeout")
+            for value in (float("nan"), float("inf"), -1)
+        ),
+        ({"runner": {"delta_retry": [1, float("inf")]}}, "runner.delta_retry.1: must be a finite number"),
+        ({"runner": {"max_step_attempts": -1}}, "runner.max_step_attempts: must be greater than or equal to 0"),
+        (workers(delay_download=-1), "workers.w.delay_download: must be greater"),
+        ({"metadata": {"jfr_mp": {"umask": "9"}}}, "metadata.jfr_mp.umask: must match pattern"),
         ({"base_dir": 5}, "base_dir: must be a valid string"),
         ({"log_level": "loud"}, "log_level: must be 'error', 'warn', 'info' or 'debug'"),
         (

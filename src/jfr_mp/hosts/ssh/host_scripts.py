@@ -1,10 +1,10 @@
 """The shell scripts that replace several round trips to a host by one."""
 
-#: Makes a directory ($1), writes a file ($2) of so many bytes ($3) there and removes others ($4, ...).
+#: Makes a directory ($1) of a mode ($4), writes a file ($2) of so many bytes ($3) there and removes others ($5, ...).
 DELIVER = r"""
-mkdir -p -- "$1" && cd -- "$1" || exit
+mkdir -p -m "$4" -- "$1" && cd -- "$1" || exit
 name=$2 size=$3 part=.$2.part
-shift 3
+shift 4
 rm -f -- "$part" "$@" || exit
 cat > "$part" || { rm -f -- "$part"; exit 1; }
 arrived=$(($(wc -c < "$part")))

@@ -73,7 +73,11 @@ class SshHost(BaseHost):
 
     def mkdir(self, path: HostPath) -> None:
         """Make a directory and those above it."""
-        self._script("make the directory", path, 'exec mkdir -p -- "$1"', str(path))
+        self._script("make the directory", path, 'exec mkdir -p -m "$2" -- "$1"', str(path), self._mode)
+
+    @property
+    def _mode(self) -> str:
+        return f"{self.directory_mode:o}"
 
     def write(self, path: HostPath, content: bytes, *, progress: Progress | None = None) -> None:
         """Write a file."""
@@ -92,7 +96,7 @@ class SshHost(BaseHost):
         if self._separated or len(content) > _SMALL:
             super().deliver(path, content, instead_of=instead_of, progress=progress)
         else:
-            arguments = (str(where.parent), where.name, str(len(content)), *instead_of)
+            arguments = (str(where.parent), where.name, str(len(content)), self._mode, *instead_of)
             self._script("write", path, DELIVER, *arguments, stdin=content)
 
     def put(self, source: Path, path: HostPath, *, progress: Progress | None = None) -> None:
