@@ -61,12 +61,15 @@ class JfrMpOptions(ConfigModel):
     umask: Annotated[str, Field(pattern="^0?[0-7]{3}$")] = "077"
     #: The longest time before a role looks for work that it was not told about.
     probe_interval: Seconds = 1.0
+    #: The same for a role that has not found any for a while, if the MongoDB server announces changes: the time between
+    #: two looks is doubled up to this. What the server announces is not delayed.
+    idle_probe_interval: Seconds = 30.0
     #: The time between two reads of the journal in which local jobs report their start and end.
     journal_interval: Seconds = 0.05
     #: The minimum time between two reads of a journal on a remote host, to limit the load on its login node.
     remote_journal_interval: Seconds = 0.5
     #: The time between two heartbeats of a process in the database.
-    heartbeat_interval: Seconds = 2.0
+    heartbeat_interval: Seconds = 7.5
     #: The time after its last heartbeat at which a process counts as dead, so that its locks are freed.
     lease_ttl: Seconds = 30.0
     #: The time after which a step counts as hung, by its name, such as {"upload": 7200}: its process is replaced, and

@@ -36,6 +36,11 @@ class Address:
     collection: str
     client_args: Mapping[str, Any] = field(repr=False)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine for certain."""
+        return all(host.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]") for host in self.hosts.split(","))
+
 
 def store_class(store: Mapping[str, Any]) -> str:
     """Return the name of the maggma class that a store dictionary describes."""

@@ -1,4 +1,4 @@
-"""Changes of job states as the server reports them, from any process on any machine."""
+"""Changes of jobs as the server reports them, from any process on any machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class StateChanges:
-    """Wait for jobs that enter certain states.
+    """Wait for jobs that enter certain states, or whose lock is freed in the state in which they are.
 
     This requires a server that supports transactions; all such servers have change streams.
 
@@ -28,13 +28,16 @@ class StateChanges:
 
     def __init__(self, db: QueueDatabase, states: Iterable[JobState]) -> None:
         self._db = db
-        self._pipeline = _pipeline(sorted(state.value for state in states))
+        self._states = frozenset(states)
+        self._pipeline = _pipeline(sorted(state.value for state in self._states))
         self._stream: CollectionChangeStream[Doc] | None = None
 
-    def wait(self, timeout: float) -> JobState | None:
-        """Return the state of the next job that entered one of the states, or None after `timeout` seconds.
+    def wait(self, timeout: float) -> frozenset[JobState]:
+        """Return the state that the next job has entered, or none after `timeout` seconds.
 
-        The first call opens the change stream. After an error, the next call opens it again.
+        These are all states if the lock of a job was freed, for instance because its process has died: the server does
+        not tell the state of such a job. The first call opens the change stream. After an error, the next call opens it
+        again.
         """
         if self._stream is None:
             self._stream = self._db.jobs.watch(self._pipeline, max_await_time_ms=int(timeout * 1000))
@@ -43,7 +46,9 @@ class StateChanges:
         except BaseException:
             self.close()
             raise
-        return JobState(change["state"]) if change else None
+        if change is None:
+            return frozenset()
+        return frozenset([JobState(change["state"])]) if change.get("state") else self._states
 
     def close(self) -> None:
         """Stop watching."""
@@ -55,7 +60,12 @@ class StateChanges:
 def _pipeline(states: list[str]) -> list[dict[str, Any]]:
     """Return the query for the server: only the new state, because documents may be large."""
     wanted = {"$in": states}
+    entered = [{"fullDocument.state": wanted}, {"updateDescription.updatedFields.state": wanted}]
+    freed = {
+        "updateDescription.updatedFields.lock_id": {"$type": "null"},
+        "updateDescription.updatedFields.state": {"$exists": False},
+    }
     return [
-        {"$match": {"$or": [{"fullDocument.state": wanted}, {"updateDescription.updatedFields.state": wanted}]}},
+        {"$match": {"$or": [*entered, freed]}},
         {"$project": {"state": {"$ifNull": ["$updateDescription.updatedFields.state", "$fullDocument.state"]}}},
     ]

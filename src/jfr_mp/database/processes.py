@@ -124,9 +124,11 @@ def living(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
     return _select(db, {"$expr": {"$gte": ["$heartbeat", seconds_ago(lease_ttl)]}})
 
 
-def expired(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
-    """Return the processes whose last heartbeat is longer ago, oldest first: their locks may be freed."""
-    return _select(db, {"$expr": {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]}})
+def time_left(db: QueueDatabase, lease_ttl: float) -> dict[str, float]:
+    """Return the seconds until the lease of each process ends; below 0 its locks may be freed."""
+    ends = {"$add": ["$heartbeat", int(lease_ttl * 1000)]}
+    found = db.processes.aggregate([{"$project": {"left": {"$subtract": [ends, _NOW]}}}])
+    return {str(record["_id"]): record["left"] / 1000 for record in found if record["left"] is not None}
 
 
 def expired_ids(db: QueueDatabase, lease_ttl: float, query: Mapping[str, Any]) -> list[str]:

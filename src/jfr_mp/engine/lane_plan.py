@@ -23,8 +23,8 @@ from jfr_mp.sites.site import Connections
 from jfr_mp.step_table import ROLES, Role, wake_states
 from jfr_mp.steps.services import Services
 
-#: Seconds that the server waits for a change before it answers; a stop has to wait for the answer.
-_NEWS_WAIT = 0.5
+#: Seconds that the server waits for a change before it answers.
+_NEWS_WAIT = 30.0
 
 #: Seconds between two checks of all flows, and until another process takes over the checks.
 _RECONCILE_EVERY, _RECONCILE_WITHIN = 300.0, 10.0
@@ -72,7 +72,7 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine, give_up: Cal
     lanes.open("deadlines", lambda _wakeups: [deadlines(db, services.in_hand, lanes.report, give_up)])
     if db.supports_transactions:
         # Changes made elsewhere: submissions, roles on other machines, jobflow-remote.
-        lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)])
+        lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)], listens=True)
     for role in roles:
         for plan in plans_of(role, services.connections):
             lease = Lease(db, plan.name, owner) if ROLES[role].exclusive else None
@@ -122,9 +122,8 @@ def _news(changes: StateChanges, lanes: Lanes) -> Task:
     """Return the task that turns changes in the database into wake-ups."""
 
     def run() -> float:
-        state = changes.wait(_NEWS_WAIT)
-        if state is not None:
-            lanes.deliver({state})
+        if states := changes.wait(_NEWS_WAIT):
+            lanes.deliver(states)
         return 0.0
 
     return Task("news", _NEWS_WAIT, run)

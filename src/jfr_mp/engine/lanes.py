@@ -9,16 +9,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from jfr_mp.engine.loop import Loop, Task
 from jfr_mp.engine.wakeups import LocalWakeups, Wakeups
 from jfr_mp.model import Condition
 from jfr_mp.states import JobState
 
-#: Seconds between two checks of the clock and, while stopping, of whether a lane has finished its step.
-_GLANCE = 0.5
+#: Seconds between two checks, while stopping, of whether a lane has finished its step.
 _STOPPING_GLANCE = 0.05
+#: The longest time in seconds that the main thread waits for the bus.
+_LONGEST_WAIT = 60.0
 
 Saying = Callable[[Wakeups], None]
 
@@ -34,13 +35,21 @@ class Lane(LocalWakeups):
         Returns the tasks, which get their wake-ups from this lane.
     say
         Passes a message to the main thread, which sends it on the bus.
+    listens
+        Whether its tasks only wait for others to tell something, so that nobody waits for the end of its loop.
     """
 
     def __init__(
-        self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]], say: Callable[[Saying], None]
+        self,
+        name: str,
+        make_tasks: Callable[[Wakeups], Sequence[Task]],
+        say: Callable[[Saying], None],
+        *,
+        listens: bool = False,
     ) -> None:
         super().__init__()
         self._say = say
+        self._listens = listens
         self._thread = threading.Thread(target=Loop(make_tasks(self), self).run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -48,11 +57,13 @@ class Lane(LocalWakeups):
         self._thread.start()
 
     def ended(self, timeout: float) -> bool:
-        """Wait for the end of the loop; return whether it has ended."""
+        """Wait for the end of the loop; return whether it has ended, or need not end."""
+        if self._listens:
+            return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def deliver(self, news: set[JobState]) -> None:
+    def deliver(self, news: Iterable[JobState]) -> None:
         """Wake the tasks that wait for one of these states."""
         for state in news:
             super().publish(state, "", "")
@@ -80,15 +91,15 @@ class Lanes:
         self._sayings: queue.SimpleQueue[Saying] = queue.SimpleQueue()
         self._lanes: list[Lane] = []
 
-    def open(self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]]) -> None:
-        """Add a lane, which is started by `run`."""
-        self._lanes.append(Lane(name, make_tasks, self._say))
+    def open(self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]], *, listens: bool = False) -> None:
+        """Add a lane, which is started by `run`; see `Lane` for the parameters."""
+        self._lanes.append(Lane(name, make_tasks, self._say, listens=listens))
 
     def report(self, condition: Condition) -> None:
         """Report the condition of this process to the master; any thread may call it."""
         self._say(lambda bus: bus.report(condition))
 
-    def deliver(self, news: set[JobState]) -> None:
+    def deliver(self, news: Iterable[JobState]) -> None:
         """Wake the tasks of this process that wait for one of these states; any thread may call it."""
         for lane in self._lanes:
             lane.deliver(news)
@@ -98,7 +109,7 @@ class Lanes:
         for lane in self._lanes:
             lane.start()
         while not self._bus.stop_requested and (now := time.monotonic()) < until:
-            news = self._bus.wait(min(_GLANCE, until - now))
+            news = self._bus.wait(min(_LONGEST_WAIT, until - now))
             self._pass_on()
             self.deliver(news)
         for lane in self._lanes:

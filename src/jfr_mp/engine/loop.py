@@ -29,18 +29,22 @@ class Task:
     name
         The name for logs and status.
     interval
-        The longest time between two runs, in seconds.
+        The time between two runs, in seconds.
     run
-        Does one piece of work and returns the seconds until its next turn, or None for `interval`.
+        Does one piece of work and returns the seconds until its next turn, or None if there was nothing to do.
     wakes
         The states that make the task due as soon as a job enters them.
+    longest
+        The interval is doubled with each run that had nothing to do, up to this many seconds; None for no doubling.
     """
 
     name: str
     interval: float
     run: Callable[[], float | None]
     wakes: frozenset[JobState] = frozenset()
+    longest: float | None = None
     due: float = 0.0
+    idle: int = field(default=0, repr=False)
     failures: int = field(default=0, repr=False)
 
 
@@ -72,7 +76,7 @@ class Loop:
     def _wake(self, news: Iterable[JobState]) -> None:
         for task in self._tasks:
             if not task.wakes.isdisjoint(news) and not task.failures:
-                task.due = 0.0
+                task.due, task.idle = 0.0, 0
 
     def _turn(self) -> None:
         for task in self._tasks:
@@ -85,13 +89,16 @@ class Loop:
         try:
             pause = task.run()
         except Exception as error:  # noqa: BLE001 - a failing task must not stop the other tasks of the process
-            self._pause(task, error)
+            # What a task waits for may be closed while the process stops.
+            if not self._wakeups.stop_requested:
+                self._pause(task, error)
             return
         if task.failures:
             task.failures = 0
             self._wakeups.report(Condition())
             logger.info("%s works again", task.name)
-        task.due = time.monotonic() + (task.interval if pause is None else pause)
+        task.idle = task.idle + 1 if pause is None else 0
+        task.due = time.monotonic() + (_idle_pause(task) if pause is None else pause)
 
     def _pause(self, task: Task, error: Exception) -> None:
         """Postpone a task that raised, longer each time."""
@@ -106,3 +113,11 @@ class Loop:
         task.due = time.monotonic() + pause
         complaint = f"{task.name}: {type(error).__name__}: {error}"[:500]
         self._wakeups.report(Condition(last_error=complaint))
+
+
+def _idle_pause(task: Task) -> float:
+    """Return the seconds until a task looks again that had nothing to do for `task.idle` times."""
+    if task.longest is None:
+        return task.interval
+    # The exponent is bounded, because a task may be idle for weeks.
+    return max(task.interval, min(task.longest, task.interval * 2.0 ** min(task.idle - 1, 30)))

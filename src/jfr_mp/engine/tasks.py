@@ -82,8 +82,10 @@ class LaneTasks:
 
     def _of_step(self, step: Step) -> Iterator[Task]:
         every, wakes = interval(step, self._project), frozenset(step.wakes or step.sources)
+        # Where the server announces changes, a search finds only what was to be done at a certain time.
+        longest = self._project.jfr_mp.idle_probe_interval if self._steps.db.supports_transactions else None
         if step.kind is Kind.CLAIM:
-            yield Task(step.name, every, partial(self._visit, partial(self._advance, step)), wakes)
+            yield Task(step.name, every, partial(self._visit, partial(self._advance, step)), wakes, longest)
             return
         kind = step.load()
         if not kind.concerns(self._project):
@@ -95,7 +97,7 @@ class LaneTasks:
         # A change is seen in the journal; to ask the scheduler because of each would be a load on both.
         yield Task(step.name, every, partial(self._visit, partial(self._ask, step, survey)))
         follow = partial(self._follow, step, survey)
-        yield Task(f"{step.name} journal", self._project.jfr_mp.probe_interval, follow, wakes)
+        yield Task(f"{step.name} journal", self._project.jfr_mp.probe_interval, follow, wakes, longest)
 
     # The turns of the tasks: each method returns the seconds until the next turn, or None for the interval.
 
@@ -111,7 +113,7 @@ class LaneTasks:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
 
     def _advance(self, step: Step) -> float | None:
-        """Move the next jobs; return 0 if more may be waiting."""
+        """Move the next jobs; return 0 if more may be waiting, and None if there was nothing to do."""
         jobs, limit = self._jobs, None
         if step.respects_max_jobs:
             self._limits.refresh()
@@ -122,8 +124,14 @@ class LaneTasks:
             return 0.0 if done.more else None
         for result in done.results:
             self._announce(step, result)
-        pause = self._judge_host(done.results)
-        return pause or (0.0 if done.more else None)
+        if pause := self._judge_host(done.results):
+            return pause
+        return 0.0 if done.more else self._next_look(step, done.results)
+
+    def _next_look(self, step: Step, results: Sequence[StepResult]) -> float:
+        """Return the seconds until a step looks for work again: until the first of its jobs is to be retried."""
+        delays = [result.outcome.delay for result in results if isinstance(result.outcome, Retry)]
+        return min([interval(step, self._project), *(delay for delay in delays if delay is not None)])
 
     def _ask(self, step: Step, survey: Survey) -> float | None:
         with self._steps.services.in_hand.of(step):

@@ -62,6 +62,7 @@ class Member:
         self._left = False
         self._entered_at = math.inf
         self._renewed_at = -math.inf
+        self._look_due = 0.0
         self._problem: str | None = None
         self._thread = threading.Thread(target=self._run, name="member", daemon=True)
 
@@ -127,10 +128,11 @@ class Member:
         self._renewed_at = begun
 
     def _run(self) -> None:
-        works = True
-        while not self._leaves_after(self._interval if works else min(self._interval, _RETRY_AFTER)):
-            works = self._try(self._beat) and self._do_chores() and self._try(self._registry.look_after_others)
+        pause, works = self._interval, True
+        while not self._leaves_after(pause if works else min(pause, _RETRY_AFTER)):
+            works = self._try(self._beat) and self._do_chores() and self._try(self._look_after_others)
             works = works and self._try(self._take_orders)
+            pause = max(0.0, min(self._interval, self._look_due - time.monotonic()))
             if works and self._problem is not None:
                 logger.info("the registry of processes can be written again")
                 self._problem = None
@@ -149,6 +151,10 @@ class Member:
                 return False
             self._chores.popleft()
         return True
+
+    def _look_after_others(self) -> None:
+        if time.monotonic() >= self._look_due:
+            self._look_due = time.monotonic() + self._registry.look_after_others()
 
     def _take_orders(self) -> None:
         self._orders.extend(self._registry.take_orders())

@@ -30,8 +30,8 @@ class Registry(Protocol):
     def beat(self, report: Report) -> bool:
         """Renew the lease, with a report; return False if this process is not in the registry."""
 
-    def look_after_others(self) -> None:
-        """Free what dead members left; called after each beat."""
+    def look_after_others(self) -> float:
+        """Free what dead members left; return the seconds after which to look again."""
 
     def evict(self, owner: str) -> None:
         """Free what another process held that is known to have exited."""
@@ -70,9 +70,9 @@ class RoleRegistry:
         """Renew the lease."""
         return processes.heartbeat(self._db, self._record.id, report)
 
-    def look_after_others(self) -> None:
+    def look_after_others(self) -> float:
         """Evict the members whose leases have run out."""
-        self._rescuer.sweep()
+        return self._rescuer.sweep()
 
     def evict(self, owner: str) -> None:
         """Free the locks and leases of a process that has exited, now and not when its lease runs out."""
@@ -106,6 +106,7 @@ class MasterRegistry(RoleRegistry):
         super().__init__(db, record)
         self._ping_due = 0.0
         self._machine_due = 0.0
+        self._forget_due = 0.0
         self._entered = False
 
     def enter(self) -> None:
@@ -138,9 +139,9 @@ class MasterRegistry(RoleRegistry):
                     f"does not show it after some seconds, end it with `kill {other.pid}`"
                 )
 
-    def look_after_others(self) -> None:
+    def look_after_others(self) -> float:
         """Evict the dead, those of this machine at once, and ping where jobflow-remote looks for a runner."""
-        super().look_after_others()
+        pause = super().look_after_others()
         now = time.monotonic()
         if now >= self._ping_due:
             self._ping_due = now + self._db.project.runner.delay_ping_db
@@ -149,10 +150,13 @@ class MasterRegistry(RoleRegistry):
         if now >= self._machine_due:
             self._machine_due = now + self._db.project.jfr_mp.lease_ttl
             evict_dead_here(self._db)
+        return pause
 
     def take_orders(self) -> list[MasterOrder]:
         """Take the orders for this master, and remove orders that have expired."""
-        orders.forget_old(self._db, ORDER_LIFETIME)
+        if (now := time.monotonic()) >= self._forget_due:
+            self._forget_due = now + ORDER_LIFETIME
+            orders.forget_old(self._db, ORDER_LIFETIME)
         return orders.take(self._db, self._record.id, ORDER_LIFETIME)
 
     def leave(self) -> None:

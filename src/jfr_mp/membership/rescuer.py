@@ -13,8 +13,14 @@ if TYPE_CHECKING:
     from jfr_mp.database.connection import QueueDatabase
 
 
+#: The least number of sweeps in the time of a lease, so that an interruption is noticed.
+_SWEEPS = 2
+#: Seconds between the end of a lease and the sweep that finds it.
+_LATER = 0.05
+
+
 class Rescuer:
-    """Frees what dead members left, as seen by one process; to be called every few seconds.
+    """Frees what dead members left, as seen by one process.
 
     While the database is down no heartbeat arrives, so every process seems to have died. Nothing is freed before this
     process has had answers for a whole lease, which is time enough for every living process to renew its own.
@@ -38,21 +44,29 @@ class Rescuer:
         self._last_contact = 0.0
         self._locks_due = 0.0
 
-    def sweep(self) -> None:
-        """Evict the members whose lease has run out, and once in each lease break the locks without a holder."""
+    def sweep(self) -> float:
+        """Evict the members whose lease has run out, and once in each lease break the locks without a holder.
+
+        Returns
+        -------
+        float
+            Seconds until the next sweep is due: it comes as soon as a lease can have run out.
+        """
         # If the next query raises, the contact is interrupted.
         since, self._contact_since = self._contact_since, None
-        dead = processes.expired(self._db, self._lease_ttl)
+        left = processes.time_left(self._db, self._lease_ttl)
         now = self._clock()
         silent = now - self._last_contact > self._longest_silence
         self._contact_since, self._last_contact = now if since is None or silent else since, now
-        if now - self._contact_since < self._lease_ttl:
-            return
-        for record in dead:
-            processes.evict(self._db, record.id, f"no heartbeat for {self._lease_ttl:g} s")
+        if (missing := self._contact_since + self._lease_ttl - now) > 0:
+            return min(missing, self._lease_ttl / _SWEEPS)
+        for owner, seconds in left.items():
+            if seconds < 0:
+                processes.evict(self._db, owner, f"no heartbeat for {self._lease_ttl:g} s")
         if now >= self._locks_due:
             self._locks_due = now + self._lease_ttl
             free_stale_locks(self._db, stale_locks(self._db))
+        return min([self._lease_ttl / _SWEEPS, *(seconds + _LATER for seconds in left.values() if seconds >= 0)])
 
 
 def evict_dead_here(db: QueueDatabase) -> None:

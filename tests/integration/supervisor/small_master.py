@@ -42,8 +42,9 @@ class Notebook:
         self.note("beat", report.state)
         return True
 
-    def look_after_others(self) -> None:
+    def look_after_others(self) -> float:
         self.note("looked")
+        return 0.0
 
     def evict(self, owner: str) -> None:
         self.note("evicted", owner)

@@ -32,6 +32,22 @@ def test_where_it_is_without_secrets(store: dict[str, Any], hosts: str, database
     assert "s3cret" not in repr(address)
 
 
+@pytest.mark.parametrize(
+    ("host", "is_local"),
+    [
+        ("localhost", True),
+        ("mongodb://127.0.0.1:27018,localhost", True),
+        ("127.0.0.1.example.org", False),
+        ("mongodb://localhost:27017,db.example.org:27017", False),
+        ("mongodb+srv://localhost", False),
+    ],
+)
+def test_whether_it_is_on_this_machine(host: str, is_local: bool) -> None:
+    assert (
+        address_of({"type": "MongoStore", "host": host, "database": "d", "collection_name": "j"}).is_local is is_local
+    )
+
+
 def test_credentials_and_options_reach_the_client() -> None:
     store = {**PLAIN, "username": "u", "password": "s3cret", "mongoclient_kwargs": {"tls": True}}
     credentials = {"username": "u", "password": "s3cret", "authSource": "db"}

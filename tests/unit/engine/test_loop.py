@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from pymongo.errors import AutoReconnect
@@ -71,6 +72,34 @@ def test_a_wake_up_ends_the_rest_of_the_tasks_that_wait_for_it() -> None:
 
     # Then only the one that waits for that state has another turn
     assert turns == ["submit", "complete", "upload", "submit"]
+
+
+def test_a_task_that_finds_nothing_looks_less_and_less_often_until_it_is_woken() -> None:
+    # Given a task that finds work in its fifth turn only
+    turns: list[float] = []
+    wakeups = LocalWakeups()
+
+    def look() -> float | None:
+        turns.append(time.monotonic())
+        if len(turns) == 9:
+            wakeups.request_stop()
+        return 0.01 if len(turns) == 5 else None
+
+    task = Task("checkout", 0.01, look, frozenset({JobState.READY}), longest=0.05)
+    # When
+    Loop([task], wakeups).run(time.monotonic() + 10)
+    # Then
+    pauses = [later - earlier for earlier, later in pairwise(turns)]
+    least = [0.01, 0.02, 0.04, 0.05, 0.01, 0.01, 0.02, 0.04]
+    assert [pause >= bound for pause, bound in zip(pauses, least, strict=True)] == [True] * 8
+    # And a wake-up begins anew
+    wakeups = LocalWakeups()
+    turns.clear()
+    task.idle, task.due = 20, time.monotonic() + NEVER
+    wakeups.publish(JobState.READY, "local", "1")
+    Loop([task], wakeups).run(time.monotonic() + 0.005)
+    assert len(turns) == 1
+    assert task.idle == 1
 
 
 def test_timer() -> None:

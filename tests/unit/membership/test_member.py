@@ -45,8 +45,9 @@ class FakeRegistry:
         self._note(f"beat {report.state}")
         return self.known
 
-    def look_after_others(self) -> None:
+    def look_after_others(self) -> float:
         self._note("looked")
+        return 0.0
 
     def evict(self, owner: str) -> None:
         self._note(f"evicted {owner}")
