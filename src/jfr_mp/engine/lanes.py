@@ -36,7 +36,7 @@ class Lane(LocalWakeups):
     say
         Passes a message to the main thread, which sends it on the bus.
     listens
-        Whether its tasks only wait for others to tell something, so that nobody waits for the end of its loop.
+        Whether its tasks only wait for news, so that a stop does not wait for the end of its loop.
     """
 
     def __init__(

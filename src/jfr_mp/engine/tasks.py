@@ -82,7 +82,7 @@ class LaneTasks:
 
     def _of_step(self, step: Step) -> Iterator[Task]:
         every, wakes = interval(step, self._project), frozenset(step.wakes or step.sources)
-        # Where the server announces changes, a search finds only what was to be done at a certain time.
+        # If the server announces changes, a search finds only what was to be done at a certain time.
         longest = self._project.jfr_mp.idle_probe_interval if self._steps.db.supports_transactions else None
         if step.kind is Kind.CLAIM:
             yield Task(step.name, every, partial(self._visit, partial(self._advance, step)), wakes, longest)
