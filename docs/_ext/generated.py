@@ -163,7 +163,11 @@ def _depth(state: JobState) -> int:
 
 
 def _leads_back(step: Step, source: JobState, target: JobState) -> bool:
-    return target in step.sources and step.sources.index(target) < step.sources.index(source)
+    within = target in step.sources and step.sources.index(target) < step.sources.index(source)
+    returns = target is not step.targets[0] and any(
+        (target, source) == (begin, end) for _, begin, end in _edges() if begin not in step.sources
+    )
+    return within or returns
 
 
 def _box(state: JobState, y: float) -> str:

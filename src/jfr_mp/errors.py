@@ -191,6 +191,12 @@ class StartFailed(JfrMpError):
     exit_code = ExitCode.START_FAILED
 
 
+class SplitRefused(JfrMpError):
+    """The roles of a project cannot be divided among machines in this way."""
+
+    exit_code = ExitCode.CONFIG
+
+
 class EmbeddedError(JfrMpError):
     """The managed mongod cannot be found, started or stopped."""
 

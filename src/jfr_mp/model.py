@@ -69,6 +69,16 @@ class RemoteInfo(Document):
         return None if token is None else str(token)
 
     @property
+    def home(self) -> str | None:
+        """The place of the run directory of a job on a local worker; see `jfr_mp.places`. It is specific to jfr-mp."""
+        return (self.model_extra or {}).get("home")
+
+    @property
+    def outputs(self) -> str | None:
+        """The token of its output files in the queue database; see `jfr_mp.database.output_files`."""
+        return (self.model_extra or {}).get("outputs")
+
+    @property
     def hung_steps(self) -> int:
         """How often steps of the job have exceeded their limits in a row; this field is specific to jfr-mp, too."""
         return int((self.model_extra or {}).get("hung_steps", 0))

@@ -16,6 +16,8 @@ from jfr_mp.bus.paths import warm_path
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.config.options import JfrMpOptions
 from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.output_files import OutputFiles
+from jfr_mp.database.processes import Report
 from jfr_mp.database.queries import store_name_of
 from jfr_mp.engine.lane_plan import Engine, open_lanes
 from jfr_mp.engine.lanes import Lanes
@@ -24,6 +26,7 @@ from jfr_mp.execution.warm.control import retire
 from jfr_mp.identity import new_owner, show_as
 from jfr_mp.membership.member import Member
 from jfr_mp.model import Condition
+from jfr_mp.places import Places
 from jfr_mp.step_table import ROLES, Role, wake_states
 from jfr_mp.steps.services import Services
 
@@ -83,8 +86,11 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
     db = _connected(project, bus)
     if db is None:
         return
-    with Member.role_process(db, owner, name, (role,)) as member:
-        services = Services(project, partial(store_name_of, db), member.holds_since)
+    places = Places(project)
+    places.prepare()
+    with Member.role_process(db, owner, name, (role,), places.seen()) as member:
+        services = Services(project, partial(store_name_of, db), member.holds_since, OutputFiles(db))
+        member.reports(lambda: Report(steps=services.in_hand.all(), places=services.places.seen()))
         if ROLES[role].uses_jobstores:
             services.jobstores.warm_up()
         lanes = Lanes(bus)

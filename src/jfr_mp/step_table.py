@@ -112,6 +112,10 @@ class Step:
         Whether it skips the jobs of workers that already have `max_jobs` jobs in their queue.
     fault_points
         The places inside its function at which a test can interrupt it: the name, and what has and has not been done.
+    placed
+        Whether it needs the files of the job on this machine, if they are not on a host that every machine reaches.
+    places
+        Whether it decides on which machine a job of a local worker runs.
     remote_only
         Whether only jobs of remote workers and batch workers pass through it.
     """
@@ -130,6 +134,8 @@ class Step:
     inputs: bool = False
     respects_max_jobs: bool = False
     fault_points: tuple[tuple[str, str], ...] = ()
+    placed: bool = False
+    places: bool = False
     remote_only: bool = False
 
     def load(self) -> Any:
@@ -160,6 +166,7 @@ UPLOAD = Step(
     limit=6 * _HOUR,
     claims=16,
     inputs=True,
+    places=True,
     fault_points=(
         ("before_put", "the input is built, nothing is on the worker"),
         ("after_put", "the input is on the worker"),
@@ -175,6 +182,7 @@ SUBMIT = Step(
     interval="delay_advance_status",
     claims=16,
     respects_max_jobs=True,
+    placed=True,
     fault_points=(("after_submit", "the scheduler has the job, its id is not in the database"),),
 )
 POLL = Step(
@@ -187,6 +195,7 @@ POLL = Step(
     interval="delay_check_run_status",
     kind=Kind.SURVEY,
     wakes=(S.SUBMITTED,),
+    placed=True,
 )
 BATCH = Step(
     name="batch",
@@ -198,6 +207,7 @@ BATCH = Step(
     interval="delay_update_batch",
     kind=Kind.SURVEY,
     wakes=(S.BATCH_SUBMITTED,),
+    placed=True,
     remote_only=True,
 )
 DOWNLOAD = Step(
@@ -211,17 +221,19 @@ DOWNLOAD = Step(
     limit=6 * _HOUR,
     claims=16,
     fault_points=(("after_get", "the output is on this machine"),),
+    placed=True,
     remote_only=True,
 )
 COMPLETE = Step(
     name="complete",
     role=Role.COMPLETE,
     sources=(S.DOWNLOADED,),
-    targets=(S.COMPLETED, S.FAILED),
+    targets=(S.COMPLETED, S.FAILED, S.RUN_FINISHED),
     summary="store the output, add the jobs that it returned and release its children",
     function="jfr_mp.steps.complete:run",
     interval="delay_advance_status",
     claims=16,
+    placed=True,
     fault_points=(
         ("after_copy", "the output is in the JobStore, the state of the job is unchanged"),
         ("after_append", "the returned jobs are in the flow, the children are unchanged"),

@@ -23,6 +23,7 @@ from jfr_mp.config.workers import WorkerBase
 from jfr_mp.database.batches import batches_live
 from jfr_mp.database.filters import JobFilter, is_empty
 from jfr_mp.database.locks import MongoLock
+from jfr_mp.database.output_files import OutputFiles
 from jfr_mp.database.queries import anything_moves, count_jobs, flow_store_name, jobs_info, store_name_of
 from jfr_mp.engine.lane_plan import open_lanes, plans_of
 from jfr_mp.engine.lanes import Lanes
@@ -100,14 +101,16 @@ class Runner(BatchMethods):
         self.job_controller = JobController.from_project(self.project)
         self.workers: Mapping[str, WorkerBase] = self.project.workers
         self._db = self.job_controller.db
-        self._services = Services(self.project, partial(store_name_of, self._db), self._holds_lease_since)
+        self._services = Services(
+            self.project, partial(store_name_of, self._db), self._holds_lease_since, OutputFiles(self._db)
+        )
         if connect_interactive:
             log_in_everywhere(self.project)
         self._member: Member | None = None
         self._wakeups = LocalWakeups()
         self._engine = RunnerEngine(self._db, self._services, self.runner_id, self)
         self._steps = self._engine.steps(self._wakeups)
-        self._limits = WorkerLimits(self.project, self._db)
+        self._limits = WorkerLimits(self.project, self._db, self._services.places)
 
     @cached_property
     def _all_lanes(self) -> list[LaneTasks]:
@@ -175,7 +178,9 @@ class Runner(BatchMethods):
     @contextmanager
     def _present(self, roles: tuple[Role, ...] = tuple(Role)) -> Iterator[None]:
         """Register this runner and keep its heartbeat going, so that its locks are respected."""
-        with Member.role_process(self._db, self.runner_id, "runner", roles) as self._member:
+        self._services.places.prepare()
+        places = self._services.places.seen()
+        with Member.role_process(self._db, self.runner_id, "runner", roles, places) as self._member:
             yield
         self._member = None
 

@@ -75,7 +75,7 @@ class RunnerSteps(StepRunner):
         super().__init__(engine.db, engine.services, engine.owner, wakeups)
         self._runner = engine.runner
         self._in_hand = engine.in_hand
-        self._limits = WorkerLimits(engine.services.project, engine.db)
+        self._limits = WorkerLimits(engine.services.project, engine.db, engine.services.places)
 
     def advance(self, step: Step, jobs: JobFilter | None = None, *, limit: int | None = None) -> Advanced:
         """Perform a step on the next jobs, through the runner's `advance_state` if the step has a method."""

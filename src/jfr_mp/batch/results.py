@@ -154,7 +154,9 @@ def _result(watch: BatchWatch, job: JobInfo, marker: Marker | None, fate: Fate, 
             started = watch.started_at(job.remote.submission) or utcnow()
             return Advance(JobState.BATCH_RUNNING, {"start_time": started, **process_id})
         case Fate.ENDED:
-            return Advance(watch.site.state_after_run, process_id, next_step_delay=watch.site.config.delay_download)
+            return Advance(
+                watch.site.state_after_run(job), process_id, next_step_delay=watch.site.config.delay_download
+            )
         case Fate.RETURNS:
             return partial(_put_back, watch, marker, losses)
         case Fate.DIRECTORY_GONE:

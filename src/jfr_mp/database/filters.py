@@ -41,6 +41,8 @@ class JobFilter:
         Only jobs that are locked.
     unlocked
         Only jobs that are not locked.
+    places
+        Only jobs whose files are in one of these places, or can be reached from everywhere; None for all.
     start_date, end_date
         The limits of `updated_on`; times without a zone are local.
     name
@@ -60,6 +62,7 @@ class JobFilter:
     states: Collection[JobState] | None = None
     workers: Collection[str] | None = None
     other_workers: Collection[str] = ()
+    places: Collection[str] | None = None
     locked: bool = False
     unlocked: bool = False
     start_date: datetime | None = None
@@ -106,6 +109,8 @@ class JobFilter:
         if self.flow_ids is not None:
             query["job.hosts"] = _among([_flow_uuid(db, flow_id) for flow_id in self.flow_ids])
         query |= _workers(self.workers, self.other_workers)
+        if self.places is not None:
+            query["remote.place"] = {"$in": [None, *self.places]}
         query |= _common(self) | _named("job.", self.name, self.metadata)
         if repeated := sorted(query.keys() & self.custom_query.keys()):
             raise InvalidQuery(f"custom_query repeats conditions given by other parameters: {', '.join(repeated)}")

@@ -47,9 +47,13 @@ class Report(Document):
     transfers
         Of a master: the files that its role processes have been transferring for a while.
     steps
-        Of a master: the steps that its role processes have been performing for a while.
+        The steps that it is performing; of a master, the long ones of its role processes.
     notices
         Of a master: what the user should know of it.
+    places
+        The directories that it sees; see `jfr_mp.places`.
+    last_error
+        The last error that it met.
     """
 
     state: str = "RUNNING"
@@ -58,6 +62,8 @@ class Report(Document):
     transfers: list[Transfer] = Field(default_factory=list)
     steps: list[StepInHand] = Field(default_factory=list)
     notices: list[str] = Field(default_factory=list)
+    places: list[str] = Field(default_factory=list)
+    last_error: str | None = None
 
 
 class ProcessRecord(Report, ProcessIdentity):

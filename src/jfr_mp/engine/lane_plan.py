@@ -8,8 +8,10 @@ from functools import partial
 
 from jfr_mp.database.changes import StateChanges
 from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.deployment import Deployment
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.leases import Lease
+from jfr_mp.database.output_files import OutputFiles, Strays
 from jfr_mp.database.reconcile import Reconciler
 from jfr_mp.engine.deadlines import deadlines
 from jfr_mp.engine.lanes import Lanes
@@ -75,10 +77,16 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine, give_up: Cal
         lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)], listens=True)
     for role in roles:
         for plan in plans_of(role, services.connections):
-            lease = Lease(db, plan.name, owner) if ROLES[role].exclusive else None
+            lease = Lease(db, _lease_name(plan, services), owner) if ROLES[role].exclusive else None
             lanes.open(plan.name, partial(_tasks, role, plan, engine, lease))
     if Role.COMPLETE in roles:
-        lanes.open("reconcile", lambda _wakeups: [_reconciliation(db, owner)])
+        lanes.open("reconcile", lambda _wakeups: [_reconciliation(db, owner), _strays(db)])
+
+
+def _lease_name(plan: LanePlan, services: Services) -> str:
+    """Return the name of the lease of a lane: machines that do not share the directories share no local workers."""
+    here = [place for name, place in services.places.of_workers().items() if name in plan.workers]
+    return "@".join([plan.name, *here[:1]])
 
 
 def _tasks(role: Role, plan: LanePlan, engine: Engine, lease: Lease | None, wakeups: Wakeups) -> list[Task]:
@@ -87,11 +95,12 @@ def _tasks(role: Role, plan: LanePlan, engine: Engine, lease: Lease | None, wake
 
 @dataclass(frozen=True)
 class LanePlan:
-    """The plan for one lane: its name, its jobs, and the circuit breaker of their host, if any."""
+    """The plan for one lane: its name, its jobs, the circuit breaker of their host, if any, and its workers."""
 
     name: str
     jobs: JobFilter = field(default_factory=JobFilter)
     breaker: CircuitBreaker | None = None
+    workers: tuple[str, ...] = ()
 
 
 def plans_of(role: Role, connections: Connections, jobs: JobFilter | None = None) -> list[LanePlan]:
@@ -114,7 +123,7 @@ def plans_of(role: Role, connections: Connections, jobs: JobFilter | None = None
         elsewhere = sorted(name for group in groups if group is not names for name in group)
         theirs = jobs.without_workers(elsewhere) if number == 0 else replace(jobs, workers=tuple(names))
         breaker = connections.breaker(connections.project.workers[names[0]])
-        plans.append(LanePlan(f"{role}: {', '.join(names)}", theirs, breaker))
+        plans.append(LanePlan(f"{role}: {', '.join(names)}", theirs, breaker, tuple(names)))
     return plans or [LanePlan(role.value, jobs)]
 
 
@@ -133,6 +142,7 @@ def _reconciliation(db: QueueDatabase, owner: str) -> Task:
     """Return the task that repairs interrupted completions: one flow per turn, all flows periodically."""
     reconciler, lease = Reconciler(db, owner), Lease(db, "reconcile", owner)
     flows: list[str] = []
+    outputs = OutputFiles(db)
 
     def run() -> float | None:
         if not lease.held():
@@ -140,8 +150,19 @@ def _reconciliation(db: QueueDatabase, owner: str) -> Task:
             return _RECONCILE_WITHIN
         if not flows:
             flows.extend(reconciler.flows())
+            outputs.collect_garbage()
         if flows:
             reconciler.examine(flows.pop())
         return 0.0 if flows else None
 
     return Task("reconcile", _RECONCILE_EVERY, run)
+
+
+def _strays(db: QueueDatabase) -> Task:
+    """Return the task that has output downloaded again which no complete role sees."""
+    strays = Strays(db, Deployment(db))
+
+    def run() -> None:
+        strays.send_back()
+
+    return Task("strays", db.project.jfr_mp.heartbeat_interval, run)

@@ -6,6 +6,7 @@ from jfr_mp.config import Project
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.queries import count_jobs
+from jfr_mp.places import Places
 from jfr_mp.states import JobState
 
 _IN_QUEUE = (JobState.SUBMITTED, JobState.RUNNING)
@@ -20,10 +21,13 @@ class WorkerLimits:
         The project with the workers.
     db
         The queue database.
+    places
+        The places that this process sees: a local worker has its limit on each machine.
     """
 
-    def __init__(self, project: Project, db: QueueDatabase) -> None:
+    def __init__(self, project: Project, db: QueueDatabase, places: Places) -> None:
         self._db = db
+        self._places = places
         self._most = project.job_limits()
         #: The number of jobs of each of these workers at the last `refresh`.
         self.current = dict.fromkeys(self._most, 0)
@@ -31,7 +35,8 @@ class WorkerLimits:
     def refresh(self) -> None:
         """Count again, because users and other processes submit, cancel and finish jobs, too."""
         for name in self._most:
-            self.current[name] = count_jobs(self._db, JobFilter(workers=(name,), states=_IN_QUEUE))
+            here = JobFilter(workers=(name,), states=_IN_QUEUE, places=self._places.seen())
+            self.current[name] = count_jobs(self._db, here)
 
     def full_workers(self) -> tuple[str, ...]:
         """Return the workers that have reached their limit."""

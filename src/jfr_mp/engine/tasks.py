@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from jfr_mp.config import Project
@@ -76,7 +77,7 @@ class LaneTasks:
         self._breaker = breaker
         self._lease = lease
         self._project = steps.services.project
-        self._limits = WorkerLimits(self._project, steps.db)
+        self._limits = WorkerLimits(self._project, steps.db, steps.services.places)
         self.surveys: dict[Step, Survey] = {}
         self.tasks: list[Task] = [task for step in steps_of(role) for task in self._of_step(step)]
 
@@ -114,7 +115,7 @@ class LaneTasks:
 
     def _advance(self, step: Step) -> float | None:
         """Move the next jobs; return 0 if more may be waiting, and None if there was nothing to do."""
-        jobs, limit = self._jobs, None
+        jobs, limit = self._within_reach(step), None
         if step.respects_max_jobs:
             self._limits.refresh()
             jobs, limit = jobs.without_workers(self._limits.full_workers()), self._limits.room
@@ -135,7 +136,7 @@ class LaneTasks:
 
     def _ask(self, step: Step, survey: Survey) -> float | None:
         with self._steps.services.in_hand.of(step):
-            again = survey.ask(self._jobs)
+            again = survey.ask(self._within_reach(step))
         self._host_worked() if survey.has_work else self._host_skipped()
         return again
 
@@ -146,10 +147,17 @@ class LaneTasks:
             return None
         try:
             with self._steps.services.in_hand.of(step):
-                survey.follow(self._jobs)
+                survey.follow(self._within_reach(step))
         except HostUnreachable as error:
             return self._host_failed(str(error), wants_login=isinstance(error, LoginNeeded))
         return self._project.jfr_mp.journal_interval
+
+    def _within_reach(self, step: Step) -> JobFilter:
+        """Return the jobs whose files this process can use; no job begins on a machine on which it cannot go on."""
+        services = self._steps.services
+        if step.placed:
+            return replace(self._jobs, places=services.places.seen())
+        return self._jobs.without_workers(services.unserved_workers()) if step.places else self._jobs
 
     # The results
 

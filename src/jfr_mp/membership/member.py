@@ -54,7 +54,7 @@ class Member:
         self._registry = registry
         self._interval = options.heartbeat_interval
         self._lease_ttl = options.lease_ttl
-        self._report = Report()
+        self._report: Callable[[], Report] = Report
         self._chores: deque[Callable[[], None]] = deque()
         self._orders: deque[MasterOrder] = deque()
         self._due = threading.Event()
@@ -72,9 +72,11 @@ class Member:
         return cls(MasterRegistry(db, master_record(db, owner, roles)), db.project.jfr_mp)
 
     @classmethod
-    def role_process(cls, db: QueueDatabase, owner: str, name: str, roles: Iterable[Role]) -> Self:
-        """Make this process a member that plays roles: a role process, or a runner without a master."""
-        return cls(RoleRegistry(db, role_record(db, owner, name, roles)), db.project.jfr_mp)
+    def role_process(
+        cls, db: QueueDatabase, owner: str, name: str, roles: Iterable[Role], places: Iterable[str] = ()
+    ) -> Self:
+        """Make this process a member that plays roles and sees places: a role process, or a runner without a master."""
+        return cls(RoleRegistry(db, role_record(db, owner, name, roles, places)), db.project.jfr_mp)
 
     def __enter__(self) -> Self:
         self.enter()
@@ -90,7 +92,11 @@ class Member:
 
     def report(self, report: Report) -> None:
         """Set what this and later heartbeats say of the process; does not wait."""
-        self._report = report
+        self._report = lambda: report
+
+    def reports(self, source: Callable[[], Report]) -> None:
+        """Set what makes the report of each heartbeat; the thread of this member calls it."""
+        self._report = source
 
     def evict(self, owner: str) -> None:
         """Have the locks of a process that has exited freed at once, before its lease runs out; does not wait."""
@@ -161,7 +167,7 @@ class Member:
 
     def _beat(self) -> None:
         begun = time.monotonic()
-        if self._registry.beat(self._report):
+        if self._registry.beat(self._report()):
             self._renewed_at = begun
         else:
             # Another process took this one for dead, for instance while the machine slept.

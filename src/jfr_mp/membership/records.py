@@ -23,9 +23,11 @@ def master_record(db: QueueDatabase, owner: str, roles: Iterable[Role]) -> Proce
     return record.model_copy(update={"runtime": str(runtime_path(Path(db.project.daemon_dir)))})
 
 
-def role_record(db: QueueDatabase, owner: str, name: str, roles: Iterable[Role]) -> ProcessRecord:
+def role_record(
+    db: QueueDatabase, owner: str, name: str, roles: Iterable[Role], places: Iterable[str] = ()
+) -> ProcessRecord:
     """Return the record of this process as one that plays `roles`: a role process, or a runner without a master."""
-    return _record(db, owner, "role", name, roles)
+    return _record(db, owner, "role", name, roles).model_copy(update={"places": list(places)})
 
 
 def _record(

@@ -10,6 +10,7 @@ from jfr_mp.database.setup import ensure_initialised
 from jfr_mp.errors import AlreadyRunning
 from jfr_mp.membership import peer
 from jfr_mp.membership.rescuer import Rescuer, evict_dead_here
+from jfr_mp.membership.split import check_split
 
 if TYPE_CHECKING:
     from jfr_mp.bus.messages import CommandReply
@@ -117,6 +118,8 @@ class MasterRegistry(RoleRegistry):
         AlreadyRunning
             If another kind of runner works on this database, or a master of this machine has one of the roles: one
             whose directory was deleted is found here only.
+        SplitRefused
+            If the roles of this master cannot be divided from those on other machines.
         DatabaseError
             If the database cannot be reached or refuses the operation.
         """
@@ -124,6 +127,7 @@ class MasterRegistry(RoleRegistry):
         evict_dead_here(self._db)
         if not self._entered:
             self._refuse_second()
+            check_split(self._db, self._record.roles)
         self._entered = True
         peer.admit(self._db, self._record)
 

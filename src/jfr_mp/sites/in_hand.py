@@ -73,6 +73,11 @@ class StepsInHand:
             with self._lock:
                 del self._hands[number]
 
+    def all(self) -> list[StepInHand]:
+        """Return the steps that are being performed now."""
+        with self._lock:
+            return [hand.report for hand in self._hands.values()]
+
     def slow(self) -> list[Hand]:
         """Return the steps that have taken long enough to be shown."""
         return self._longer_than(lambda limit: min(_SHOWN_AFTER, limit / 2))

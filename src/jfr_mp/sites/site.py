@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from jfr_mp.states import JobState
 if TYPE_CHECKING:
     from jfr_mp.config import Project
     from jfr_mp.config.workers import WorkerBase
-    from jfr_mp.model import JobDoc, JobInfo, Outage
+    from jfr_mp.model import JobDoc, JobInfo, JobRecord, Outage
 
 
 class Connections:
@@ -33,10 +33,13 @@ class Connections:
     ----------
     project
         The project.
+    leaves
+        Returns whether output files in a place have to leave this machine, because others complete the jobs.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, leaves: Callable[[str | None], bool] = lambda _place: False) -> None:
         self.project = project
+        self.leaves = leaves
         self._hosts = HostPool(project.workers, project.base_dir, project.jfr_mp)
         self._lock = threading.RLock()
         self._schedulers: dict[str, QueueManager] = {}
@@ -138,15 +141,19 @@ class WorkerSite:
             return self.config
         return self.config.model_copy(update={"execution_cmd": warm_template(self.config, self.warm_dir)})
 
-    @property
-    def state_after_run(self) -> JobState:
-        """The state of a job that has ended on this worker: the output of a local job needs no download."""
-        return JobState.DOWNLOADED if self.is_local else JobState.RUN_FINISHED
+    def state_after_run(self, job: JobRecord) -> JobState:
+        """Return the state of a job that has ended: the output of a local job needs no download if it stays here."""
+        stays = self.is_local and not self._connections.leaves(job.remote.home)
+        return JobState.DOWNLOADED if stays else JobState.RUN_FINISHED
 
     def output_dir(self, job: JobDoc) -> Path:
-        """Return the directory on this machine for the output files of a job."""
-        if self.is_local:
+        """Return the directory on this machine from which the output files of a job are read."""
+        if self.is_local and not job.remote.outputs:
             return Path(job.run_dir or "")
+        return self.download_dir(job)
+
+    def download_dir(self, job: JobDoc) -> Path:
+        """Return the directory on this machine to which the output files of a job are copied."""
         return Path(job_path(job.uuid, job.index, Path(self.project.tmp_dir, "download")))
 
     def cancel(self, job: JobInfo) -> str | None:

@@ -16,11 +16,12 @@ from jfr_mp.steps.services import Services
 
 
 def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
-    """Copy the output files to this machine, unless the worker is local.
+    """Copy the output files to this machine, and into the exchange if another machine completes the job.
 
-    Missing files are not an error here; the complete step decides what they mean.
+    The files of a local worker are on this machine already. Missing files are not an error here; the complete step
+    decides what they mean.
     """
-    if site.is_local:
+    if site.is_local and not services.leaves(job.remote.home):
         return Advance(JobState.DOWNLOADED)
     if not job.run_dir:
         return Fail("the job has no run directory; rerun it")
@@ -28,7 +29,7 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
         store_files = transfer_store_names(jobstore, services.project.remote_jobstore)
     texts = (QUEUE_OUT, QUEUE_ERR)
     names = {**dict.fromkeys((*texts, OUT_FILENAME), DOCUMENT_LIMIT), **store_limits(store_files)}
-    target = site.output_dir(job)
+    target = site.download_dir(job)
     try:
         with services.transfers.of(job.db_id, site.name, "download") as progress:
             site.host.fetch(job.run_dir, names, target, excerpts=texts, progress=progress)
@@ -38,4 +39,9 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
             f"this machine: cannot write to {target}: {error.strerror or error}", permanent=is_permanent(error)
         ) from error
     reach("download.after_get")
-    return Advance(JobState.DOWNLOADED)
+    place = services.places.downloads()
+    if not services.leaves(place):
+        return Advance(JobState.DOWNLOADED, {"remote.place": place, "remote.outputs": None})
+    token = services.exchange.put(job, target, names)
+    services.forget_download(job)
+    return Advance(JobState.DOWNLOADED, {"remote.place": None, "remote.outputs": token})

@@ -40,7 +40,7 @@ def decide(job: JobRecord, evidence: Evidence, site: WorkerSite) -> Outcome | No
     """Return the outcome that follows from the evidence about a job, or None if nothing changes."""
     if evidence.ended:
         fields: dict[str, Any] = {"remote.queue_state": evidence.queue_state}
-        return Advance(site.state_after_run, fields, next_step_delay=site.config.delay_download)
+        return Advance(site.state_after_run(job), fields, next_step_delay=site.config.delay_download)
     if evidence.started_at and job.state is JobState.SUBMITTED:
         fields = {"remote.queue_state": evidence.queue_state, "start_time": evidence.started_at}
         return Advance(JobState.RUNNING, fields)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from jfr_mp.batch.site import BatchSite
+from jfr_mp.errors import JfrMpError
 from jfr_mp.jobdata.jobstores import JobStores
 from jfr_mp.outcomes import Outcome
+from jfr_mp.places import Places
 from jfr_mp.sites.in_hand import StepsInHand
 from jfr_mp.sites.site import Connections, WorkerSite
 from jfr_mp.sites.transfers import Transfers
@@ -21,6 +24,25 @@ if TYPE_CHECKING:
     from jfr_mp.config import Project
     from jfr_mp.config.workers import ExecutionConfig
     from jfr_mp.model import JobDoc, JobInfo, Outage
+
+
+class Exchange(Protocol):
+    """How output files get from the machine that downloads them to the machine that completes the job."""
+
+    def wanted(self, place: str) -> bool:
+        """Return whether only processes that do not see a place can complete jobs now."""
+
+    def served(self, place: str) -> bool:
+        """Return False if jobs are submitted by processes which do not see this place, and by no other."""
+
+    def put(self, job: JobDoc, directory: Path, names: Iterable[str]) -> str:
+        """Store the files of a job that exist; return a token for `JobDoc.remote.outputs`."""
+
+    def get(self, job: JobDoc, directory: Path) -> bool:
+        """Write the files of a job into a directory; return False if they are not there."""
+
+    def remove(self, job: JobDoc) -> None:
+        """Remove the files of a job that has ended."""
 
 
 class Services:
@@ -34,6 +56,8 @@ class Services:
         Returns the name of the optional JobStore of the flow of a job, or None for the default one.
     holds_lease_since
         Returns whether this process has held its locks since a monotonic time, for operations that no fence protects.
+    exchange
+        The exchange of output files with other machines; None if jobs are completed here.
     """
 
     def __init__(
@@ -41,6 +65,7 @@ class Services:
         project: Project,
         store_name_of: Callable[[JobDoc | JobInfo], str | None],
         holds_lease_since: Callable[[float], bool],
+        exchange: Exchange | None = None,
     ) -> None:
         self.project = project
         self.jobstores = JobStores(project)
@@ -49,7 +74,10 @@ class Services:
         self.transfers = Transfers()
         #: The steps that the lanes are performing.
         self.in_hand = StepsInHand(project.jfr_mp.step_limits)
-        self.connections = Connections(project)
+        self.connections = Connections(project, self.leaves)
+        #: The directories that this machine shares with others, or not.
+        self.places = Places(project)
+        self._exchange = exchange
         self._store_name_of = store_name_of
         self._sites: dict[str, WorkerSite] = {}
         self._making = threading.Lock()
@@ -61,6 +89,24 @@ class Services:
                 kind = BatchSite if self.project.worker(worker_name).is_batch else WorkerSite
                 self._sites[worker_name] = kind(worker_name, self.connections)
             return self._sites[worker_name]
+
+    @property
+    def exchange(self) -> Exchange:
+        """The exchange of output files with other machines."""
+        if self._exchange is None:
+            raise JfrMpError(
+                "the output of this job was downloaded on another machine: complete it with `jfr-mp start`"
+            )
+        return self._exchange
+
+    def leaves(self, place: str | None) -> bool:
+        """Return whether output files in a place have to leave this machine, because others complete the jobs."""
+        return self._exchange is not None and place is not None and self._exchange.wanted(place)
+
+    def unserved_workers(self) -> list[str]:
+        """Return the local workers whose jobs another machine submits, which does not see their directory here."""
+        exchange, here = self._exchange, self.places.of_workers()
+        return [name for name, place in here.items() if exchange is not None and not exchange.served(place)]
 
     def outages(self) -> list[Outage]:
         """Return the hosts that are unreachable now."""
@@ -79,10 +125,15 @@ class Services:
         return ExecutionConfig.model_validate(job.exec_config or {})
 
     def forget_output(self, job: JobDoc) -> None:
-        """Remove the downloaded copies of the output files of a job; the files in its run directory are kept."""
-        site = self.site(job.worker)
-        if self.project.runner.delete_tmp_folder and not site.is_local:
-            shutil.rmtree(site.output_dir(job), ignore_errors=True)
+        """Remove the copies of the output files of a job that was completed; its run directory is kept."""
+        if job.remote.outputs:
+            self.exchange.remove(job)
+        self.forget_download(job)
+
+    def forget_download(self, job: JobDoc) -> None:
+        """Remove the files of a job that were downloaded to this machine."""
+        if self.project.runner.delete_tmp_folder:
+            shutil.rmtree(self.site(job.worker).download_dir(job), ignore_errors=True)
 
     def close(self) -> None:
         """Close every connection."""

@@ -42,7 +42,10 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     with services.transfers.of(job.db_id, site.name, "upload") as progress:
         host.deliver(where, payload, instead_of=out_of_date, progress=progress)
     reach("upload.after_put")
-    fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission()}
+    # A job on a local worker stays on the machine with its run directory.
+    home = services.places.of_worker(site.name)
+    there = {"remote.home": home, "remote.place": home, "remote.outputs": None}
+    fields = {"run_dir": run_dir, "remote.prerun_cleanup": False, "remote.submission": new_submission(), **there}
     return Advance(JobState.UPLOADED, fields)
 
 

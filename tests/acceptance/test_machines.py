@@ -1,0 +1,79 @@
+"""Several machines with one project: equal host names, roles that are split between them, machines that die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import NewUser
+from tests.support.machines import Machine, require_namespaces, wait_for_roles
+from tests.support.processes import Processes
+from tests.support.sshd import Sshd
+from tests.support.user import User
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(180)
+
+LEASE_TTL = 4.0
+OPTIONS = {"jfr_mp": {"lease_ttl": LEASE_TTL, "heartbeat_interval": 0.5}}
+
+NewMachine = Callable[[str, str], Machine]
+
+
+@pytest.fixture
+def owner(new_user: NewUser, cluster: Sshd, tmp_path: Path) -> User:
+    """The user of the project of all machines, who runs nothing."""
+    require_namespaces()
+    remote = cluster.worker(tmp_path / "remote", timeout_execute=60)
+    return new_user(workers={"remote": remote}, metadata=OPTIONS)
+
+
+@pytest.fixture
+def machine(owner: User, processes: Processes, tmp_path: Path) -> NewMachine:
+    """Call it with a name and a host name to get a machine."""
+    return lambda name, host: Machine(host, tmp_path / name, owner.project, processes)
+
+
+def files_in_database(user: User) -> int:
+    return user.project.db["jfr_mp_outputs.files"].count_documents({})
+
+
+def test_split_roles_complete_all_jobs_on_machines_of_the_same_name(owner: User, machine: NewMachine) -> None:
+    # Given two machines with the same host name that share no file: the one reaches the cluster, the other completes
+    near, far = machine("a", "clone"), machine("b", "clone")
+    near.start("--transfer", "--queue")
+    far.start("--checkout", "--complete")
+    wait_for_roles(owner.project, "checkout", "transfer", "queue", "complete")
+
+    # When flows run on the cluster and on the local worker of the first machine
+    there = owner.submit("chain(2)", "--worker", "remote")
+    here = owner.submit("Flow([add(1, 2), raises()])")
+
+    # Then all of them end as they have to, and no file is left in the database
+    assert there.wait_for("COMPLETED").outputs == [0, 1]
+    assert here.wait_for("FAILED").states == ["COMPLETED", "FAILED"]
+    assert here.outputs[0] == 3
+    wait_until(lambda: not files_in_database(owner), 20, "the files in the database to be removed")
+    # And neither machine has taken processes of the other for dead
+    for each in (near, far):
+        assert "evicted" not in each.output
+        assert "its process is gone" not in each.output
+
+
+def test_output_on_a_machine_that_died_is_downloaded_again(owner: User, machine: NewMachine) -> None:
+    # Given a machine that has downloaded the output of a job, and died before it was completed
+    first, second = machine("a", "one"), machine("b", "two")
+    first.start("--checkout", "--transfer", "--queue")
+    wait_for_roles(owner.project, "transfer", "queue")
+    flow = owner.submit("add(1, 2)", "--worker", "remote")
+    job = flow.wait_for_job("DOWNLOADED")
+    assert job["remote"]["place"]
+    first.cut_off()
+
+    # When another machine has all roles
+    second.start()
+
+    # Then it completes the job
+    assert flow.wait_for("COMPLETED").outputs == [3]
