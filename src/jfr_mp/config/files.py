@@ -91,7 +91,7 @@ def dump(path: Path, data: Mapping[str, Any]) -> None:
     ConfigError
         The file cannot be written; an existing file is unchanged.
     """
-    _write(path, lambda file: _WRITERS[path.suffix.lower()](data, file))
+    _write(path, lambda file: _WRITERS[path.suffix.lower()](data, file, path))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -183,20 +183,56 @@ def _parse_toml(path: Path, text: str) -> Any:
         raise ConfigError(f"{path}: is not valid TOML: {error}") from None
 
 
-def _write_yaml(data: Mapping[str, Any], file: Any) -> None:
+def _write_yaml(data: Mapping[str, Any], file: Any, path: Path) -> None:
+    """Write YAML; what has not changed in a file that exists stays as the user wrote it, with comments and quotes."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     yaml = YAML()
     yaml.default_flow_style = False
-    yaml.dump(dict(data), file)
+    yaml.preserve_quotes = True
+    # Longer lines would be folded.
+    yaml.width = 4096
+    try:
+        old = yaml.load(path) if path.exists() else None
+    except (YAMLError, ValueError):
+        old = None
+    if isinstance(old, dict) and not _has_aliases(old):
+        _update(old, data)
+        yaml.dump(old, file)
+    else:
+        yaml.dump(dict(data), file)
 
 
-def _write_json(data: Mapping[str, Any], file: Any) -> None:
+def _has_aliases(value: Any, seen: set[int] | None = None) -> bool:
+    """Return whether a part of a YAML file stands in several places: a change of one would be one of all."""
+    seen = set() if seen is None else seen
+    if not isinstance(value, dict | list):
+        return False
+    if id(value) in seen or getattr(value, "merge", None):
+        return True
+    seen.add(id(value))
+    return any(_has_aliases(item, seen) for item in (value.values() if isinstance(value, dict) else value))
+
+
+def _update(old: dict[str, Any], new: Mapping[str, Any]) -> None:
+    """Make a mapping equal to another one, and touch only what differs."""
+    for key in [key for key in old if key not in new]:
+        del old[key]
+    for key, value in new.items():
+        before = old.get(key)
+        if isinstance(before, dict) and isinstance(value, Mapping):
+            _update(before, value)
+        elif key not in old or before != value or isinstance(before, bool) is not isinstance(value, bool):
+            old[key] = value
+
+
+def _write_json(data: Mapping[str, Any], file: Any, _: Path) -> None:
     json.dump(data, file, indent=2)
     file.write("\n")
 
 
-def _write_toml(data: Mapping[str, Any], file: Any) -> None:
+def _write_toml(data: Mapping[str, Any], file: Any, _: Path) -> None:
     import tomlkit
 
     tomlkit.dump(_without_none(data), file)
@@ -212,7 +248,7 @@ def _without_none(value: Any) -> Any:
 
 
 _PARSERS: dict[str, Callable[[Path, str], Any]] = {".yaml": _parse_yaml, ".yml": _parse_yaml, ".toml": _parse_toml}
-_WRITERS: dict[str, Callable[[Mapping[str, Any], Any], None]] = {
+_WRITERS: dict[str, Callable[[Mapping[str, Any], Any, Path], None]] = {
     ".yaml": _write_yaml,
     ".json": _write_json,
     ".toml": _write_toml,

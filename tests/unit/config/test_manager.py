@@ -320,3 +320,62 @@ def test_stores(folder: Path) -> None:
     assert project.get_queue_store().as_dict()["collection_name"] == "my_jobs"
     assert project.queue.flows_collection == "flows"
     assert set(project.get_jobstore().additional_stores) == {"data"}
+
+
+# Comments
+
+
+COMMENTED = """\
+# My project
+name: a   # short
+queue:
+  # The server of the group
+  store: {type: MongoStore, database: db, collection_name: jobs, password: 'SECRET'}
+workers:
+  # The big one
+  cluster:
+    type: local
+    scheduler_type: "slurm"
+    work_dir: /work   # on the fast disk
+    max_jobs: 5
+  old: {type: local, scheduler_type: shell, work_dir: /old}   # to be removed
+"""
+
+
+def test_the_comments_of_a_file_stay(folder: Path) -> None:
+    # Given a file that a user has written
+    path = folder / "a.yaml"
+    path.write_text(COMMENTED)
+
+    # When a worker is changed, one is removed and one is added, by a manager that writes what is set only
+    manager = ConfigManager(exclude_unset=True)
+    manager.set_worker("new", worker("/new"))
+    manager.remove_worker("old")
+    manager.update_project({"workers": {"cluster": {"max_jobs": 7}}}, "a")
+
+    # Then the lines of what was not changed are as they were
+    text = path.read_text()
+    kept = [line for line in COMMENTED.splitlines() if "max_jobs" not in line and "old" not in line]
+    assert [line for line in kept if line not in text.splitlines()] == []
+    # and the changes are in the file
+    project = ConfigManager().get_project()
+    assert set(project.workers) == {"cluster", "new"}
+    assert project.workers["cluster"].max_jobs == 7
+
+
+def test_a_file_with_aliases_is_written_anew(folder: Path) -> None:
+    # Given two workers that share their fields, so that a change of one in the file would be one of both
+    path = folder / "a.yaml"
+    path.write_text(
+        f"name: a\n{QUEUE}workers:\n  one: &w {{type: local, scheduler_type: shell, work_dir: /w}}\n"
+        "  two:\n    <<: *w\n    max_jobs: 2\n  three: *w\n"
+    )
+
+    # When one of them is changed, then the others are not
+    manager = ConfigManager(exclude_unset=True)
+    manager.update_project({"workers": {"one": {"max_jobs": 9}}}, "a")
+    assert {name: each.max_jobs for name, each in ConfigManager().get_project().workers.items()} == {
+        "one": 9,
+        "two": 2,
+        "three": None,
+    }
