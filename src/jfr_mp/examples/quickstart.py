@@ -13,12 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import psutil
 
-from jfr_mp.errors import JfrMpError, NotRunning
+from jfr_mp.errors import ConfigError, JfrMpError, NotRunning
 from jfr_mp.examples.display import Progress, make_console, places_text, result_text, times_table
 from jfr_mp.examples.sandbox import Sandbox
 from jfr_mp.examples.timeline import PIPELINE, Timelines
@@ -48,6 +49,22 @@ LOOK_INTERVAL = 200
 STOP_TIMEOUT = 10.0
 
 
+def require_packages() -> None:
+    """Check that the packages of the example are installed, before anything is started.
+
+    Raises
+    ------
+    ConfigError
+        One is missing.
+    """
+    missing = [name for name in ("ase", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"the example needs {' and '.join(missing)}: install the extra `eos`, as with `pip install '.[eos]'` in a "
+            "checkout of jfr-mp"
+        )
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the quickstart.
 
@@ -67,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
     sandbox = Sandbox(Path(directory))
     console = make_console()
     try:
+        require_packages()
         with sandbox.locked(), ExitStack() as undo:
             undo.callback(sandbox.end_processes)
             try:
