@@ -61,7 +61,7 @@ def test_locks_indexes_and_a_reset(user: User) -> None:
     assert user.types("admin", "unlock", "-y").returncode == ExitCode.USAGE
     assert user.types("admin", "unlock-flow", "-y").returncode == ExitCode.USAGE
     assert "--yes" in user.types("admin", "unlock", "-did", "1").stderr
-    assert "0 jobs" in user.ok("admin", "unlock", "-did", "2", "-y")
+    assert "--locked" in user.refused("admin", "unlock", "-did", "2", "-y", code=ExitCode.ERROR)
     assert "1 job" in user.ok("admin", "unlock", "-did", "1", "-y")
     assert "1 flow" in user.ok("admin", "unlock-flow", "-fid", flow, "-y")
     assert user.project.db.jobs.find_one()["lock_id"] is None

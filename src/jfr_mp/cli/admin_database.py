@@ -13,7 +13,7 @@ from jfr_mp.cli.filters import FlowFilterOptions, JobFilterOptions
 from jfr_mp.cli.options import DeprecatedForceOption, ProjectOption, YesOption
 from jfr_mp.cli.printing import doing
 from jfr_mp.cli.project_access import job_controller
-from jfr_mp.errors import AlreadyRunning, JfrMpError
+from jfr_mp.errors import AlreadyRunning, JfrMpError, NotFound
 from jfr_mp.logs import counted
 
 if TYPE_CHECKING:
@@ -121,9 +121,11 @@ def unlock(
     locked = replace(jobs, locked=True)
     with job_controller(project) as controller:
         count = queries.count_jobs(controller.db, locked)
-        if count and not yes:
+        if not count:
+            raise NotFound("no job that matches is locked; list the locked ones with `jfr-mp job list --locked`")
+        if not yes:
             confirm(f"break the locks of {counted(count, 'job')}")
-        unlocked = aggregation.unlock_jobs(controller.db, locked) if count else 0
+        unlocked = aggregation.unlock_jobs(controller.db, locked)
     typer.echo(f"Unlocked {counted(unlocked, 'job')}.")
 
 
@@ -146,9 +148,11 @@ def unlock_flow(
     locked = replace(flows, locked=True)
     with job_controller(project) as controller:
         count = queries.count_flows(controller.db, locked)
-        if count and not yes:
+        if not count:
+            raise NotFound("no flow that matches is locked; list the locked ones with `jfr-mp flow list --locked`")
+        if not yes:
             confirm(f"break the locks of {counted(count, 'flow')}")
-        unlocked = aggregation.unlock_flows(controller.db, locked) if count else 0
+        unlocked = aggregation.unlock_flows(controller.db, locked)
     typer.echo(f"Unlocked {counted(unlocked, 'flow')}.")
 
 

@@ -140,9 +140,11 @@ def delete(
     """Delete the records of batches. Jobs, and what is at the scheduler, are not touched."""
     with job_controller(project) as controller:
         count = controller.count_batches(**chosen)
-        if count and not yes:
+        if not count:
+            raise NotFound(f"no batch of project {project.name} matches; list batches with `jfr-mp batch list`")
+        if not yes:
             confirm(f"delete the records of {counted(count, 'batch')}")
-        deleted = controller.delete_batches(**chosen) if count else 0
+        deleted = controller.delete_batches(**chosen)
     typer.echo(f"Deleted the records of {counted(deleted, 'batch')}.")
 
 
