@@ -131,7 +131,7 @@ def zone_name() -> str:
     linked = str(_LOCALTIME.resolve()).partition("/zoneinfo/")[2] if _LOCALTIME.is_symlink() else ""
     for name in (os.environ.get("TZ", "").lstrip(":"), linked):
         try:
-            return ZoneInfo(name).key
+            return ZoneInfo(name).key.removeprefix("Etc/")
         except (OSError, ValueError):  # there is no such time zone, or the name is none
             continue
     return "UTC"

@@ -92,6 +92,7 @@ def _plot_counts(axes: Any, figures: Figures) -> None:
     names, numbers = list(figures.counts), list(figures.counts.values())
     bars = axes.barh(names, numbers, color=[_COLOURS.get(name, _COLOUR) for name in names])
     axes.bar_label(bars, padding=3)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.invert_yaxis()
     axes.set_title(figures.title)
 

@@ -26,7 +26,6 @@ from jfr_mp.cli.printing import doing, print_details, print_json, print_sheet, p
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.tables import Cell, Column, Sheet, clock, details, time_zone
 from jfr_mp.errors import AlreadyRunning, NotRunning
-from jfr_mp.logs import counted
 from jfr_mp.step_table import BATCH, POLL
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 app = new_group("Start and stop the processes, under the names of jobflow-remote.")
 
+#: What is in the record of a runner beside who it is.
+_DETAILS = ("processes_info", "runner_options")
 #: What two records of one runner have in common, with its name for the user.
 _IDENTITY = {"hostname": "machine", "project_name": "project", "user": "user", "daemon_dir": "daemon directory"}
 
@@ -65,7 +66,7 @@ def info(
         record, all_pings = controller.get_running_runner(), controller.get_runner_pings()
     masters = [master.row() for master in control.masters(project)]
     if record and not verbosity:
-        record = {name: value for name, value in record.items() if name != "processes_info"}
+        record = {name: value for name, value in record.items() if name not in _DETAILS}
     if as_json:
         print_json({"masters": masters, "runner": record, **({"pings": all_pings} if pings else {})})
     else:
@@ -133,7 +134,7 @@ def reset(
             typer.echo("The database has no record of a runner; nothing to do.")
             return
         if not yes:
-            print_details(details({name: value for name, value in record.items() if name != "processes_info"}))
+            print_details(details({name: value for name, value in record.items() if name not in _DETAILS}))
             confirm("remove the record of this runner, which must not be running any more")
         refuse_while_alive(controller)
         controller.clean_running_runner(break_lock=break_lock)
@@ -174,4 +175,4 @@ def update_status(*, open_runner: lifecycle.RunnerOptions, as_json: JsonOption =
         return
     for db_id, (old, new) in changed.items():
         typer.echo(f"Job {db_id}: {old} -> {new}")
-    typer.echo(f"{len(changed)} of {counted(len(before), 'job')} at schedulers changed.")
+    typer.echo(f"Jobs at schedulers: {len(before)}, of which {len(changed)} changed.")

@@ -80,7 +80,8 @@ def test_a_report_as_a_page_and_as_a_picture(
 
 
 @pytest.mark.parametrize(
-    ("variable", "expected"), [("Europe/Paris", "Europe/Paris"), (":America/New_York", "America/New_York")]
+    ("variable", "expected"),
+    [("Europe/Paris", "Europe/Paris"), (":America/New_York", "America/New_York"), ("Etc/UTC", "UTC")],
 )
 def test_the_time_zone_of_a_report(variable: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", variable)
