@@ -6,6 +6,7 @@ A machine is the namespaces of its master, as in a container. Its clock, network
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,7 @@ class Machine:
             "workers": {**project.document["workers"], "local": local},
         }
         with (projects / f"{project.name}.yaml").open("w") as file:
+            os.fchmod(file.fileno(), 0o600)
             YAML(typ="safe").dump(document, file)
         self.env: Mapping[str, str] = {**project.env, "JFREMOTE_PROJECTS_FOLDER": str(projects), "HOME": str(home)}
         self.master: subprocess.Popen[bytes] | None = None

@@ -68,6 +68,8 @@ class TestProject:
         """Change fields of the project file."""
         self.document.update(fields)
         with self.project_file.open("w") as file:
+            # It contains the password of the database.
+            os.fchmod(file.fileno(), 0o600)
             YAML(typ="safe").dump(self.document, file)
 
 
