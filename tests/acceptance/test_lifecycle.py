@@ -59,6 +59,25 @@ def test_deleted_sockets_are_made_again(user: User) -> None:
     assert run_dirs(runtime / "0") == []
 
 
+def test_too_few_files_are_refused_in_one_line(user: User) -> None:
+    # Given a shell in which a process can open few files, then the limit is named
+    said = user.shell("ulimit -n 16; jfr-mp start")
+    assert said.returncode == ExitCode.START_FAILED
+    assert "lets a process open 16 files, and jfr-mp needs 256" in " ".join(said.stderr.split())
+
+    # But where it may be raised, it is
+    assert user.shell("ulimit -Sn 16; jfr-mp start").returncode == 0
+    user.ok("stop")
+
+
+def test_a_directory_that_cannot_be_written_is_refused_in_one_line(user: User) -> None:
+    # Given that no file can grow, as on a full disk
+    said = user.shell("ulimit -f 0; jfr-mp start")
+    assert said.returncode != 0
+    assert "master.json: File too large" in " ".join(said.stderr.split())
+    assert "Traceback" not in said.stderr
+
+
 def test_the_next_start_continues_what_was_stopped(user: User, tmp_path: Path) -> None:
     # Given a running job with a child
     gate, ledger = tmp_path / "gate", tmp_path / "ledger"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -42,6 +43,20 @@ def link(previous: Any = None, ledger: str | None = None, name: str = "link") ->
 def variables(names: list[str]) -> dict[str, str | None]:
     """Return environment variables of the job."""
     return {name: os.environ.get(name) for name in names if name in os.environ}
+
+
+@job
+def leaves_processes(directory: str, then: float = 0.0) -> None:
+    """Start processes that outlive the job, write their pids to a directory, and go on for some seconds."""
+    Path(directory).mkdir()
+    sleeps = f"echo $$ >{directory}/%s; exec sleep 1000"
+    quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    subprocess.Popen(["sh", "-c", sleeps % "child"], **quiet)
+    subprocess.Popen(["sh", "-c", sleeps % "session"], start_new_session=True, **quiet)
+    subprocess.run(["sh", "-c", f"setsid sh -c '{sleeps % 'orphan'}' &"], check=True, **quiet)
+    while any(not Path(directory, name).exists() for name in ("child", "session", "orphan")):
+        time.sleep(0.01)
+    time.sleep(then)
 
 
 @job

@@ -71,6 +71,7 @@ class TestProject:
             # It contains the password of the database.
             os.fchmod(file.fileno(), 0o600)
             YAML(typ="safe").dump(self.document, file)
+        self.project_file.chmod(0o600)
 
 
 class ProjectFactory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,11 @@ class User:
     def types(self, *argv: str, timeout: float = 90.0) -> CompletedProcess[str]:
         """Run ``jfr-mp ARGV`` and return what it printed, whatever its exit code."""
         return run_cli(*argv, env=self.project.env, cwd=self.desk, timeout=timeout)
+
+    def shell(self, line: str) -> CompletedProcess[str]:
+        """Run a line of shell."""
+        env, argv = self.project.env, ["bash", "-c", line]
+        return subprocess.run(argv, env=env, cwd=self.desk, text=True, capture_output=True, timeout=90, check=False)
 
     def ok(self, *argv: str) -> str:
         """Run a command that has to succeed; return its standard output."""

@@ -70,7 +70,7 @@ class Polling:
             A host is unreachable; the remaining schedulers were not asked.
         """
         submitted = self._submitted(jobs)
-        self.has_work = bool(submitted)
+        self.has_work = bool(submitted) or any(watch.site.leftovers for watch in self._watches.values())
         doubts = False
         for those in self._by_scheduler(submitted):
             try:
@@ -87,6 +87,7 @@ class Polling:
     def follow(self, jobs: JobFilter) -> None:
         """Read the journals of the workers that have submitted jobs, and write the new states."""
         for watch in self._watches.values():
+            watch.site.leftovers.reap()
             try:
                 keys = list(watch.follow())
             except HostError as error:

@@ -14,6 +14,7 @@ from jfr_mp.hosts import BaseHost
 from jfr_mp.hosts.quoting import quote
 from jfr_mp.schedulers.dialect import GONE, JobStatus, Listed, no_answer
 from jfr_mp.schedulers.dialects import dialect_of
+from jfr_mp.schedulers.leftovers import signal_leftovers
 from jfr_mp.schedulers.refusals import Refusal, classify
 from jfr_mp.schedulers.shell import Shell, cancel_on_shell, submit_to_shell
 from jfr_mp.schedulers.submission import CLAIM_FILENAME, Attempt, SubmitCommand, adopt, attempt, give_up_claim
@@ -170,6 +171,17 @@ class QueueManager:
         if result.returncode != 0 and not self.dialect.gone.search(said):
             reason = " ".join(said.split())[:500] or f"exit code {result.returncode}"
             raise SchedulerError(f"{self.host.name}: {quote(command)} failed: {reason}")
+
+    def end_leftovers(self, submission: str | None) -> None:
+        """Kill the processes of a cancelled job that are in none of its process groups.
+
+        Raises
+        ------
+        HostError
+            The host did not answer.
+        """
+        if submission and isinstance(self.dialect, Shell):
+            signal_leftovers(self.host, [submission], "KILL")
 
     def _login_name(self) -> str:
         result = self.host.run(["id", "-un"], timeout=self.timeout, idempotent=True)

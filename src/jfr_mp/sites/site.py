@@ -14,13 +14,14 @@ from jfr_mp.hosts import BaseHost, HostPool
 from jfr_mp.jobdata.files import job_path
 from jfr_mp.schedulers import QueueManager
 from jfr_mp.schedulers.journal import JournalReader
+from jfr_mp.schedulers.leftovers import Leftovers, variables
 from jfr_mp.schedulers.script import warm_template
 from jfr_mp.sites.circuit_breaker import CircuitBreaker
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
-    from jfr_mp.config.workers import WorkerBase
+    from jfr_mp.config.workers import ExecutionConfig, WorkerBase
     from jfr_mp.model import JobDoc, JobInfo, JobRecord, Outage
 
 
@@ -141,6 +142,22 @@ class WorkerSite:
             return self.config
         return self.config.model_copy(update={"execution_cmd": warm_template(self.config, self.warm_dir)})
 
+    @property
+    def reaps(self) -> bool:
+        """Whether the processes that a job leaves behind are ended: only the scheduler shell leaves them alone."""
+        return self.config.scheduler_type == "shell" and self.project.jfr_mp.reap
+
+    @cached_property
+    def leftovers(self) -> Leftovers:
+        """What jobs of this worker may have left behind."""
+        return Leftovers(lambda: self.host)
+
+    def marked(self, exec_config: ExecutionConfig, submission: str) -> ExecutionConfig:
+        """Return the execution configuration of a job, with the variables by which its processes are found."""
+        if not self.reaps:
+            return exec_config
+        return exec_config.model_copy(update={"export": {**(exec_config.export or {}), **variables(submission)}})
+
     def state_after_run(self, job: JobRecord) -> JobState:
         """Return the state of a job that has ended: the output of a local job needs no download if it stays here."""
         stays = self.is_local and not self._connections.leaves(job.remote.home)
@@ -177,4 +194,6 @@ class WorkerSite:
     def _cancel(self, job: JobInfo) -> str | None:
         if job.state in (JobState.SUBMITTED, JobState.RUNNING) and job.remote.process_id:
             self.scheduler.cancel(job.remote.process_id)
+            if self.reaps:
+                self.scheduler.end_leftovers(job.remote.submission)
         return None

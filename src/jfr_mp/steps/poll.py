@@ -99,6 +99,8 @@ class Watch:
         self._news.pop(token, None)
         if over:
             self._over[token] = datetime.now(UTC)
+            if self.site.reaps:
+                self.site.leftovers.expect(token)
 
     def weigh(self, jobs: Collection[JobInfo], statuses: Mapping[str, JobStatus]) -> Iterator[tuple[JobInfo, Outcome]]:
         """Evaluate the answer of the scheduler for all these jobs; yield the jobs that moved, with their outcomes.

@@ -23,7 +23,8 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
     if isinstance(site, BatchSite):
         return _put_into_pool(job, job.run_dir, token, site, services)
     scheduler = site.scheduler
-    script = job_script(job, site.script_config, services.exec_config(job), scheduler.scheduler_io, job.run_dir, token)
+    exec_config = site.marked(services.exec_config(job), token)
+    script = job_script(job, site.script_config, exec_config, scheduler.scheduler_io, job.run_dir, token)
     # Opened before the job can write to it: what it says from now on is news.
     _ = site.journal
     process_id = scheduler.submit(script, job.run_dir, token)

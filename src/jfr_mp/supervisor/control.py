@@ -29,7 +29,7 @@ from jfr_mp.step_table import Role
 from jfr_mp.supervisor import daemon
 from jfr_mp.supervisor.lifecycle import Policy, State
 from jfr_mp.supervisor.logfile import LogFile, log_dir
-from jfr_mp.supervisor.program import command_line, run_master
+from jfr_mp.supervisor.program import command_line, require_open_files, run_master
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -93,6 +93,7 @@ def start(
         If a role process did not become ready, with its last error; or, in the foreground, if one was given up.
     """
     log_level = LogLevel(log_level)
+    require_open_files()
     if foreground:
         shown = LogFormat(log_format) if log_format else LogFormat.fitting(sys.stderr)
         if run_master(project, roles, log_level=log_level, foreground=True, log_format=shown) is not ExitCode.OK:

@@ -7,6 +7,7 @@ master can still log it.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
+
+logger = logging.getLogger(__name__)
 
 #: Bytes from which on a log is rotated, and the number of old ones that are kept.
 _LARGE, _KEPT = 10 * 2**20, 3
@@ -80,9 +83,14 @@ class LogFile:
             if (older := self._old(number - 1)).exists():
                 older.rename(self._old(number))
         with self.path.open("rb+") as log:
-            copy = os.open(self._old(1), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(copy, "wb") as target:
-                shutil.copyfileobj(log, target)
+            try:
+                copy = os.open(self._old(1), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(copy, "wb") as target:
+                    shutil.copyfileobj(log, target)
+            except OSError as error:
+                # On a full disk, to free space is more useful than to keep an old log.
+                self._old(1).unlink(missing_ok=True)
+                logger.warning("%s was truncated, because it cannot be copied: %s", self.path, error)
             log.truncate(0)
 
     def _old(self, number: int) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_di
 from jfr_mp.config import ConfigManager, LogLevel
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.embedded import ensure_running
-from jfr_mp.errors import AlreadyRunning, ExitCode, JfrMpError
+from jfr_mp.errors import AlreadyRunning, ExitCode, JfrMpError, StartFailed
 from jfr_mp.identity import ProcessIdentity, new_owner, show_as
 from jfr_mp.log_entries import LogOutput
 from jfr_mp.logs import LogFormat
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from jfr_mp.config import Project
 
 logger = logging.getLogger(__name__)
+
+#: The number of files that a process of jfr-mp must be able to open at the same time.
+OPEN_FILES = 256
 
 
 def command_line(project: Project, roles: Mapping[Role, int], log_level: LogLevel) -> list[str]:
@@ -122,6 +126,7 @@ def run_master(
     DatabaseError
         If the database cannot be reached or refuses the operation.
     """
+    require_open_files()
     logs.configure(log_level.to_logging(), "master", log_format)
     allow_early_end()
     manager = ServiceManager.from_environment()
@@ -155,6 +160,25 @@ def _begin_again(project: Project, master: Master, *, foreground: bool) -> None:
     argv = [sys.executable, *sys.orig_argv[1:]] if foreground else again
     logger.info("beginning again")
     os.execv(argv[0], argv)
+
+
+def require_open_files() -> None:
+    """Make sure that a master and its role processes can open as many files as they need.
+
+    Raises
+    ------
+    StartFailed
+        The limit is too low and cannot be raised.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if 0 <= soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if 0 <= hard < OPEN_FILES:
+        raise StartFailed(
+            f"this shell lets a process open {hard} files, and jfr-mp needs {OPEN_FILES}: raise the limit with "
+            f"`ulimit -n {OPEN_FILES}`, or have the administrator raise it"
+        )
 
 
 @contextmanager

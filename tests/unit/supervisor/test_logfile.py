@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,19 @@ def test_earlier_lines_are_not_new(log: LogFile) -> None:
     later = LogFile(log.path)
     write(log, "new\n")
     assert later.new_lines() == ["new"]
+
+
+def test_on_a_full_disk_a_large_log_is_truncated(tmp_path: Path) -> None:
+    # Given a large log, and no room for another one
+    path = tmp_path / "a.log"
+    path.write_bytes(b"line\n" * 1000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    # When it is rotated
+    try:
+        LogFile(path).rotate(large=1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    # Then the space is free again
+    assert path.stat().st_size == 0
+    assert [found.name for found in tmp_path.iterdir()] == ["a.log"]

@@ -152,6 +152,8 @@ def _become_server(path: str, python: str, lock: int) -> None:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         os.umask(0o077)
         os.chdir("/")
+        # The server outlives the job, and is not ended with it; see `jfr_mp.schedulers.leftovers`.
+        os.environ.pop("JFR_MP_SUBMISSION", None)
         os.execv(python, [python, "-P", "-m", "jfr_mp.execution.warm.server", path, python])
     finally:
         os._exit(127)

@@ -22,7 +22,7 @@ VOLATILE = frozenset(
     {
         *("_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES", "WINDOWID", "TMUX", "TMUX_PANE", "STY"),
         *("SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY", "TERM_SESSION_ID", "XDG_SESSION_ID"),
-        *("INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "JFR_MP_FAULTS"),
+        *("INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "JFR_MP_FAULTS", "JFR_MP_SUBMISSION"),
     }
 )
 #: What a server must share with its clients, because a fork cannot change it: namespaces, and hard limits.
