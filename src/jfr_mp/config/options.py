@@ -56,7 +56,7 @@ class JfrMpOptions(ConfigModel):
     #: Environment variables that they do not get, besides those whose names look like secrets; "*" leaves only the
     #: essential ones, such as PATH and HOME, and those in `pass_environment`.
     withhold_environment: list[str] = Field(default_factory=list)
-    #: Whether the processes that a job leaves behind on a worker with the scheduler shell are ended after it.
+    #: Whether the processes that a job leaves behind on a worker with the scheduler shell are stopped after it.
     reap: bool = True
     #: The permissions that run directories do not have, as in the shell: "077" gives access to the user only, "027"
     #: lets the group read.

@@ -78,7 +78,7 @@ class _Round:
 
 
 class Leftovers:
-    """The jobs of one worker that have ended a moment ago, whose processes are to be ended.
+    """The jobs of one worker that have ended a moment ago, whose processes have to be stopped.
 
     Parameters
     ----------

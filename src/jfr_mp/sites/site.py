@@ -144,7 +144,7 @@ class WorkerSite:
 
     @property
     def reaps(self) -> bool:
-        """Whether the processes that a job leaves behind are ended: only the scheduler shell leaves them alone."""
+        """Whether the processes that a job leaves behind are stopped: only the scheduler shell leaves them alone."""
         return self.config.scheduler_type == "shell" and self.project.jfr_mp.reap
 
     @cached_property
