@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,8 @@ from jfr_mp.bus.messages import (
     FromClient,
     Goodbye,
     MasterStatus,
+    Measure,
+    Measured,
     Message,
     Register,
     Rejection,
@@ -35,6 +38,7 @@ from jfr_mp.bus.messages import (
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
+from jfr_mp.measurements import Measurements
 from jfr_mp.model import Condition
 from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
@@ -43,6 +47,9 @@ logger = logging.getLogger(__name__)
 
 #: Milliseconds that the last messages of a closing socket may take; if the master has died they never arrive.
 _LINGER = 200
+#: Seconds between two messages with measurements, the maximum number of them in one, which keeps it below the maximum
+#: size of a message, and the seconds after which one without any is sent, from which the time on the bus is known.
+_MEASURED_EVERY, _MEASUREMENTS_A_MESSAGE, _SILENT = 1.0, 2000, 10.0
 
 
 class RoleBus:
@@ -54,6 +61,8 @@ class RoleBus:
     ----------
     on_log_level
         Called by `wait` with the new level when the user changes it.
+    measurements
+        Sent to the master by `wait` about once a second, if the master wants them.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
@@ -65,6 +74,8 @@ class RoleBus:
         self._poller = zmq.Poller()
         self._stop = False
         self.on_log_level: Callable[[LogLevel], None] | None = None
+        self.measurements = Measurements(self.wake)
+        self._measured = time.monotonic()
 
     @classmethod
     def connect(cls, run_dir: Path, name: str, role: Role, owner: str, wake_on: Iterable[JobState]) -> RoleBus:
@@ -113,6 +124,9 @@ class RoleBus:
         """
         if self.stop_requested:
             return set()
+        self._send_measurements()
+        if self.measurements.pending:
+            timeout = min(timeout, _MEASURED_EVERY)
         self._poller.poll(math.ceil(max(0.0, timeout) * 1000))
         self._empty_pipe()
         for message in _messages(self._control):
@@ -144,6 +158,7 @@ class RoleBus:
         """Say goodbye and close; nothing can be sent afterwards, and closing again does nothing."""
         if self._control.closed:
             return
+        self._send_measurements(within=0.0)
         self._send(Goodbye(reason=reason))
         for bus_socket in (self._control, self._publisher, self._subscriber):
             bus_socket.close()
@@ -157,6 +172,8 @@ class RoleBus:
         match message:
             case Drain():
                 self.request_stop()
+            case Measure():
+                self.measurements.wanted = True
             case SetLogLevel(level=level):
                 if self.on_log_level is not None:
                     self.on_log_level(level)
@@ -165,6 +182,15 @@ class RoleBus:
 
     def _send(self, message: BusMessage) -> None:
         _send(self._control, [encode(message)])
+
+    def _send_measurements(self, within: float = _MEASURED_EVERY) -> None:
+        now = time.monotonic()
+        if not self.measurements.wanted or now - self._measured < within:
+            return
+        steps, states = self.measurements.take(_MEASUREMENTS_A_MESSAGE)
+        if steps or states or now - self._measured > _SILENT:
+            self._measured = now
+            self._send(Measured(sent=now, steps=steps, states=states))
 
     def _empty_pipe(self) -> None:
         try:

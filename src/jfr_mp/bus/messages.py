@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import BusError
+from jfr_mp.measurements import StateMeasurement, StepMeasurement
 from jfr_mp.model import Condition, Outage, StepInHand, Transfer
 from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
 
 #: Raised by one with each change of a message that the other side would not understand.
-VERSION: Literal[3] = 3
+VERSION: Literal[4] = 4
 #: The arguments of a command, as they travel over a bus or through the database.
 Arguments = dict[str, str | int | float | bool | None]
 
@@ -23,7 +24,7 @@ class BusMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    version: Literal[3] = VERSION
+    version: Literal[4] = VERSION
 
 
 class Register(BusMessage):
@@ -43,6 +44,21 @@ class ConditionReport(BusMessage):
     condition: Condition
 
 
+class Measured(BusMessage):
+    """A role process to its master: what it has measured since the last such message, after a `Measure`.
+
+    Parameters
+    ----------
+    sent
+        When it was sent, by the monotonic clock, which is the same for all processes of a machine.
+    """
+
+    kind: Literal["measured"] = "measured"
+    sent: float
+    steps: list[StepMeasurement] = Field(default_factory=list)
+    states: list[StateMeasurement] = Field(default_factory=list)
+
+
 class Goodbye(BusMessage):
     """A role process to its master: it is about to exit on purpose."""
 
@@ -54,6 +70,12 @@ class Drain(BusMessage):
     """A master to a role process: stop after the current step."""
 
     kind: Literal["drain"] = "drain"
+
+
+class Measure(BusMessage):
+    """A master to a role process: report measurements from now on."""
+
+    kind: Literal["measure"] = "measure"
 
 
 class SetLogLevel(BusMessage):
@@ -177,10 +199,10 @@ class Wake(BusMessage):
     db_id: str
 
 
-FromRole = Register | ConditionReport | Goodbye
+FromRole = Register | ConditionReport | Measured | Goodbye
 FromClient = StatusRequest | CommandRequest
 Message = Annotated[
-    FromRole | FromClient | Drain | SetLogLevel | StatusReply | CommandReply | Rejection | Wake,
+    FromRole | FromClient | Drain | Measure | SetLogLevel | StatusReply | CommandReply | Rejection | Wake,
     Field(discriminator="kind"),
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -110,6 +110,33 @@ def foreground(
     return Foreground(foreground, log_format.value if log_format else None)
 
 
+def measured_project(
+    project: ProjectOption,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus there; by default as the project says."
+        ),
+    ] = None,
+) -> Any:
+    """Return the project, with the address of its metrics if one was given.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is not an address.
+    """
+    from jfr_mp.config.options import host_and_port
+
+    try:
+        return project.overridden(metrics=host_and_port(metrics)) if metrics else project
+    except ValueError as error:
+        raise typer.BadParameter(f"--metrics {metrics}: {error}") from None
+
+
+MeasuredProjectOption = Annotated["Project", Options(measured_project)]
+
+
 @with_examples(
     {
         "jfr-mp start": "all roles, one process each",
@@ -130,7 +157,7 @@ def start(
         ),
     ] = False,
     connect_interactive: ConnectOption = False,
-    project: ProjectOption,
+    project: MeasuredProjectOption,
 ) -> None:
     """Start the processes that move jobs: a master, and one process or more for each role.
 

@@ -17,6 +17,7 @@ def _absolute(path: Path) -> Path:
     return path
 
 
+_LAST_PORT = 65535
 AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 
 
@@ -29,6 +30,23 @@ def _step_name(name: str) -> str:
 
 StepName = Annotated[str, AfterValidator(_step_name)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def host_and_port(text: str) -> str:
+    """Check an address such as ``127.0.0.1:9464`` or ``[::1]:9464``, and return it.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    host, _, port = text.rpartition(":")
+    if not host or (":" in host and not host.startswith("[")) or not port.isdecimal() or int(port) > _LAST_PORT:
+        raise ValueError("must be an address with a port, such as 127.0.0.1:9464")
+    return text
+
+
+HostAndPort = Annotated[str, AfterValidator(host_and_port)]
 
 
 class EmbeddedDb(ConfigModel):
@@ -78,6 +96,8 @@ class JfrMpOptions(ConfigModel):
     #: the job is tried once more. The defaults are 6 hours for upload and download, 10 minutes for checkout and 1 hour
     #: for the others.
     step_limits: dict[StepName, Seconds] = Field(default_factory=dict)
+    #: The address at which a master serves metrics for Prometheus, such as 127.0.0.1:9464; null for no metrics.
+    metrics: HostAndPort | None = None
     #: The time that a role process has to finish its current step when it is asked to stop.
     stop_timeout: Seconds = 60.0
 

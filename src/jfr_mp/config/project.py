@@ -190,6 +190,12 @@ class Project(ConfigModel):
         """The options specific to jfr-mp, from the metadata."""
         return _Metadata.model_validate(self.metadata or {}).jfr_mp
 
+    def overridden(self, **options: Any) -> Self:
+        """Return the project with other options specific to jfr-mp, as the command line gives them."""
+        metadata = self.metadata or {}
+        changed = {**metadata, "jfr_mp": {**(metadata.get("jfr_mp") or {}), **options}}
+        return self.model_copy(update={"metadata": changed})
+
     @property
     def has_interactive_workers(self) -> bool:
         """Whether any worker requires an interactive login by the user."""

@@ -20,7 +20,8 @@ from jfr_mp.engine.failures import outcome_of
 from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.errors import LeaseLost
 from jfr_mp.faultpoints import reach
-from jfr_mp.model import JobDoc, JobInfo
+from jfr_mp.measurements import StateMeasurement, StepMeasurement
+from jfr_mp.model import JobDoc, JobInfo, utcnow
 from jfr_mp.outcomes import Completion, Fail, Outcome, Retry
 from jfr_mp.states import JobState
 from jfr_mp.step_table import Step
@@ -34,6 +35,8 @@ T = TypeVar("T")
 _HOLD = 0.1
 #: Seconds for a job up to which a step counts as quick, so that several are claimed; and the number to begin with.
 _QUICK, _FIRST_WIDTH = 0.2, 4
+#: How the outcomes that are not the end of a step are called in measurements.
+_KINDS = {Retry: "retry", Fail: "failed"}
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,11 @@ class StepRunner:
     def _outcome(self, claim: Claim, step: Step, result: Outcome | StepFunction | None = None) -> Outcome:
         reach(f"{step.name}.after_claim")
         found = step.load() if result is None else result
+        begun = time.monotonic()
         outcome = self._run(claim, step, found) if callable(found) else found
+        seconds = time.monotonic() - begun if callable(found) else None
+        kind = _KINDS.get(type(outcome), "done")
+        self.services.measurements.note(StepMeasurement(step.name, claim.job.worker, kind, seconds))
         _log(step, claim.job, outcome)
         reach(f"{step.name}.before_commit")
         return outcome
@@ -218,6 +225,9 @@ class StepRunner:
 
     def _written(self, claim: Claim, step: Step, outcome: Outcome, news: tuple[JobState, ...]) -> StepResult:
         reach(f"{step.name}.after_commit")
+        if not isinstance(outcome, Retry):
+            waited = (utcnow() - claim.job.updated_on).total_seconds()
+            self.services.measurements.note(StateMeasurement(claim.job.state.value, claim.job.worker, waited))
         if isinstance(outcome, Completion):
             self.services.forget_output(claim.job)
         return StepResult(claim.job.db_id, claim.job.worker, outcome, news)

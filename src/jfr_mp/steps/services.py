@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from jfr_mp.batch.site import BatchSite
 from jfr_mp.errors import JfrMpError
 from jfr_mp.jobdata.jobstores import JobStores
+from jfr_mp.measurements import Measurements
 from jfr_mp.outcomes import Outcome
 from jfr_mp.places import Places
 from jfr_mp.sites.in_hand import StepsInHand
@@ -58,6 +59,8 @@ class Services:
         Returns whether this process has held its locks since a monotonic time, for operations that no fence protects.
     exchange
         The exchange of output files with other machines; None if jobs are completed here.
+    measurements
+        Where the engine notes what it measures; None for nowhere.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Services:
         store_name_of: Callable[[JobDoc | JobInfo], str | None],
         holds_lease_since: Callable[[float], bool],
         exchange: Exchange | None = None,
+        measurements: Measurements | None = None,
     ) -> None:
         self.project = project
         self.jobstores = JobStores(project)
@@ -78,6 +82,7 @@ class Services:
         #: The directories that this machine shares with others, or not.
         self.places = Places(project)
         self._exchange = exchange
+        self.measurements = measurements or Measurements()
         self._store_name_of = store_name_of
         self._sites: dict[str, WorkerSite] = {}
         self._making = threading.Lock()

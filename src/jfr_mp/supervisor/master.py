@@ -18,6 +18,8 @@ from jfr_mp.bus.messages import (
     Drain,
     Goodbye,
     MasterStatus,
+    Measure,
+    Measured,
     Message,
     Register,
     Rejection,
@@ -187,6 +189,8 @@ class Master:
                 child.owner = registration.owner
                 # It may have changed since the process was started.
                 self._bus.send(sender, SetLogLevel(level=self.log_level))
+                if self._plan.exporter is not None:
+                    self._bus.send(sender, Measure())
                 return
         logger.warning("%s (pid %d) is no child of this master", registration.name, registration.pid)
         self._bus.send(sender, Drain())
@@ -197,6 +201,8 @@ class Master:
             case ConditionReport(condition=condition) if child:
                 child.condition = child.condition.updated(condition)
                 self._apply(child, Ready() if condition.state == State.RUNNING else NotYet())
+            case Measured() as measured if child and self._plan.exporter:
+                self._plan.exporter.note(measured)
             case Goodbye(reason=reason) if child:
                 logger.debug("%s is about to exit: %s", child.spec.name, reason)
             case _:
@@ -348,7 +354,10 @@ class Master:
         self._keep_reachable(now)
         if self._plan.project_file is not None:
             self._plan.project_file.look()
-        self._member.report(report_of(self.status()))
+        status = self.status()
+        self._member.report(report_of(status))
+        if self._plan.exporter is not None:
+            self._plan.exporter.status = status
         rotate_logs(self._children, self._own_log)
 
     def _keep_reachable(self, now: float) -> None:

@@ -12,6 +12,7 @@ from jfr_mp.log_entries import LogOutput
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import RoleProcesses
 from jfr_mp.supervisor.lifecycle import Policy
+from jfr_mp.supervisor.metrics import Exporter
 from jfr_mp.supervisor.reload import ProjectFile
 from jfr_mp.supervisor.service_manager import ServiceManager
 
@@ -42,6 +43,8 @@ class Plan:
         Seconds after which it stops if its sockets were deleted and cannot be made again.
     project_file
         The file that a reload reads again; None if there is none.
+    exporter
+        Where its metrics go; None for no metrics.
     stops_on_hangup
         Whether SIGHUP means that the terminal of the user was closed; otherwise it asks for a reload.
     """
@@ -56,4 +59,5 @@ class Plan:
     manager: ServiceManager = field(default_factory=ServiceManager)
     unreachable_for: float = 30.0
     project_file: ProjectFile | None = None
+    exporter: Exporter | None = None
     stops_on_hangup: bool = False

@@ -8,7 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from jfr_mp import logs
@@ -28,6 +28,7 @@ from jfr_mp.supervisor.fork_server import role_processes
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.logfile import log_dir
 from jfr_mp.supervisor.master import Master
+from jfr_mp.supervisor.metrics import exporting
 from jfr_mp.supervisor.plan import Plan
 from jfr_mp.supervisor.reload import ProjectFile
 from jfr_mp.supervisor.service_manager import ServiceManager
@@ -46,6 +47,7 @@ def command_line(project: Project, roles: Mapping[Role, int], log_level: LogLeve
     """Return the command line of a master in the background; `main` parses it."""
     # -P: a file such as queue.py in the working directory must not hide a module of Python.
     argv = [sys.executable, "-P", "-m", "jfr_mp.supervisor", "--project", project.name]
+    argv += ["--metrics", project.jfr_mp.metrics] if project.jfr_mp.metrics else []
     return [*argv, "--roles", ",".join(f"{role}={count}" for role, count in roles.items()), "--log-level", log_level]
 
 
@@ -57,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         detach()
     try:
         return run_master(
-            ConfigManager().get_project(options.project),
+            _project(options),
             options.roles,
             log_level=options.log_level,
             foreground=options.foreground,
@@ -78,10 +80,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="jfr_mp.supervisor", description="Run the master of a project.")
     parser.add_argument("--project", required=True)
     parser.add_argument("--roles", required=True, type=_roles, help="such as checkout=1,transfer=2")
+    parser.add_argument("--metrics", help="the address at which to serve metrics")
     parser.add_argument("--log-level", type=LogLevel, default=LogLevel.INFO)
     parser.add_argument("--foreground", action="store_true")
     parser.add_argument("--again", action="store_true", help="this is a restart, in the background already")
     return parser.parse_args(arguments)
+
+
+def _project(options: argparse.Namespace) -> Project:
+    project = ConfigManager().get_project(options.project)
+    return project.overridden(metrics=options.metrics) if options.metrics else project
 
 
 def _roles(text: str) -> dict[Role, int]:
@@ -132,8 +140,10 @@ def run_master(
     manager = ServiceManager.from_environment()
     with role_processes(project.name) as processes, occupied(project, roles, processes.server_pid) as (run_dir, owner):
         ensure_running(project)
-        with _entered(project, roles, owner) as member:
+        with ExitStack() as stack:
+            member = stack.enter_context(_entered(project, roles, owner))
             processes.wait_ready()
+            exporter = stack.enter_context(exporting(project))
             plan = Plan(
                 roles=roles,
                 processes=processes,
@@ -144,6 +154,7 @@ def run_master(
                 terminal=LogOutput(log_format.stream, log_format) if foreground else None,
                 manager=manager,
                 project_file=ProjectFile(project),
+                exporter=exporter,
                 stops_on_hangup=foreground and sys.stderr.isatty(),
             )
             master = Master(plan, member)
