@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from jfr_mp.errors import ExitCode
 from tests.acceptance.conftest import NewUser
 from tests.support.machines import Machine, require_namespaces, wait_for_roles
 from tests.support.processes import Processes
@@ -77,3 +78,42 @@ def test_output_on_a_machine_that_died_is_downloaded_again(owner: User, machine:
 
     # Then it completes the job
     assert flow.wait_for("COMPLETED").outputs == [3]
+
+
+def test_a_machine_is_commanded_from_another_one_through_the_database(owner: User, machine: NewMachine) -> None:
+    # Given a master on another machine
+    other = machine("a", "two")
+    other.start("--checkout", "--transfer")
+    wait_for_roles(owner.project, "checkout", "transfer")
+
+    def tell(*argv: str, code: ExitCode = ExitCode.OK) -> tuple[str, str, str]:
+        (result,) = owner.json(*argv, "--host", "two", code=code)
+        return result["way"], result["outcome"], result["text"]
+
+    def roles() -> list[str]:
+        return sorted(record["name"] for record in owner.project.db.jfr_mp_processes.find({"kind": "role"}))
+
+    # Then each command is carried out, or refused with the reason
+    assert tell("log-level", "debug") == ("database", "done", "logs at level debug")
+    assert tell("scale", "transfer=2") == ("database", "done", "transfer: 1 -> 2 processes")
+    wait_until(lambda: roles() == ["checkout-1", "transfer-1", "transfer-2"], 20, "another process")
+    assert tell("scale", "checkout=2", code=ExitCode.ERROR)[1] == "refused"
+    assert tell("drain")[1] == "done"
+    wait_until(lambda: roles() == ["transfer-1", "transfer-2"], 20, "checkout to stop")
+    assert tell("pause")[1] == "done"
+    wait_until(lambda: roles() == [], 20, "all roles to stop")
+    assert tell("resume")[1] == "done"
+    wait_until(lambda: roles() == ["checkout-1", "transfer-1", "transfer-2"], 20, "all roles to start")
+    # And who is not there, or does not answer, is named
+    assert "masters run on two" in owner.refused("pause", "--host", "three", code=ExitCode.NOT_RUNNING)
+    master = owner.project.db.jfr_mp_processes.find_one({"kind": "master"})
+    assert master is not None
+    owner.project.db.jfr_mp_processes.insert_one({**master, "_id": "gone:1:a", "machine": "f" * 16})
+    assert "several machines have the name two" in owner.refused("pause", "--host", "two", code=ExitCode.ERROR)
+    (silent,) = owner.json("pause", "--host", "ffffffff", "--timeout", "1", code=ExitCode.TIMEOUT)
+    assert (silent["outcome"], "withdrawn" in silent["text"]) == ("unanswered", True)
+    owner.project.db.jfr_mp_processes.delete_one({"_id": "gone:1:a"})
+    # And at last it stops
+    assert "stopped" in owner.ok("stop", "--host", "two")
+    assert owner.project.db.jfr_mp_processes.count_documents({}) == 0
+    assert owner.project.db.jfr_mp_orders.count_documents({}) == 0

@@ -31,7 +31,7 @@ COMMANDS: dict[str, CommandRow] = {
     ),
     "stop": CommandRow(
         "stopping:stop",
-        "Stop the processes on this machine; each finishes the current step first.",
+        "Stop the processes on this machine, or on others; each finishes the current step first.",
         _RUN,
     ),
     "kill": CommandRow(
@@ -46,7 +46,27 @@ COMMANDS: dict[str, CommandRow] = {
     ),
     "reload": CommandRow(
         "lifecycle:reload",
-        "Have the processes on this machine use the project file as it is now.",
+        "Have the processes on this machine, or on others, use the project file as it is now.",
+        _RUN,
+    ),
+    "pause": CommandRow(
+        "fleet:pause",
+        "Stop the role processes of a master after their current steps; the master waits for `jfr-mp resume`.",
+        _RUN,
+    ),
+    "resume": CommandRow(
+        "fleet:resume",
+        "Start the role processes of a master again after `jfr-mp pause` or `jfr-mp drain`.",
+        _RUN,
+    ),
+    "drain": CommandRow(
+        "fleet:drain",
+        "Take no new jobs: the role checkout stops, and the other roles finish the jobs that are under way.",
+        _RUN,
+    ),
+    "scale": CommandRow(
+        "fleet:scale",
+        "Change how many processes of a role a master keeps, until it is stopped; 0 ends the role there.",
         _RUN,
     ),
     "status": CommandRow(
@@ -66,7 +86,7 @@ COMMANDS: dict[str, CommandRow] = {
     ),
     "log-level": CommandRow(
         "logs:log_level",
-        "Change the log level of the masters on this machine and of their role processes, while they run.",
+        "Change the log level of masters and of their role processes, while they run.",
         _RUN,
     ),
     "run": CommandRow(

@@ -12,6 +12,7 @@ import typer
 from jfr_mp.cli.commands import Options, with_examples
 from jfr_mp.cli.connect import ConnectOption, connect_all
 from jfr_mp.cli.errors import warn
+from jfr_mp.cli.fleet import WhereOptions, send
 from jfr_mp.cli.options import (
     LogFormatName,
     LogLevelName,
@@ -178,13 +179,17 @@ def start(
         _start(project, roles, log_level)
 
 
-def restart(*, log_level: LogLevelOption = None, project: ProjectOption) -> None:
+def restart(*, where: WhereOptions, log_level: LogLevelOption = None, project: ProjectOption) -> None:
     """Stop the processes on this machine and start the same roles again; all roles if no master was running.
 
-    They read the project file again, so a change of it takes effect.
+    They read the project file again, so a change of it takes effect. On other machines, masters restart in place and
+    keep their log level.
     """
     from jfr_mp.supervisor import control
 
+    if where.is_elsewhere:
+        send(project, where, "restart")
+        return
     try:
         with doing("stopping"):
             running = [master.roles for master in control.stop(project)]
@@ -198,8 +203,8 @@ def restart(*, log_level: LogLevelOption = None, project: ProjectOption) -> None
         _start(project, roles, log_level)
 
 
-def reload(*, project: ProjectOption) -> None:
-    """Have the processes on this machine use the project file as it is now.
+def reload(*, where: WhereOptions, project: ProjectOption) -> None:
+    """Have the processes on this machine, or on others, use the project file as it is now.
 
     The file is validated first; if it cannot be used, the earlier one stays in effect. The role processes are then
     replaced one by one, each after its current step. Changes of the database, the log directory and the daemon
@@ -207,6 +212,9 @@ def reload(*, project: ProjectOption) -> None:
     """
     from jfr_mp.supervisor import control
 
+    if where.is_elsewhere:
+        send(project, where, "reload")
+        return
     with doing("reloading"):
         control.reload(project)
     typer.echo(f"Reloaded project {project.name} on this machine.")

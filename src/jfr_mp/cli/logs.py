@@ -10,8 +10,9 @@ import typer
 
 from jfr_mp.cli.commands import with_examples
 from jfr_mp.cli.completion import complete_job, complete_role
+from jfr_mp.cli.fleet import WhereOptions, send
 from jfr_mp.cli.log_files import Log, Wanted, follow, last_entries
-from jfr_mp.cli.options import LogLevelName, ProjectOption, number
+from jfr_mp.cli.options import JsonOption, LogLevelName, ProjectOption, number
 from jfr_mp.cli.printing import print_text
 from jfr_mp.errors import JfrMpError
 from jfr_mp.log_entries import LogEntry
@@ -122,18 +123,15 @@ def _find_logs(project: Project, role: str | None) -> list[Path]:
 def log_level(
     level: Annotated[LogLevelName, typer.Argument(metavar="LEVEL", help="error, warn, info or debug.")],
     *,
+    where: WhereOptions,
+    as_json: JsonOption = False,
     project: ProjectOption,
 ) -> None:
-    """Change the log level of the masters on this machine and of their role processes, while they run.
+    """Change the log level of masters and of their role processes, while they run.
 
     It lasts until they are stopped; `log_level` in the project file is the level with which they start.
     """
-    from jfr_mp.config import LogLevel
-    from jfr_mp.supervisor import control
-
-    masters = control.set_log_level(project, LogLevel(level.value))
-    for master in masters:
-        typer.echo(f"The master with pid {master.pid} logs at level {level.value}.")
+    send(project, where, "log-level", as_json=as_json, level=level.value)
 
 
 def _print(entry: LogEntry) -> None:

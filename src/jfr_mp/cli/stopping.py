@@ -12,6 +12,7 @@ import typer
 
 from jfr_mp.cli.commands import Options, with_examples
 from jfr_mp.cli.errors import warn
+from jfr_mp.cli.fleet import WhereOptions, send
 from jfr_mp.cli.options import ProjectNameOption, number
 from jfr_mp.cli.printing import doing
 from jfr_mp.cli.project_access import load_project
@@ -87,15 +88,26 @@ def chosen_projects(
 ProjectsOptions = Annotated[Projects, Options(chosen_projects)]
 
 
-@with_examples({"jfr-mp stop": "one project", "jfr-mp stop --all": "all projects, before a reboot for example"})
-def stop(*, which: ProjectsOptions, project: ProjectNameOption) -> None:
-    """Stop the processes on this machine; each finishes the current step first.
+@with_examples(
+    {
+        "jfr-mp stop": "one project",
+        "jfr-mp stop --all": "all projects, before a reboot for example",
+        "jfr-mp stop --host login1": "one project on another machine",
+    }
+)
+def stop(*, which: ProjectsOptions, where: WhereOptions, project: ProjectNameOption) -> None:
+    """Stop the processes on this machine, or on others; each finishes the current step first.
 
     Jobs that run on a worker go on running, and the next start continues with them. Connections that
     `jfr-mp connect` opened stay open.
     """
     from jfr_mp.supervisor import control
 
+    if where.is_elsewhere:
+        if which.everything:
+            raise typer.BadParameter("--all, for all projects on this machine, excludes --host and --all-hosts")
+        send(load_project(project), where, "stop")
+        return
     _stop(lambda each: control.stop(each, which.max_wait), which, project, "Stopped", "stopping")
 
 

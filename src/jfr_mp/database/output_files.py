@@ -126,6 +126,11 @@ class Strays:
         self._clock = clock
         self._missing: dict[str, float] = {}
 
+    @property
+    def suspected(self) -> bool:
+        """Whether places were missing at the last look."""
+        return bool(self._missing)
+
     def send_back(self) -> int:
         """Set the jobs whose output no complete role has seen for a while to RUN_FINISHED; return how many."""
         seen = list(self._deployment.places_of(Role.COMPLETE))

@@ -125,6 +125,11 @@ def registered(db: QueueDatabase) -> list[ProcessRecord]:
     return _select(db, {})
 
 
+def is_registered(db: QueueDatabase, owner: str) -> bool:
+    """Return whether a process is in the registry, by its owner id."""
+    return db.processes.find_one({"_id": owner}, {"_id": 1}) is not None
+
+
 def living(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
     """Return the processes whose last heartbeat is at most `lease_ttl` seconds ago, oldest first."""
     return _select(db, {"$expr": {"$gte": ["$heartbeat", seconds_ago(lease_ttl)]}})

@@ -160,9 +160,10 @@ def _reconciliation(db: QueueDatabase, owner: str) -> Task:
 
 def _strays(db: QueueDatabase) -> Task:
     """Return the task that has output downloaded again which no complete role sees."""
-    strays = Strays(db, Deployment(db))
+    strays, options = Strays(db, Deployment(db)), db.project.jfr_mp
 
-    def run() -> None:
+    def run() -> float | None:
         strays.send_back()
+        return options.heartbeat_interval if strays.suspected else None
 
-    return Task("strays", db.project.jfr_mp.heartbeat_interval, run)
+    return Task("strays", options.heartbeat_interval, run, longest=options.lease_ttl)

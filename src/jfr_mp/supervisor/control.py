@@ -216,30 +216,8 @@ def masters(project: Project) -> list[MasterStatus]:
 
 def masters_here(project: Project) -> list[MasterStatus]:
     """Return the status of the masters of a project on this machine, without the database."""
-    answers = [_status(run_dir, master) for run_dir, master in _living(project)]
+    answers = [_status(run_dir, master) for run_dir, master in living_here(project)]
     return [answer for answer in answers if answer is not None]
-
-
-def set_log_level(project: Project, level: LogLevel) -> list[MasterInfo]:
-    """Change the log level of the masters on this machine and of their role processes, while they run.
-
-    Returns
-    -------
-    list of MasterInfo
-        Those masters.
-
-    Raises
-    ------
-    NotRunning
-        If there is none; it names the machines that have one.
-    BusError
-        If one does not answer.
-    """
-    found = _required(project)
-    for run_dir, _ in found:
-        with MasterClient(run_dir) as client:
-            client.command("log-level", level=level)
-    return [_info(run_dir, master) for run_dir, master in found]
 
 
 # Starting
@@ -357,13 +335,14 @@ def clean_up(project: Project) -> None:
 # Looking
 
 
-def _living(project: Project) -> list[tuple[RunDir, MasterFile]]:
+def living_here(project: Project) -> list[tuple[RunDir, MasterFile]]:
+    """Return the masters on this machine, answering or not."""
     found = [(run_dir, run_dir.master) for run_dir in run_dirs(runtime_dir(project))]
     return [(run_dir, master) for run_dir, master in found if master is not None and master.alive]
 
 
 def _required(project: Project) -> list[tuple[RunDir, MasterFile]]:
-    found = _living(project)
+    found = living_here(project)
     if not found:
         raise NotRunning(f"no master of project {project.name} is running on this machine{_elsewhere(project)}")
     return found

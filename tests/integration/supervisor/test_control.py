@@ -24,7 +24,7 @@ from jfr_mp.errors import AlreadyRunning, DatabaseUnavailable, NotRunning, Start
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
-from jfr_mp.supervisor import control
+from jfr_mp.supervisor import control, fleet
 from jfr_mp.supervisor.child import ColdStart
 from jfr_mp.supervisor.fork_server import role_processes
 from jfr_mp.supervisor.logfile import log_files
@@ -45,7 +45,7 @@ def on_disk(fresh_project: ProjectFactory) -> TestProject:
 
 def has_master(project: Project) -> bool:
     """Whether a master of the project runs on this machine, even one that does not answer."""
-    return bool(control._living(project))  # noqa: SLF001 - `control.masters` leaves out those that do not answer
+    return bool(control.living_here(project))
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_the_log_level_of_running_processes_changes(project: Project) -> None:
     # Given
     control.start(project, TWO)
     # When
-    control.set_log_level(project, LogLevel.DEBUG)
+    fleet.command(project, "log-level", level=LogLevel.DEBUG)
     # Then the master logs changes of state, which are debug messages
     os.kill(pids(project)["complete-1"], signal.SIGKILL)
     (log,) = log_files(project, "master")
