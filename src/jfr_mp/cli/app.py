@@ -99,6 +99,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Log in at hosts that want the user for it, with a one-time password for example, once for all processes.",
         _RUN,
     ),
+    "gui": CommandRow(
+        "gui:app",
+        "Show the project in a web browser.",
+        _RUN,
+    ),
     "submit": CommandRow(
         "submit:submit",
         "Submit a flow and print the db_ids of its jobs.",

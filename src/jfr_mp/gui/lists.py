@@ -1,0 +1,202 @@
+"""The pages with many things: the overview, flows, jobs, batches, workers and the log."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from jfr_mp.cli.filters import FLOW_FILTERS
+from jfr_mp.cli.log_files import Log, Wanted, last_entries
+from jfr_mp.database import overview, queries
+from jfr_mp.database.batches import BatchFilter, find_batches
+from jfr_mp.database.filters import JobFilter, is_empty
+from jfr_mp.database.overview import MOST_COUNTED, Place
+from jfr_mp.errors import InvalidQuery
+from jfr_mp.gui import figures, url_filters
+from jfr_mp.gui.actions import FLOW_ACTIONS, JOB_ACTIONS
+from jfr_mp.states import FlowState, JobState
+from jfr_mp.step_table import ROLES
+from jfr_mp.supervisor import control
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from jfr_mp.database.processes import ProcessRecord
+    from jfr_mp.gui.views import View
+    from jfr_mp.model import Outage
+
+#: Rows of a part of a list.
+_ROWS = 100
+_FLOW_ROWS = 50
+#: Failed jobs on the overview.
+_SHOWN = 8
+_LOG_ENTRIES = 300
+_FAILURES = (JobState.FAILED, JobState.REMOTE_ERROR)
+_LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
+
+
+def overview_page(view: View) -> Response:
+    """Show what is going on, and first what the user has to see to."""
+    span = view.params.get("span", "hour")
+    if span not in figures.SPANS:
+        raise InvalidQuery(f"span is {span[:40]!r}; it can be {', '.join(figures.SPANS)}")
+    by_worker = view.opened.counts()
+    totals: Counter[JobState] = Counter()
+    for counts in by_worker.values():
+        totals.update(counts)
+    failed = sum(totals[state] for state in _FAILURES)
+    newest = queries.jobs_info(view.db, JobFilter(states=_FAILURES), sort=[("updated_on", -1)], limit=_SHOWN)
+    members = view.opened.processes()
+    bars = figures.bars(view.opened.ends(*figures.SPANS[span]), *figures.SPANS[span])
+    return view.page(
+        "overview.html",
+        "Overview",
+        live="",
+        by_worker=by_worker,
+        totals=totals,
+        states=[state for state in JobState if totals[state]],
+        number=sum(totals.values()),
+        failed=failed,
+        newest=newest if failed else [],
+        late=view.opened.late_jobs(),
+        masters=[record for record in members if record.kind == "master"],
+        outages=_outages(members),
+        dead_roles=[row for record in members for row in record.rows if row.get("state") == "FATAL"],
+        missing_roles=_missing_roles(members),
+        span=span,
+        spans=figures.SPANS,
+        bars=bars,
+        highest=max((bar.completed + bar.failed for bar in bars), default=0) or 1,
+        ended=sum(bar.completed + bar.failed for bar in bars),
+    )
+
+
+def jobs_page(view: View) -> Response:
+    """Show jobs, the last updated first."""
+    conditions = url_filters.conditions_in(view.params)
+    jobs = url_filters.jobs_of(view.params)
+    rows, place = overview.page_of_jobs(view.db, jobs, after=_place(view), limit=_ROWS)
+    unfiltered = is_empty(jobs)
+    total = (
+        sum(sum(counts.values()) for counts in view.opened.counts().values())
+        if unfiltered
+        else overview.number_of(view.db.jobs, jobs.query(view.db))
+    )
+    return view.page(
+        "jobs.html",
+        "Jobs",
+        live="",
+        jobs=rows,
+        conditions=conditions,
+        plain=urlencode(conditions),
+        chosen=dict(conditions),
+        chosen_states={value.upper() for name, value in conditions if name == "states"},
+        with_value=url_filters.with_value,
+        states=list(JobState),
+        total=total,
+        more_than=not unfiltered and total >= MOST_COUNTED,
+        unfiltered=unfiltered,
+        next_place=_text_of(place),
+        actions=JOB_ACTIONS,
+        workers=sorted(view.opened.project.workers),
+    )
+
+
+def flows_page(view: View) -> Response:
+    """Show flows, the last updated first."""
+    conditions = url_filters.conditions_in(view.params, FLOW_FILTERS)
+    flows = url_filters.flows_of(view.params)
+    rows, place = overview.page_of_flows(view.db, flows, after=_place(view), limit=_FLOW_ROWS)
+    total = overview.number_of(view.db.flows, flows.query())
+    return view.page(
+        "flows.html",
+        "Flows",
+        live="",
+        flows=rows,
+        conditions=conditions,
+        plain=urlencode(conditions),
+        chosen=dict(conditions),
+        chosen_states={value.upper() for name, value in conditions if name == "states"},
+        with_value=url_filters.with_value,
+        states=list(FlowState),
+        total=total,
+        more_than=total >= MOST_COUNTED,
+        next_place=_text_of(place),
+        actions=FLOW_ACTIONS,
+    )
+
+
+def batches_page(view: View) -> Response:
+    """Show the batches of batch workers, the last updated first."""
+    worker = view.params.get("worker")
+    wanted = BatchFilter(workers=[worker] if worker else [])
+    return view.page(
+        "batches.html", "Batches", live="", batches=find_batches(view.db, wanted, limit=_ROWS), worker=worker
+    )
+
+
+def workers_page(view: View) -> Response:
+    """Show the workers with their jobs and their hosts, and the processes of all machines."""
+    members = view.opened.processes()
+    by_worker = view.opened.counts()
+    workers = view.opened.project.workers
+    return view.page(
+        "workers.html",
+        "Workers",
+        live="",
+        workers=workers,
+        unknown=sorted(set(by_worker) - set(workers)),
+        by_worker=by_worker,
+        limits=view.opened.project.job_limits(),
+        outages=_outages(members),
+        masters=[record for record in members if record.kind == "master"],
+        others=[record for record in members if record.kind != "master"],
+        transfers=[transfer for record in members for transfer in record.transfers],
+        steps=[step for record in members for step in record.steps],
+    )
+
+
+def log_page(view: View) -> Response:
+    """Show the last entries of the logs on this machine, and the last events of jobs."""
+    level = view.params.get("level", "info")
+    role = view.params.get("role") or None
+    job = view.params.get("job") or None
+    if level not in _LEVELS:
+        raise InvalidQuery(f"level is {level[:40]!r}; it can be {', '.join(_LEVELS)}")
+    paths = control.log_files(view.opened.project, role)
+    entries = last_entries([Log(path) for path in paths], _LOG_ENTRIES, Wanted(_LEVELS[level], job))
+    return view.page(
+        "log.html",
+        "Log",
+        live="",
+        entries=[(entry, logging.getLevelName(entry.level).lower()) for entry in reversed(entries)],
+        level=level,
+        levels=_LEVELS,
+        role=role,
+        roles=["master", *ROLES],
+        job=job,
+        directory=view.opened.project.log_dir,
+    )
+
+
+def _place(view: View) -> Place | None:
+    text = view.params.get("after")
+    return overview.place_of(text) if text else None
+
+
+def _text_of(place: Place | None) -> str | None:
+    return f"{place[0].isoformat()} {place[1]}" if place else None
+
+
+def _outages(members: Sequence[ProcessRecord]) -> list[Outage]:
+    found = sorted((outage for record in members for outage in record.outages), key=lambda outage: outage.since)
+    return list({outage.host: outage for outage in reversed(found)}.values())
+
+
+def _missing_roles(members: Sequence[ProcessRecord]) -> list[str]:
+    """Return the roles that no machine runs, if any process runs at all."""
+    running: set[Any] = {role for record in members if record.kind == "role" for role in record.roles}
+    return [role for role in ROLES if role not in running] if running else []

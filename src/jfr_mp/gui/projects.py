@@ -1,0 +1,149 @@
+"""The projects that a server shows: their connections, opened when they are first used."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from jfr_mp.api.controller import JobController
+from jfr_mp.config import ConfigManager
+from jfr_mp.database import overview, processes
+from jfr_mp.database.connection import PERSON_TIMEOUT, QueueDatabase
+from jfr_mp.errors import NotFound
+from jfr_mp.gui.audit import Audit
+from jfr_mp.gui.hub import Hub
+from jfr_mp.states import JobState
+
+if TYPE_CHECKING:
+    from jfr_mp.config import Project
+    from jfr_mp.database.processes import ProcessRecord
+    from jfr_mp.model import JobInfo
+
+T = TypeVar("T")
+
+#: A value that took so many seconds is kept for this many times as long, for all pages together.
+_KEPT_FOR = 20.0
+#: The least time for which a value is kept.
+_LEAST = 0.5
+#: How many late jobs are shown.
+_SHOWN = 8
+_LATE = timedelta(minutes=30)
+
+
+class OpenProject:
+    """A project and what all of its pages share.
+
+    Parameters
+    ----------
+    project
+        The project.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.controller = JobController(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT))
+        self.hub = Hub(self.db)
+        self.host_locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._kept: dict[str, tuple[float, Any]] = {}
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    @property
+    def db(self) -> QueueDatabase:
+        """The queue database."""
+        return self.controller.db
+
+    @cached_property
+    def audit(self) -> Audit:
+        """The audit log."""
+        return Audit(gui_dir(self.project))
+
+    def counts(self) -> dict[str, dict[JobState, int]]:
+        """Return the number of jobs by worker and state."""
+        return self._shared("counts", lambda: overview.counts_by_worker(self.db))
+
+    def ends(self, span: timedelta, seconds: int) -> dict[JobState, dict[int, int]]:
+        """Return how many jobs have ended by state and part of a time span."""
+        since = datetime.now(UTC) - span
+        return self._shared(f"ends {seconds}", lambda: overview.ends_since(self.db, since, seconds))
+
+    def processes(self) -> list[ProcessRecord]:
+        """Return the masters and role processes that are running."""
+        return self._shared("processes", lambda: processes.living(self.db, self.project.jfr_mp.lease_ttl))
+
+    def late_jobs(self) -> list[JobInfo]:
+        """Return jobs that have not moved for longer than usual although jfr-mp should move them."""
+        return self._shared("late", lambda: overview.late_jobs(self.db, _LATE, _SHOWN))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.hub.stop()
+        self.controller.close()
+
+    def _shared(self, name: str, ask: Callable[[], T]) -> T:
+        """Return a value that is asked for once for all pages, and kept the longer the more it has cost."""
+        with self._locks[name]:
+            until, value = self._kept.get(name, (0.0, None))
+            begin = time.monotonic()
+            if begin >= until:
+                value = ask()
+                end = time.monotonic()
+                self._kept[name] = (end + max(_LEAST, _KEPT_FOR * (end - begin)), value)
+            found: T = value
+            return found
+
+
+class OpenProjects:
+    """All projects of the user.
+
+    Parameters
+    ----------
+    default
+        The project that is shown first.
+    """
+
+    def __init__(self, default: Project) -> None:
+        self.default = default
+        self._opened: dict[str, OpenProject] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the projects."""
+        found, _ = ConfigManager().project_names_from_files(suppress_warnings=True)
+        return sorted({*found, self.default.name})
+
+    def open(self, name: str) -> OpenProject:
+        """Return a project, connected.
+
+        Raises
+        ------
+        NotFound
+            There is no such project.
+        DatabaseError
+            Its database cannot be used.
+        """
+        with self._lock:
+            if name not in self._opened:
+                if name not in self.names:
+                    raise NotFound(f"there is no project {name[:64]}")
+                project = self.default if name == self.default.name else ConfigManager().get_project(name)
+                self._opened[name] = OpenProject(project)
+            return self._opened[name]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for opened in self._opened.values():
+            opened.close()
+
+
+def gui_dir(project: Project) -> Path:
+    """Return the directory with users, key and audit log, which only its owner can read."""
+    directory = Path(project.base_dir) / "gui"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return directory

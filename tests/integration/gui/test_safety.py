@@ -1,0 +1,193 @@
+"""Who is refused: strangers, readers, other sites, floods."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from jfr_mp import submit_flow
+from tests.support.gui import Browser, GuiServer
+from tests.support.jobs import add
+from tests.support.processes import Processes, run_cli
+from tests.support.projects import ProjectFactory, TestProject
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def project(fresh_project: ProjectFactory) -> TestProject:
+    return fresh_project()
+
+
+@pytest.fixture
+def server(project: TestProject, processes: Processes) -> GuiServer:
+    return GuiServer(processes, project.env, "--port", "0")
+
+
+@pytest.fixture
+def reader(project: TestProject, server: GuiServer) -> Iterator[Browser]:
+    add_user(project, "anna", "read")
+    with server.browser() as browser:
+        browser.submit("/login", 303, name="anna", password=PASSWORD)
+        yield browser
+
+
+def add_user(project: TestProject, name: str, role: str) -> None:
+    done = run_cli("gui", "users", "add", name, "--role", role, env=project.env, stdin=f"{PASSWORD}\n")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stranger_gets_nothing(server: GuiServer) -> None:
+    with server.browser() as browser:
+        for path in ("/p/main/", "/p/main/jobs", "/p/main/jobs/1/download?name=x", "/p/none/"):
+            answer = browser.get(path)
+            assert answer.status_code == 303
+            assert answer.headers["location"].startswith("/login?next=")
+        assert browser.get("/p/main/live").status_code == 401
+        assert browser.post("/p/main/jobs/act", data={"action": "delete", "db_ids": "1"}).status_code == 401
+        # Nor with a cookie of its own making
+        name = f"jfr_mp_{server.base.rpartition(':')[2]}"
+        browser.cookies.set(name, "WyJAIiwiYSJd.aTHx1Q.AAAAAAAAAAAAAAAAAAAAAAAAAAA")
+        assert browser.get("/p/main/").status_code == 303
+        # And static files are no way out
+        assert browser.get("/static/%2e%2e/app.py").status_code == 404
+        assert browser.get("/static/../templates/base.html").status_code == 404
+
+
+def test_a_link_logs_in_once(server: GuiServer) -> None:
+    token = server.links[0]
+    with closing(server.operator()) as browser:
+        (cookie,) = browser.cookies.jar
+        assert cookie.has_nonstandard_attr("HttpOnly")
+        assert cookie.get_nonstandard_attr("SameSite") == "lax"
+        assert "Overview" in browser.page("/p/main/")
+        with server.browser() as other:
+            assert other.get(f"/login?token={token}").status_code == 403
+            assert other.get("/login?token=x").status_code == 403
+        # A changed cookie is worth nothing
+        value = cookie.value or ""
+        with server.browser(cookies={cookie.name: value[:-1] + ("A" if value[-1] != "A" else "B")}) as forger:
+            assert forger.get("/p/main/").status_code == 303
+        # Logging out needs the token of a form
+        assert browser.post("/logout").headers["location"] == "/login"
+        browser.page("/p/main/")
+        browser.submit("/logout", 303)
+        assert browser.get("/p/main/").status_code == 303
+
+
+def test_a_reader_reads_and_does_not_act(project: TestProject, server: GuiServer, reader: Browser) -> None:
+    (db_id,) = submit_flow(add(1))
+    text = reader.page("/p/main/jobs")
+    assert "anna may read" in text
+    assert "Rerun" not in text
+    reader.page(f"/p/main/jobs/act?action=delete&db_ids={db_id}", 403)
+    reader.submit("/p/main/jobs/act", 403, action="delete", db_ids=db_id)
+    assert project.db.jobs.count_documents({}) == 1
+    assert '"action": "refused"' in (project.base_dir / "gui" / "audit.jsonl").read_text()
+    # A user who may operate does; one who is removed is logged out at once
+    add_user(project, "anna", "operate")
+    reader.page(f"/p/main/jobs/act?action=delete&db_ids={db_id}")
+    assert run_cli("gui", "users", "remove", "anna", env=project.env).returncode == 0
+    assert reader.get("/p/main/").status_code == 303
+
+
+def test_passwords_are_hashed_and_cannot_be_guessed(project: TestProject, server: GuiServer) -> None:
+    add_user(project, "anna", "read")
+    file = project.base_dir / "gui" / "users.json"
+    assert PASSWORD not in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    assert (project.base_dir / "gui" / "key").stat().st_mode & 0o077 == 0
+    short = run_cli("gui", "users", "add", "bob", env=project.env, stdin="short\n")
+    assert short.returncode == 1
+    assert "fewer than 10" in short.stderr
+    assert "anna" in run_cli("gui", "users", "list", env=project.env).stdout
+    with server.browser() as browser:
+        wrong = [browser.post("/login", data={"name": "anna", "password": f"wrong {n}"}).status_code for n in range(8)]
+    assert wrong[0] == 403
+    assert wrong[-1] == 429
+
+
+@pytest.mark.parametrize("goal", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
+def test_a_login_leads_to_this_server_only(project: TestProject, server: GuiServer, goal: str) -> None:
+    add_user(project, "anna", "read")
+    with server.browser() as browser:
+        answer = browser.post("/login", data={"name": "anna", "password": PASSWORD, "next": goal})
+        assert answer.headers["location"] == "/"
+
+
+def test_requests_of_other_sites_are_refused(project: TestProject, server: GuiServer) -> None:
+    (db_id,) = submit_flow(add(1))
+    with closing(server.operator()) as browser:
+        browser.page(f"/p/main/jobs/act?action=delete&db_ids={db_id}")
+        form = {"csrf": browser.csrf, "action": "delete", "db_ids": db_id}
+        for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            assert browser.post("/p/main/jobs/act", data=form, headers=headers).status_code == 403
+        for wrong in ("", "x", browser.csrf[:-1]):
+            assert browser.post("/p/main/jobs/act", data={**form, "csrf": wrong}).status_code == 403
+        assert project.db.jobs.count_documents({}) == 1
+        # A name that points at this machine is not served
+        assert browser.get("/", headers={"Host": "evil.example"}).status_code == 421
+        assert browser.get("/p/main/", headers={"Host": "localhost:1"}).status_code == 421
+        port = server.base.rpartition(":")[2]
+        assert browser.get("/login", headers={"Host": f"localhost:{port}"}).status_code == 200
+
+
+def test_answers_allow_no_scripts_of_others(server: GuiServer) -> None:
+    with closing(server.operator()) as browser:
+        for path in ("/p/main/", "/login", "/static/gui.js", "/p/main/jobs/999"):
+            headers = browser.get(path).headers
+            policy = headers["content-security-policy"]
+            assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
+            assert "unsafe" not in policy
+            assert "frame-ancestors 'none'" in policy
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cache-control"] == "no-store"
+
+
+def test_floods_and_large_bodies_are_refused(server: GuiServer) -> None:
+    with closing(server.operator()) as browser:
+        assert browser.post("/login", content=b"x" * 70_000).status_code == 413
+
+        def chunks() -> Iterator[bytes]:
+            for _ in range(100):
+                yield b"x" * 1000
+
+        assert browser.post("/login", content=chunks()).status_code == 413
+        # A client that sends nothing holds up no one
+        address = server.base.partition("//")[2]
+        host, _, port = address.partition(":")
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(b"GET / HTTP/1.1\r\nHost: x")
+            assert browser.get("/login").status_code == 200
+        # Many requests at once are refused
+        with socket.create_connection((host, int(port)), timeout=20) as flood:
+            flood.sendall(f"GET /none HTTP/1.1\r\nHost: {address}\r\n\r\n".encode() * 400)
+            answers = b""
+            while answers.count(b"HTTP/1.1 ") < 400:
+                answers += flood.recv(65_536)
+        assert answers.count(b"HTTP/1.1 429") > 50
+        assert answers.count(b"HTTP/1.1 404") > 50
+
+
+def test_other_machines_need_tls(project: TestProject) -> None:
+    done = run_cli("gui", "--host", "0.0.0.0", env=project.env)
+    assert done.returncode == 3
+    assert "--tls-cert" in done.stderr
+
+
+def test_tls_and_a_taken_port(project: TestProject, processes: Processes, server: GuiServer, tmp_path: object) -> None:
+    taken = run_cli("gui", "--port", server.base.rpartition(":")[2], env=project.env)
+    assert taken.returncode == 6
+    files = [f"{tmp_path}/{name}.pem" for name in ("cert", "key")]
+    subject = ["-subj", "/CN=localhost", "-days", "2", "-nodes", "-newkey", "rsa:2048", "-x509"]
+    argv = ["openssl", "req", *subject, "-out", files[0], "-keyout", files[1]]
+    subprocess.run(argv, check=True, capture_output=True)
+    secure = GuiServer(processes, project.env, "--port", "0", "--tls-cert", files[0], "--tls-key", files[1])
+    assert secure.base.startswith("https://")
+    with secure.browser(verify=False) as browser:
+        answer = browser.get(f"/login?token={secure.links[0]}")
+        assert "Secure" in answer.headers["set-cookie"]
