@@ -38,7 +38,6 @@ _EVERYWHERE = frozenset({"--json", "--project", "-p", "--help", "-h", "--tree", 
 
 #: What has no counterpart, and why.
 REASONS = {
-    "gui": "`status`, `logs -f` and the reports show the same in the terminal",
     "flow graph --dash": "`flow graph --path flow.svg` draws a picture",
 }
 
@@ -82,7 +81,11 @@ def our_commands(group: Any = None, path: str = "") -> dict[str, Any]:
     found = {}
     for name, command in (group or typer.main.get_command(app)).commands.items():
         below = f"{path} {name}".strip()
-        found.update(our_commands(command, below) if hasattr(command, "commands") else {below: command})
+        is_group = hasattr(command, "commands")
+        if not is_group or command.invoke_without_command:
+            found[below] = command
+        if is_group:
+            found.update(our_commands(command, below))
     return found
 
 

@@ -19,7 +19,7 @@ from jfr_mp.gui import figures, url_filters
 from jfr_mp.gui.actions import FLOW_ACTIONS, JOB_ACTIONS
 from jfr_mp.states import FlowState, JobState
 from jfr_mp.step_table import ROLES
-from jfr_mp.supervisor import control
+from jfr_mp.supervisor.logfile import log_files
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -166,7 +166,7 @@ def log_page(view: View) -> Response:
     job = view.params.get("job") or None
     if level not in _LEVELS:
         raise InvalidQuery(f"level is {level[:40]!r}; it can be {', '.join(_LEVELS)}")
-    paths = control.log_files(view.opened.project, role)
+    paths = log_files(view.opened.project, role)
     entries = last_entries([Log(path) for path in paths], _LOG_ENTRIES, Wanted(_LEVELS[level], job))
     return view.page(
         "log.html",
