@@ -11,6 +11,7 @@ import pytest
 from jfr_mp.errors import ExitCode
 from tests.support.jobs import ledger_lines
 from tests.support.processes import JFR_MP, Processes, wait_gone
+from tests.support.service_manager import NotifySocket
 from tests.support.user import Doc, User, all_pids
 from tests.support.waiting import wait_until
 
@@ -112,3 +113,28 @@ def test_sighup_reloads_a_master_in_the_foreground_without_a_terminal(user: User
 def _rows(user: User) -> list[Doc]:
     masters = user.masters()
     return masters[0]["roles"] if masters else []
+
+
+def test_a_restart_leaves_a_master_in_its_service(user: User, tmp_path: Path) -> None:
+    # Given a master that a service manager has started
+    processes = Processes(tmp_path)
+    with NotifySocket(str(tmp_path / "notify")) as heard:
+        try:
+            argv = ["env", f"NOTIFY_SOCKET={heard.address}", JFR_MP, "start", "--foreground", "--queue"]
+            master = processes.start(argv, env=user.project.env, cwd=user.desk)
+            heard.wait_for("READY", timeout=60)
+            (before,) = _rows(user)
+            # When it is restarted
+            user.ok("restart", "--log-level", "debug")
+            # Then it is the same process, and its manager has heard of a reload, not of a stop
+            (after,) = user.masters()
+            assert after["pid"] == master.pid
+            assert after["roles"][0]["pid"] != before["pid"]
+            heard.wait_for("READY")
+            assert any("RELOADING" in message for message in heard.messages)
+            assert not any("STOPPING" in message for message in heard.messages)
+            # and logs from the new level on
+            os.kill(after["roles"][0]["pid"], signal.SIGKILL)
+            wait_until(lambda: "queue-1: RUNNING -> " in processes.output(master), 20, "a line of the level debug")
+        finally:
+            processes.end_all()

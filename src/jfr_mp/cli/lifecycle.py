@@ -182,25 +182,24 @@ def start(
 def restart(*, where: WhereOptions, log_level: LogLevelOption = None, project: ProjectOption) -> None:
     """Stop the processes on this machine and start the same roles again; all roles if no master was running.
 
-    They read the project file again, so a change of it takes effect. On other machines, masters restart in place and
-    keep their log level.
+    They read the project file again, so a change of it takes effect. Masters restart in place: one that a service
+    manager or a container has started stays there.
     """
-    from jfr_mp.supervisor import control
+    from jfr_mp.supervisor import control, renewal
 
     if where.is_elsewhere:
         send(project, where, "restart")
         return
     try:
-        with doing("stopping"):
-            running = [master.roles for master in control.stop(project)]
+        with doing("restarting"):
+            renewal.restart(project, log_level.value if log_level else None)
+        typer.echo(f"Restarted project {project.name} on this machine.")
     except NotRunning:
         # The error names the machines on which the project does run.
         if control.masters(project):
             raise
         typer.echo("No master was running: starting all roles.")
-        running = [dict.fromkeys(ROLES, 1)]
-    for roles in running:
-        _start(project, roles, log_level)
+        _start(project, dict.fromkeys(ROLES, 1), log_level)
 
 
 def reload(*, where: WhereOptions, project: ProjectOption) -> None:
@@ -210,13 +209,13 @@ def reload(*, where: WhereOptions, project: ProjectOption) -> None:
     replaced one by one, each after its current step. Changes of the database, the log directory and the daemon
     directory need `jfr-mp restart`.
     """
-    from jfr_mp.supervisor import control
+    from jfr_mp.supervisor import renewal
 
     if where.is_elsewhere:
         send(project, where, "reload")
         return
     with doing("reloading"):
-        control.reload(project)
+        renewal.reload(project)
     typer.echo(f"Reloaded project {project.name} on this machine.")
 
 

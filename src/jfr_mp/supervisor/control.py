@@ -20,7 +20,7 @@ from jfr_mp.bus.messages import MasterStatus, RoleStatus
 from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_dir
 from jfr_mp.config import LogLevel
 from jfr_mp.database.connection import QueueDatabase
-from jfr_mp.errors import BusError, ConfigError, DatabaseError, ExitCode, JfrMpError, NotRunning, StartFailed
+from jfr_mp.errors import BusError, DatabaseError, ExitCode, JfrMpError, NotRunning, StartFailed
 from jfr_mp.identity import host_name
 from jfr_mp.logs import LogFormat
 from jfr_mp.membership.records import masters_elsewhere
@@ -103,7 +103,7 @@ def start(
     log = LogFile(log_dir(project) / "master.log")
     run_dir = daemon.launch(command_line(project, roles, log_level), log, deadline, _undo)
     try:
-        _wait_until_ready(run_dir, deadline)
+        wait_until_ready(run_dir, deadline)
     except BaseException:  # an interrupt too: nothing of a failed start is left running
         _undo(run_dir)
         raise
@@ -142,12 +142,12 @@ def stop(project: Project, max_wait: float | None = None) -> list[MasterInfo]:
                 f"the master (pid {master.pid}) did not stop within {limit:g} s: kill it with `jfr-mp kill`; its log "
                 f"is in {log_dir(project)}"
             )
-    return [_info(run_dir, master) for run_dir, master in found]
+    return [master_info(run_dir, master) for run_dir, master in found]
 
 
 def request_stop(project: Project) -> list[MasterInfo]:
     """Ask the masters on this machine to stop, without waiting for them; otherwise as `stop`."""
-    return [_info(run_dir, master) for run_dir, master in _told_to_stop(project)]
+    return [master_info(run_dir, master) for run_dir, master in _told_to_stop(project)]
 
 
 def kill(project: Project) -> list[MasterInfo]:
@@ -163,42 +163,11 @@ def kill(project: Project) -> list[MasterInfo]:
     NotRunning
         If there is none; it names the machines that have one.
     """
-    found = _required(project)
+    found = required(project)
     for run_dir, master in found:
         _kill(run_dir, master)
     clean_up(project)
-    return [_info(run_dir, master) for run_dir, master in found]
-
-
-def reload(project: Project) -> list[MasterInfo]:
-    """Have the masters on this machine replace their role processes one by one, with the project file as it is now.
-
-    Returns
-    -------
-    list of MasterInfo
-        Those masters, when all of their role processes have been replaced.
-
-    Raises
-    ------
-    NotRunning
-        If there is none; it names the machines that have one.
-    ConfigError
-        If a master refuses the file; the earlier one stays in effect there.
-    BusError
-        If one does not answer.
-    StartFailed
-        If a new role process was given up, with its last error.
-    """
-    found = _required(project)
-    for run_dir, master in found:
-        with MasterClient(run_dir) as client:
-            if not (reply := client.command("reload")).done:
-                raise ConfigError(f"the master (pid {master.pid}) goes on with the earlier project file: {reply.text}")
-            while client.status().state == "RELOADING":
-                time.sleep(_LOOK_EVERY)
-            if failed := [role for role in client.status().roles if role.state == State.FATAL]:
-                raise StartFailed("\n".join(["a role process was given up:", *_complaints(failed)]))
-    return [_info(run_dir, master) for run_dir, master in found]
+    return [master_info(run_dir, master) for run_dir, master in found]
 
 
 def masters(project: Project) -> list[MasterStatus]:
@@ -228,7 +197,8 @@ def _undo(run_dir: RunDir) -> None:
         _kill(run_dir, master)
 
 
-def _wait_until_ready(run_dir: RunDir, deadline: float) -> None:
+def wait_until_ready(run_dir: RunDir, deadline: float) -> None:
+    """Wait for the role processes of a master; raise `StartFailed` if one is given up or the deadline passes."""
     with MasterClient(run_dir) as client:
         while True:
             roles = client.status().roles
@@ -242,10 +212,11 @@ def _wait_until_ready(run_dir: RunDir, deadline: float) -> None:
 
 
 def _reasons(failed: list[RoleStatus]) -> str:
-    return "\n".join(["not every role process became ready, so all were stopped:", *_complaints(failed)])
+    return "\n".join(["not every role process became ready, so all were stopped:", *complaints(failed)])
 
 
-def _complaints(failed: list[RoleStatus]) -> list[str]:
+def complaints(failed: list[RoleStatus]) -> list[str]:
+    """Return one line for each role process: its state and its last error."""
     return [f"{role.name} ({role.state}): {role.last_error or 'no error yet'}" for role in failed]
 
 
@@ -253,7 +224,7 @@ def _complaints(failed: list[RoleStatus]) -> list[str]:
 
 
 def _told_to_stop(project: Project) -> list[tuple[RunDir, MasterFile]]:
-    found = _required(project)
+    found = required(project)
     for run_dir, master in found:
         _request_stop(run_dir, master)
     return found
@@ -341,14 +312,16 @@ def living_here(project: Project) -> list[tuple[RunDir, MasterFile]]:
     return [(run_dir, master) for run_dir, master in found if master is not None and master.alive]
 
 
-def _required(project: Project) -> list[tuple[RunDir, MasterFile]]:
+def required(project: Project) -> list[tuple[RunDir, MasterFile]]:
+    """Return the masters on this machine; raise `NotRunning`, which names other machines with one, if there is none."""
     found = living_here(project)
     if not found:
         raise NotRunning(f"no master of project {project.name} is running on this machine{_elsewhere(project)}")
     return found
 
 
-def _info(run_dir: RunDir, master: MasterFile) -> MasterInfo:
+def master_info(run_dir: RunDir, master: MasterFile) -> MasterInfo:
+    """Return what the callers of this package learn about a master."""
     return MasterInfo(master.pid, run_dir.path, master.roles)
 
 
