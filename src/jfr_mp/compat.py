@@ -21,6 +21,8 @@ _DATA = ("FlowDoc", "FlowInfo", "JobInfo", "RemoteInfo")
 _CONFIGS = ("BatchConfig", "ConnectionData", "ExecutionConfig")
 _WORKERS = ("LocalWorker", "RemoteWorker", "SeparatedTransferWorker", "WorkerBase")
 _STATES = ("BatchState", "FlowState", "JobState")
+_MESSAGES = ("exit_with_error_msg", "exit_with_warning_msg", "print_success_msg")
+_PLUGIN_TOOLS = ("get_config_manager", "get_job_controller", "loading_spinner", *_MESSAGES)
 
 #: For each module of jobflow-remote, the module of jfr-mp that has each of its names.
 MODULES: Mapping[str, Mapping[str, str]] = {
@@ -31,6 +33,13 @@ MODULES: Mapping[str, Mapping[str, str]] = {
         "SETTINGS": "config.settings:get_settings()",
         "__version__": "database.setup:LAYOUT_VERSION",
         **dict.fromkeys(("get_jobstore", "set_run_config", "submit_flow"), "api.submission"),
+    },
+    "cli": {},
+    "cli.jf": {"app": "cli.adopted_plugins"},
+    "cli.jfr_typer": {"JFRTyper": "cli.adopted_plugins"},
+    "cli.utils": {
+        **dict.fromkeys(_PLUGIN_TOOLS, "cli.adopted_plugins"),
+        "out_console": "cli.adopted_plugins:get_console()",
     },
     "config": {"ConfigManager": "api.configuration", "Project": "api.configuration"},
     "config.base": {

@@ -189,7 +189,7 @@ class _Root(LazyGroup):
             return super().get_command(ctx, cmd_name)
         from jfr_mp.cli.plugins import load_plugin, plugin_stub
 
-        return plugin_stub(cmd_name) if self._listing else load_plugin(cmd_name)
+        return plugin_stub(cmd_name) if self._listing else load_plugin(cmd_name, ctx.params.get("project"))
 
 
 app = typer.Typer(

@@ -1,7 +1,7 @@
 """Commands of other packages: an entry point of the group ``jfr_mp.plugins`` names a `typer.Typer`.
 
 The name of the entry point is that of the command. A plug-in is imported when its command is used, so that a broken one
-disturbs no other command.
+disturbs no other command. Plug-ins of jobflow-remote are in `jfr_mp.cli.adopted_plugins`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand
 
+from jfr_mp.cli.adopted_plugins import adopted_commands, adopted_points, load_adopted
 from jfr_mp.cli.commands import command, new_group
 from jfr_mp.cli.options import JsonOption
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
@@ -44,6 +45,7 @@ def list_plugins(
     """
     own: Any = context.find_root().command
     tried = [(point, _error(point, own.rows)) for point in sorted(entry_points(group=GROUP))]
+    tried += [(point, load_adopted(point)) for point in sorted(adopted_points())]
     errors = {point.name: failure for point, failure in tried if failure is not None}
     if as_json:
         print_json([{"name": point.name, "target": point.value, "error": _text(failure)} for point, failure in tried])
@@ -61,7 +63,7 @@ def list_plugins(
 def plugin_sheet(tried: list[tuple[EntryPoint, Exception | None]]) -> Sheet:
     """Return the table of plug-ins, each with what kept it from being loaded."""
     return Sheet(
-        columns=(Column("Command"), Column("Package"), Column("Target", breaks=True), Column("Result", breaks=True)),
+        columns=(Column("Name"), Column("Package"), Column("Target", breaks=True), Column("Result", breaks=True)),
         rows=tuple(
             (
                 Cell(point.name),
@@ -78,36 +80,50 @@ def plugin_names() -> list[str]:
     """Return the commands of all plug-ins; none if the settings turn plug-ins off."""
     # The settings are not read for nothing: that takes longer than all else in a --help.
     found = [point.name for point in entry_points(group=GROUP)]
-    return [] if found and _turned_off() else found
+    adopted = bool(adopted_points())
+    if (not found and not adopted) or _turned_off():
+        return []
+    return [*found, *(name for name in adopted_commands() if name not in found)] if adopted else found
 
 
 def plugin_stub(name: str) -> Any:
-    """Return what a list of commands shows of a plug-in, which is not imported for it."""
-    (point, *_) = entry_points(group=GROUP, name=name)
-    package = f" of {point.dist.name}" if point.dist else ""
+    """Return what a list of commands shows of a plug-in; one of jfr-mp is not imported for it."""
+    package = next((f" of {point.dist.name}" for point in entry_points(group=GROUP, name=name) if point.dist), "")
     return TyperCommand(name, help=f"A plug-in{package}.", rich_help_panel=PANEL)
 
 
-def load_plugin(name: str) -> Any | None:
+def load_plugin(name: str, project: str | None = None) -> Any | None:
     """Return the command of a plug-in; None if there is no plug-in of that name.
+
+    Parameters
+    ----------
+    name
+        The command.
+    project
+        The project that the user has chosen before the command.
 
     Raises
     ------
     ConfigError
         It cannot be loaded.
     """
-    found = list(entry_points(group=GROUP, name=name))
-    if not found or _turned_off():
+    found, adopted = list(entry_points(group=GROUP, name=name)), adopted_points()
+    if not (found or adopted) or _turned_off():
         return None
+    loaded = _own(found[0]) if found else adopted_commands(project).get(name)
+    if loaded is not None:
+        loaded.name, loaded.rich_help_panel = name, PANEL
+    return loaded
+
+
+def _own(point: EntryPoint) -> Any:
     try:
-        loaded = _load(found[0])
+        return _load(point)
     except Exception as error:
         raise ConfigError(
-            f"the plug-in {name} ({found[0].value}) cannot be loaded: {_text(error)}; "
+            f"the plug-in {point.name} ({point.value}) cannot be loaded: {_text(error)}; "
             "see `jfr-mp plugin list --error`, and update or uninstall its package"
         ) from error
-    loaded.name, loaded.rich_help_panel = name, PANEL
-    return loaded
 
 
 def _load(point: EntryPoint) -> Any:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import typer
+
+from jfr_mp.cli.printing import styled
 from jfr_mp.errors import DatabaseUnavailable, JfrMpError
 
 if TYPE_CHECKING:
@@ -19,6 +23,8 @@ logger = logging.getLogger(__name__)
 def load_project(name: str | None) -> Project:
     """Return the project of that name, or for None the one of the settings or the only one.
 
+    If there are several, it is named on the terminal.
+
     Raises
     ------
     ConfigError
@@ -26,8 +32,11 @@ def load_project(name: str | None) -> Project:
     """
     from jfr_mp.config import ConfigManager
 
-    data = ConfigManager().get_project_data(name)
+    manager = ConfigManager()
+    data = manager.get_project_data(name)
     logger.debug("project %s of %s", data.project.name, data.filepath)
+    if len(manager.projects_data) + len(manager.broken) > 1 and sys.stderr.isatty():
+        typer.echo(styled(f"Project {data.project.name} ({data.filepath})", "dim", sys.stderr), err=True)
     return data.project
 
 

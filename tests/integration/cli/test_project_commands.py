@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 from jfr_mp.config import ConfigManager
 from jfr_mp.errors import ExitCode
 from tests.integration.cli.conftest import Command
+from tests.support.processes import run_cli
 from tests.support.projects import ProjectFactory, TestProject
 
 Ok = Callable[..., str]
@@ -174,6 +176,21 @@ def test_a_broken_file_is_never_passed_over(
     assert "broken.yaml" in types("-p", project.name, "project", "list", "-w").err
 
 
+def test_the_project_is_named_if_there_is_a_choice(
+    project: TestProject, ok: Ok, types: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a user at a terminal
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    # Then one project is not worth a word, and one of two is; a program is not disturbed by it
+    named = f"Project {project.name} ({project.project_file})"
+    assert named not in types("job", "list").err
+    ok("project", "generate", "other")
+    assert named in types("job", "list").err
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    assert types("job", "list").err == ""
+
+
 # Plug-ins
 
 
@@ -218,6 +235,47 @@ def test_a_plug_in_adds_a_command(
     # And the setting turns them off
     monkeypatch.setenv("JFREMOTE_CLI_LOAD_PLUGINS", "0")
     assert types("hello", "world").code == ExitCode.USAGE
+
+
+_JOBFLOW_REMOTE_PLUGIN = """
+import typer
+from jobflow_remote import SETTINGS
+from jobflow_remote.cli.jf import app
+from jobflow_remote.cli.jfr_typer import JFRTyper
+from jobflow_remote.cli.utils import get_job_controller, out_console
+
+app_count = JFRTyper(name="count", help="Counts.", no_args_is_help=True)
+
+@app_count.command()
+def jobs():
+    out_console.print("jobs:", get_job_controller().count_jobs())
+
+def setup_jf_plugin():
+    app.add_typer(app_count)
+"""
+
+
+def test_a_plug_in_of_jobflow_remote_runs_unchanged(project: TestProject, tmp_path: Path) -> None:
+    # Given a plug-in that was written for jobflow-remote, and one that needs more of it than there is
+    package = tmp_path / "packages"
+    (package / "old-1.dist-info").mkdir(parents=True)
+    (package / "old-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: old\nVersion: 1\n")
+    (package / "old-1.dist-info" / "entry_points.txt").write_text(
+        "[jobflow_remote.plugins]\ncounting = old_plugin\nrare = rare_plugin\n"
+    )
+    (package / "old_plugin.py").write_text(_JOBFLOW_REMOTE_PLUGIN)
+    (package / "rare_plugin.py").write_text("from jobflow_remote.cli.formatting import fmt_datetime\n")
+    env = {**project.env, "PYTHONPATH": f"{package}:{project.env['PYTHONPATH']}"}
+
+    # Then the first one is a command, and works on the chosen project
+    counted = run_cli("-p", project.name, "count", "jobs", env=env)
+    assert (counted.stdout, counted.returncode) == ("jobs: 0\n", ExitCode.OK), counted.stderr
+    assert "count" in run_cli("--help", env=env).stdout
+
+    # And the other one is named with what is missing
+    listed = run_cli("plugin", "list", env=env)
+    assert listed.returncode == ExitCode.CHECK_FAILED
+    assert "jfr-mp has no module jobflow_remote.cli.formatting" in listed.stdout
 
 
 def test_the_tree_has_all_commands(ok: Ok) -> None:
