@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from bson.int64 import Int64
+
+from jfr_mp.database.faults import TRANSIENT
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
-    from pymongo.change_stream import CollectionChangeStream
+    from pymongo.client_session import ClientSession
 
     from jfr_mp.database.connection import Doc, QueueDatabase
 
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
 class StateChanges:
     """Wait for jobs that enter certain states, or whose lock is freed in the state in which they are.
 
-    This requires a server that supports transactions; all such servers have change streams.
+    This requires a server that supports transactions; all such servers have change streams. The batches of the stream
+    are read by commands, because pymongo hands out one change at a time, and a caller that is late wants all of them.
 
     Parameters
     ----------
@@ -30,31 +34,49 @@ class StateChanges:
         self._db = db
         self._states = frozenset(states)
         self._pipeline = _pipeline(sorted(state.value for state in self._states))
-        self._stream: CollectionChangeStream[Doc] | None = None
+        self._session: ClientSession | None = None
+        self._cursor: Int64 | None = None
 
     def wait(self, timeout: float) -> frozenset[JobState]:
-        """Return the state that the next job has entered, or none after `timeout` seconds.
+        """Return the states that jobs have entered since the last call, at once or after `timeout` seconds at most.
 
-        These are all states if the lock of a job was freed, for instance because its process has died: the server does
-        not tell the state of such a job. The first call opens the change stream. After an error, the next call opens it
-        again.
+        These are all states after the first call, after an error, which ends the change stream, and if the lock of a
+        job was freed, for instance because its process has died: the server does not tell the state of such a job.
         """
-        if self._stream is None:
-            self._stream = self._db.jobs.watch(self._pipeline, max_await_time_ms=int(timeout * 1000))
         try:
-            change = self._stream.try_next()
+            if self._cursor is None:
+                self._open()
+                return self._states
+            return self._states_of(self._command("getMore", self._cursor, maxTimeMS=int(timeout * 1000)))
         except BaseException:
             self.close()
             raise
-        if change is None:
-            return frozenset()
-        return frozenset([JobState(change["state"])]) if change.get("state") else self._states
 
     def close(self) -> None:
         """Stop watching."""
-        if self._stream is not None:
-            stream, self._stream = self._stream, None
-            stream.close()
+        cursor, self._cursor = self._cursor, None
+        session, self._session = self._session, None
+        if session is None:
+            return
+        try:
+            if cursor is not None:
+                self._db.db.command("killCursors", self._db.jobs.name, cursors=[cursor], session=session)
+            session.end_session()
+        except TRANSIENT:
+            return
+
+    def _open(self) -> None:
+        self._session = self._db.client.start_session()
+        reply = self._command("aggregate", self._db.jobs.name, pipeline=self._pipeline, cursor={})
+        self._cursor = Int64(reply["cursor"]["id"])
+
+    def _command(self, name: str, value: object, **options: Any) -> Doc:
+        collection = {"collection": self._db.jobs.name} if name == "getMore" else {}
+        return self._db.db.command(name, value, **collection, **options, session=self._session)
+
+    def _states_of(self, reply: Doc) -> frozenset[JobState]:
+        entered = [change.get("state") for change in reply["cursor"]["nextBatch"]]
+        return self._states if None in entered else frozenset(JobState(state) for state in entered)
 
 
 def _pipeline(states: list[str]) -> list[dict[str, Any]]:
@@ -66,6 +88,7 @@ def _pipeline(states: list[str]) -> list[dict[str, Any]]:
         "updateDescription.updatedFields.state": {"$exists": False},
     }
     return [
+        {"$changeStream": {}},
         {"$match": {"$or": [*entered, freed]}},
         {"$project": {"state": {"$ifNull": ["$updateDescription.updatedFields.state", "$fullDocument.state"]}}},
     ]

@@ -27,6 +27,8 @@ from jfr_mp.steps.services import Services
 
 #: Seconds that the server waits for a change before it answers.
 _NEWS_WAIT = 30.0
+#: Seconds between two readings of changes: while jobs move, they come together, and the event bus is quicker anyway.
+_NEWS_PAUSE = 0.1
 
 #: Seconds between two checks of all flows, and until another process takes over the checks.
 _RECONCILE_EVERY, _RECONCILE_WITHIN = 300.0, 10.0
@@ -131,9 +133,9 @@ def _news(changes: StateChanges, lanes: Lanes) -> Task:
     """Return the task that turns changes in the database into wake-ups."""
 
     def run() -> float:
-        if states := changes.wait(_NEWS_WAIT):
-            lanes.deliver(states)
-        return 0.0
+        states = changes.wait(_NEWS_WAIT)
+        lanes.deliver(states)
+        return _NEWS_PAUSE if states else 0.0
 
     return Task("news", _NEWS_WAIT, run)
 
