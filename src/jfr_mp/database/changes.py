@@ -47,7 +47,8 @@ class StateChanges:
             if self._cursor is None:
                 self._open()
                 return self._states
-            return self._states_of(self._command("getMore", self._cursor, maxTimeMS=int(timeout * 1000)))
+            more = {"getMore": self._cursor, "collection": self._db.jobs.name, "maxTimeMS": int(timeout * 1000)}
+            return self._states_of(self._command(more))
         except BaseException:
             self.close()
             raise
@@ -60,19 +61,19 @@ class StateChanges:
             return
         try:
             if cursor is not None:
-                self._db.db.command("killCursors", self._db.jobs.name, cursors=[cursor], session=session)
+                self._db.db.command({"killCursors": self._db.jobs.name, "cursors": [cursor]}, session=session)
             session.end_session()
         except TRANSIENT:
             return
 
     def _open(self) -> None:
         self._session = self._db.client.start_session()
-        reply = self._command("aggregate", self._db.jobs.name, pipeline=self._pipeline, cursor={})
+        reply = self._command({"aggregate": self._db.jobs.name, "pipeline": self._pipeline, "cursor": {}})
         self._cursor = Int64(reply["cursor"]["id"])
 
-    def _command(self, name: str, value: object, **options: Any) -> Doc:
-        collection = {"collection": self._db.jobs.name} if name == "getMore" else {}
-        return self._db.db.command(name, value, **collection, **options, session=self._session)
+    def _command(self, command: Doc) -> Doc:
+        reply: Doc = self._db.db.command(command, session=self._session)
+        return reply
 
     def _states_of(self, reply: Doc) -> frozenset[JobState]:
         entered = [change.get("state") for change in reply["cursor"]["nextBatch"]]
