@@ -34,7 +34,7 @@ class BatchInfo:
             info = json.loads(text)
             times = {key: _time(info.get(key)) for key in ("start_time", "last_ping_time", "end_time")}
             return cls(**times, takes_jobs=bool(info.get("takes_jobs", True)))
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
             return None
 
 

@@ -31,7 +31,7 @@ ALIVE_FILENAME = "jfr_mp_alive"
 #: Seconds between two heartbeats of a batch.
 HEARTBEAT = 5.0
 
-_WAITING = re.compile(r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_(?P<index>\d+)", re.IGNORECASE)
+_WAITING = re.compile(r"(?P<uuid>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_(?P<index>[0-9]{1,9})", re.IGNORECASE)
 _TAKEN = re.compile(rf"{_WAITING.pattern}_(?P<batch_uid>[^_/]+)", re.IGNORECASE)
 
 

@@ -174,12 +174,14 @@ def _parse_json(path: Path, text: str) -> Any:
         raise ConfigError(f"{where}: is not valid JSON: {error.msg}") from None
     except RecursionError:
         raise ConfigError(f"{path}: is not valid JSON: nested too deeply") from None
+    except ValueError:
+        raise ConfigError(f"{path}: is not valid JSON: a number has too many digits") from None
 
 
 def _parse_toml(path: Path, text: str) -> Any:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not valid TOML: {error}") from None
 
 

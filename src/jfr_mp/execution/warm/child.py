@@ -75,9 +75,10 @@ class Order:
         try:
             kind, directory, values, command, environment = fields
             life, begins, watched, *rest = files
-        except ValueError as error:
+            known = ast.literal_eval(values.decode())
+            numbered = dict(zip(known["files"], rest, strict=True))
+        except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
             raise ValueError("this is not a request") from error
-        known = ast.literal_eval(values.decode())
         variables = (os.fsdecode(variable).partition("=") for variable in unpack(environment))
         return cls(
             kind=kind,
@@ -88,7 +89,7 @@ class Order:
             life=life,
             begins=begins,
             watched=watched,
-            files=dict(zip(known["files"], rest, strict=True)),
+            files=numbered,
         )
 
     @property

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import hmac
 import os
 import re
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from paramiko import PKey
-from paramiko.hostkeys import HostKeyEntry, HostKeys, InvalidHostKey
+from paramiko.hostkeys import HostKeyEntry, InvalidHostKey
 from paramiko.ssh_exception import SSHException
 
 from jfr_mp.errors import HostUnreachable
@@ -197,8 +199,17 @@ def _lines(path: Path) -> Iterator[_Line]:
             yield _Line(path, number, marker, tuple(entry.hostnames or ()), entry.key)
 
 
+def _is_hash_of(pattern: str, name: str) -> bool:
+    """Return whether ``|1|salt|hash`` is the hash of a name; paramiko's function fails for a damaged one."""
+    try:
+        salt, hashed = (b64decode(part, validate=True) for part in pattern.removeprefix("|1|").split("|"))
+    except ValueError:
+        return False
+    return hmac.digest(salt, name.encode(), "sha1") == hashed
+
+
 def _covers(pattern: str, name: str) -> bool:
     if pattern.startswith("|1|"):
-        return HostKeys.hash_host(name, pattern) == pattern
+        return _is_hash_of(pattern, name)
     # A bracket is part of the name here, not of a pattern.
     return fnmatchcase(name.lower(), pattern.lower().replace("[", "[[]"))
