@@ -19,10 +19,19 @@ from typing import Any
 _REPLACED = "jobflow_remote"
 _DATA = ("FlowDoc", "FlowInfo", "JobInfo", "RemoteInfo")
 _CONFIGS = ("BatchConfig", "ConnectionData", "ExecutionConfig")
-_WORKERS = ("LocalWorker", "RemoteWorker", "SeparatedTransferWorker", "WorkerBase")
+_WORKERS = ("LocalWorker", "RemoteWorker", "SeparatedTransferWorker", "WorkerConfig", "Project")
 _STATES = ("BatchState", "FlowState", "JobState")
 _MESSAGES = ("exit_with_error_msg", "exit_with_warning_msg", "print_success_msg")
 _PLUGIN_TOOLS = ("get_config_manager", "get_job_controller", "loading_spinner", *_MESSAGES)
+_GROUPS = (
+    *("PAUSABLE_STATES", "RUNNING_STATES", "RESETTABLE_STATES", "DELETABLE_STATES", "ERROR_STATES"),
+    *("PAUSABLE_STATES_V", "RUNNING_STATES_V", "RESETTABLE_STATES_V", "short_state_mapping"),
+)
+_PROJECT_ERRORS = ("ConfigError", "ProjectParsingError", "ProjectUndefinedError")
+_EXAMPLES = (
+    *("add", "add_distributed", "add_many", "add_raise", "conditional_sum_replace"),
+    *("make_list", "sleep", "value"),
+)
 
 #: For each module of jobflow-remote, the module of jfr-mp that has each of its names.
 MODULES: Mapping[str, Mapping[str, str]] = {
@@ -43,12 +52,15 @@ MODULES: Mapping[str, Mapping[str, str]] = {
     },
     "config": {"ConfigManager": "api.configuration", "Project": "api.configuration"},
     "config.base": {
-        **dict.fromkeys((*_CONFIGS, *_WORKERS), "config.workers"),
+        **dict.fromkeys(_CONFIGS, "config.workers"),
+        **dict.fromkeys(_WORKERS, "api.configuration"),
         **dict.fromkeys(("QueueConfig", "RunnerOptions"), "config.project"),
+        **dict.fromkeys(_PROJECT_ERRORS, "errors"),
+        "BaseRemoteWorker": "config.workers:SshWorker",
         "LogLevel": "config.settings",
-        "Project": "api.configuration",
+        "WorkerBase": "api.configuration:WorkerWithHost",
     },
-    "config.jobconfig": {"set_run_config": "api.submission"},
+    "config.jobconfig": dict.fromkeys(("load_job_store", "set_run_config"), "api.submission"),
     "config.manager": {"ConfigManager": "api.configuration", "ProjectData": "config.manager"},
     "config.settings": {"JobflowRemoteSettings": "config.settings:Settings"},
     "jobs": {},
@@ -62,19 +74,31 @@ MODULES: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(_DATA, "api.documents"),
         "JobDoc": "api.job_documents",
         "BatchDoc": "database.batches",
+        "DbCollection": "api.documents",
+        "DynamicResponseType": "outcomes:Added",
+        "RemoteError": "errors:HostError",
+        **dict.fromkeys(("IN_FILENAME", "OUT_FILENAME"), "jobdata.files"),
     },
     "jobs.graph": dict.fromkeys(("get_graph", "get_graph_elements", "get_mermaid"), "api.graph"),
     "jobs.jobcontroller": {"JobController": "api.controller"},
     "jobs.report": dict.fromkeys(("FlowTrends", "FlowsReport", "JobTrends", "JobsReport"), "api.report"),
     "jobs.runner": {"Runner": "api.runner"},
-    "jobs.state": dict.fromkeys(_STATES, "states"),
+    "jobs.state": {**dict.fromkeys(_STATES, "states"), **dict.fromkeys(_GROUPS, "api.states")},
     "jobs.store": {"get_jobstore": "api.submission"},
     "jobs.submit": {"submit_flow": "api.submission"},
     "jobs.upgrade": {"DatabaseUpgrader": "api.upgrade", "UpgradeAction": "database.upgrade"},
+    "remote": {},
+    "remote.data": {"get_job_path": "api.utilities"},
     "utils": {},
+    "utils.data": {
+        **dict.fromkeys(("convert_utc_time", "suuid"), "api.utilities"),
+        "check_valid_uuid": "model:is_uuid",
+    },
+    "utils.examples": dict.fromkeys(_EXAMPLES, "examples.jobs"),
     "utils.db": {
         "MongoLock": "database.locks",
         "LockedDocumentError": "errors:LockedError",
+        "MissingDocumentError": "errors:NotFound",
         **dict.fromkeys(("FlowLockedError", "JobLockedError", "RunnerLockedError"), "errors"),
     },
 }

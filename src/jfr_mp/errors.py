@@ -7,7 +7,9 @@ Any other exception that reaches the user is a bug.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any, Self
 
 
 class ExitCode(IntEnum):
@@ -110,16 +112,37 @@ class LockedError(JfrMpError):
     """The document is locked by another process."""
 
 
+def _lock_of(document: Mapping[str, Any]) -> str:
+    since = document.get("lock_time")
+    return f"locked by {document.get('lock_id')}" + (f" since {since:%Y-%m-%d %H:%M:%S} UTC" if since else "")
+
+
 class JobLockedError(LockedError):
     """The job is locked by another process."""
+
+    @classmethod
+    def from_job_doc(cls, doc: Mapping[str, Any], additional_msg: str | None = None) -> Self:
+        """Return the error for the document of a locked job, with a further sentence."""
+        return cls(f"job {doc.get('db_id')} is {_lock_of(doc)}" + (f": {additional_msg}" if additional_msg else ""))
 
 
 class FlowLockedError(LockedError):
     """The flow is locked by another process."""
 
+    @classmethod
+    def from_flow_doc(cls, doc: Mapping[str, Any], additional_msg: str | None = None) -> Self:
+        """Return the error for the document of a locked flow, with a further sentence."""
+        return cls(f"flow {doc.get('uuid')} is {_lock_of(doc)}" + (f": {additional_msg}" if additional_msg else ""))
+
 
 class RunnerLockedError(LockedError):
     """The document of the running runner is locked by another process."""
+
+    @classmethod
+    def from_runner_doc(cls, doc: Mapping[str, Any], additional_msg: str | None = None) -> Self:
+        """Return the error for the locked record of the running runner, with a further sentence."""
+        message = f"the record of the running runner is {_lock_of(doc)}; if that process has died: "
+        return cls(f"{message}jfr-mp admin unlock-runner" + (f": {additional_msg}" if additional_msg else ""))
 
 
 class WaitTimeout(JfrMpError):

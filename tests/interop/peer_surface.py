@@ -1,15 +1,15 @@
-"""Runs in the environment of jobflow-remote: prints its commands and public methods as JSON."""
+"""Prints as JSON what jobflow-remote offers: ``peer_surface.py`` its commands and the methods of its classes,
+``peer_surface.py members`` the members of its documents and options. The latter runs with `jfr_mp.compat` as well.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
-
-import typer.main
-from jobflow_remote.cli.jf import app
 
 CLASSES = {
     "JobController": "jobflow_remote.jobs.jobcontroller",
@@ -18,6 +18,24 @@ CLASSES = {
     "DaemonManager": "jobflow_remote.jobs.daemon",
     "JobsReport": "jobflow_remote.jobs.report",
     "FlowsReport": "jobflow_remote.jobs.report",
+}
+
+
+#: Classes whose fields and properties are compared, by their modules.
+DOCUMENTS = {
+    "jobflow_remote.jobs.data": ["JobInfo", "JobDoc", "FlowInfo", "FlowDoc", "RemoteInfo", "BatchDoc", "DbCollection"],
+    "jobflow_remote.jobs.state": ["JobState", "FlowState", "BatchState"],
+    "jobflow_remote.jobs.report": ["JobsReport", "FlowsReport", "JobTrends", "FlowTrends"],
+    "jobflow_remote.jobs.daemon": ["DaemonStatus"],
+    "jobflow_remote.config.base": [
+        *("Project", "QueueConfig", "RunnerOptions", "ExecutionConfig", "BatchConfig", "ConnectionData"),
+        *("WorkerBase", "LocalWorker", "RemoteWorker", "SeparatedTransferWorker"),
+    ],
+    "jobflow_remote.config.settings": ["JobflowRemoteSettings"],
+    "jobflow_remote.config.manager": ["ConfigManager", "ProjectData"],
+    "jobflow_remote.utils.db": [
+        *("MongoLock", "LockedDocumentError", "FlowLockedError", "JobLockedError", "RunnerLockedError"),
+    ],
 }
 
 
@@ -39,6 +57,29 @@ def methods(cls: type) -> dict[str, list[str]]:
     return found
 
 
-if __name__ == "__main__":
+def members(cls: Any) -> list[str]:
+    """Return the fields, properties and methods of a class, without those that pydantic calls to validate fields."""
+    found = {*dir(cls), *getattr(cls, "model_fields", {}), *getattr(cls, "__dataclass_fields__", {})}
+    decorators = getattr(cls, "__pydantic_decorators__", None)
+    hooks = {*decorators.field_validators, *decorators.model_validators} if decorators else set()
+    return sorted(name for name in found - hooks if not name.startswith("_"))
+
+
+def surface() -> dict[str, Any]:
+    import typer.main
+    from jobflow_remote.cli.jf import app
+
     classes = {name: methods(getattr(importlib.import_module(home), name)) for name, home in CLASSES.items()}
-    print(json.dumps({"commands": dict(commands(typer.main.get_command(app))), "classes": classes}))
+    return {"commands": dict(commands(typer.main.get_command(app))), "classes": classes}
+
+
+def documents() -> dict[str, list[str]]:
+    return {
+        name: members(getattr(importlib.import_module(home), name))
+        for home, names in DOCUMENTS.items()
+        for name in names
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(documents() if sys.argv[1:] == ["members"] else surface()))

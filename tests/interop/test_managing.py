@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from jobflow import Flow, Job
 from jfr_mp import JobController, submit_flow
 from jfr_mp.cli import main
 from tests.interop.conftest import shared_project
+from tests.interop.copies import copy, timeless
 from tests.interop.documents import differences
 from tests.interop.flows import add, named
 from tests.support.mongod import Mongod
@@ -108,7 +108,7 @@ def managed(tmp_path_factory: pytest.TempPathFactory, mongod_replica: Mongod, pe
         ours = shared_project(factory, "ours", workers=other, **fields)
         try:
             given = [_given(ours, case) for case in CASES]
-            _copy(ours, theirs)
+            copy(ours, theirs)
             failed = Peer(peer_python, theirs).tool("commands", *(json.dumps(each.words) for each in given))
             assert failed == ""
             for case, each in zip(CASES, given, strict=True):
@@ -158,41 +158,18 @@ def _let_be(project: TestProject, db_id: str, state: str) -> None:
     project.db.jobs.update_one({"db_id": db_id}, {"$set": fields})
 
 
-def _copy(source: TestProject, target: TestProject) -> None:
-    """Copy a database, and the run directories to the directory of the other worker."""
-    for name in source.db.list_collection_names():
-        documents = list(source.db[name].find())
-        if documents:
-            target.db[name].insert_many(documents)
-    for job in target.db.jobs.find({"run_dir": {"$ne": None}}):
-        run_dir = job["run_dir"].replace(str(source.work_dir), str(target.work_dir))
-        Path(run_dir).mkdir(parents=True)
-        Path(run_dir, "jfremote_in.json").touch()
-        target.db.jobs.update_one({"_id": job["_id"]}, {"$set": {"run_dir": run_dir}})
-
-
 def state_of(project: TestProject, job_uuids: list[str], flow_uuid: str) -> Doc:
     """Return all that a project holds of a flow, times aside."""
     jobs = list(project.db.jobs.find({"uuid": {"$in": job_uuids}}))
     outputs = sorted(found["uuid"] for found in project.db.outputs.find({"uuid": {"$in": job_uuids}}))
     data = sorted(found["job_uuid"] for found in project.db.data.find({"job_uuid": {"$in": job_uuids}}))
     return {
-        "flow": _timeless(project.db.flows.find_one({"uuid": flow_uuid}), project),
-        "jobs": {job["db_id"]: _timeless(job, project) for job in jobs},
+        "flow": timeless(project.db.flows.find_one({"uuid": flow_uuid}), project),
+        "jobs": {job["db_id"]: timeless(job, project) for job in jobs},
         "outputs": outputs,
         "data": data,
         "files": sorted(path.name for path in project.work_dir.glob("*/*") if path.name[:-2] in job_uuids),
     }
-
-
-def _timeless(value: Any, project: TestProject) -> Any:
-    if isinstance(value, dict):
-        return {key: _timeless(item, project) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_timeless(item, project) for item in value]
-    if isinstance(value, datetime):
-        return "a time"
-    return value.replace(str(project.work_dir), "work_dir") if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[case.line for case in CASES])

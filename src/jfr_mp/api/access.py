@@ -46,6 +46,11 @@ class ProjectAccess:
         return Services(self.project, partial(store_name_of, self.db), holds_lease_since=lambda _moment: True)
 
     @property
+    def queue_supports_transactions(self) -> bool:
+        """Whether the server of the queue database supports transactions."""
+        return self.db.supports_transactions
+
+    @property
     def jobs(self) -> Any:
         """The collection of jobs."""
         return self.db.jobs

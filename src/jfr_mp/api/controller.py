@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, Self
+
 from jfr_mp.api import (
     administration,
     backup,
@@ -16,8 +18,42 @@ from jfr_mp.api import (
     upgrade,
 )
 from jfr_mp.api.access import ProjectAccess
-from jfr_mp.config import ConfigManager, Project
+from jfr_mp.config import ConfigManager, Project, QueueConfig
 from jfr_mp.database.connection import QueueDatabase
+
+if TYPE_CHECKING:
+    from jobflow import JobStore
+    from maggma.stores import MongoStore
+
+
+class ScriptDatabase(QueueDatabase):
+    """The queue database, which also has the methods of pymongo's Database, for scripts of jobflow-remote's users."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or "db" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self.db, name)
+
+    def __getitem__(self, collection: str) -> Any:
+        return self.db[collection]
+
+    @classmethod
+    def of_stores(
+        cls,
+        queue_store: MongoStore,
+        jobstore: JobStore | None,
+        collections: tuple[str, str, str],
+        project: Project | None,
+    ) -> Self:
+        """Return the database of a maggma store, with the names of the collections of flows, auxiliary and batches."""
+        names = ("flows_collection", "auxiliary_collection", "batches_collection")
+        fields = {"store": queue_store.as_dict(), **dict(zip(names, collections, strict=True))}
+        if project is None:
+            outputs = {"jobstore": jobstore.as_dict()} if jobstore else {}
+            project = Project.model_validate({"name": "script", "queue": fields, **outputs})
+        else:
+            project = project.model_copy(update={"queue": QueueConfig.model_validate(fields)})
+        return cls.of_store(queue_store, project)
 
 
 class JobController(ProjectAccess):
@@ -28,9 +64,46 @@ class JobController(ProjectAccess):
 
     Parameters
     ----------
+    queue_store
+        The maggma store of the jobs, or the queue database of a project.
+    jobstore
+        The JobStore for outputs; None for that of the project.
+    flows_collection, auxiliary_collection, batches_collection
+        The names of the other collections, in the database of a store.
+    project
+        The project of a store; None for one without workers.
+    optional_jobstores
+        The optional JobStores by name; None for those of the project.
+
+    Attributes
+    ----------
     db
-        The queue database of the project.
+        The database, which pymongo's methods and names of collections are applied to.
+    jobs_collection, flows_collection, auxiliary_collection, batches_collection : str
+        The names of the collections.
     """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the reference's signature
+        self,
+        queue_store: QueueDatabase | MongoStore,
+        jobstore: JobStore | None = None,
+        flows_collection: str = "flows",
+        auxiliary_collection: str = "jf_auxiliary",
+        batches_collection: str = "batches",
+        project: Project | None = None,
+        optional_jobstores: dict[str, JobStore] | None = None,
+    ) -> None:
+        if not isinstance(queue_store, QueueDatabase):
+            collections = (flows_collection, auxiliary_collection, batches_collection)
+            queue_store = ScriptDatabase.of_stores(queue_store, jobstore, collections, project)
+        super().__init__(queue_store)
+        for name, stores in (("jobstore", [jobstore]), ("optional_jobstores", [*(optional_jobstores or {}).values()])):
+            for store in filter(None, stores):
+                store.connect()
+                # Takes the place of the store that the project describes.
+                vars(self)[name] = jobstore if name == "jobstore" else optional_jobstores
+        self.jobs_collection, self.flows_collection = self.db.jobs.name, self.db.flows.name
+        self.auxiliary_collection, self.batches_collection = self.db.auxiliary.name, self.db.batches.name
 
     @classmethod
     def from_project_name(cls, project_name: str | None = None) -> JobController:
@@ -46,7 +119,7 @@ class JobController(ProjectAccess):
         DatabaseError
             The queue database is unreachable or refused the connection.
         """
-        return cls(QueueDatabase.connect(project))
+        return cls(ScriptDatabase.connect(project))
 
     # Reading jobs and flows
     get_jobs_info = reading.get_jobs_info

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, field_validator
@@ -20,6 +21,15 @@ def naive(value: Any) -> Any:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC).replace(tzinfo=None)
     return value
+
+
+class DbCollection(Enum):
+    """The collections by which scripts name them."""
+
+    JOBS = "jobs"
+    FLOWS = "flows"
+    AUX = "aux"
+    BATCHES = "batches"
 
 
 class NaiveTimes(BaseModel):

@@ -10,8 +10,22 @@ from jfr_mp.database.aggregation import Projection
 
 Document = dict[str, Any]
 
-#: The conditions that select one job or one flow, for a query.
-generate_job_id_query = staticmethod(queries.job_id_query)
+
+def _job_id_query(
+    db_id: str | None = None, job_id: str | None = None, job_index: int | None = None
+) -> tuple[Document, list[Any] | None]:
+    """Return the query and the sort order that select one job, by its db_id or by its uuid and index (None: the last).
+
+    Raises
+    ------
+    ValueError
+        Not exactly one of `db_id` and `job_id` is given.
+    """
+    query, order = queries.job_id_query(db_id, job_id, job_index)
+    return query, order and [list(each) for each in order]
+
+
+generate_job_id_query = staticmethod(_job_id_query)
 generate_flow_id_query = staticmethod(queries.flow_id_query)
 
 

@@ -180,6 +180,11 @@ def set_run_config(  # noqa: PLR0913, PLR0917 - the reference's signature
     return flow_or_job
 
 
+def load_job_store(project: str | None = None) -> JobStore:
+    """Return the default JobStore of a project (None for the chosen one); it is not connected."""
+    return get_jobstore(project)
+
+
 def get_jobstore(project_name: str | None = None, jobstore_name: str | None = None) -> JobStore:
     """Return a JobStore of a project; it is not connected.
 

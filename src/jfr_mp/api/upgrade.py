@@ -58,6 +58,15 @@ class DatabaseUpgrader:
         """Return the versions of the upgrades that lead from one version to another."""
         return [number for number in upgrade.UPGRADES if from_version < number <= target_version]
 
+    def check_upgrade_conditions(self, versions: list[Version], force: bool = False) -> list[tuple[Version, Any]]:
+        """Return the conditions of some upgrades that are violated; `force` leaves out those that are skippable."""
+        return [
+            (number, {"condition": condition, "message": condition.advice})
+            for number in versions
+            for condition in upgrade.UPGRADES[number].conditions
+            if not (force and condition.skippable) and condition.count(self.job_controller.db)
+        ]
+
     def plan(
         self, from_version: str | None = None, target_version: str | None = None, force: bool = False
     ) -> UpgradePlan:

@@ -172,6 +172,11 @@ class ConnectionData(BaseModel):
     #: Further arguments for paramiko's ``SSHClient.connect``.
     connect_kwargs: dict[str, Any] | None = Field(None, repr=False)
 
+    def get_connect_kwargs(self) -> dict[str, Any]:
+        """Return the arguments for paramiko's ``SSHClient.connect``, password and keys included."""
+        own = {name: getattr(self, name) for name in ("password", "key_filename", "passphrase") if getattr(self, name)}
+        return {**(self.connect_kwargs or {}), **own}
+
 
 class SshWorker(WorkerBase):
     """The fields that workers reached by SSH share; the first fields are those of `ConnectionData`."""
@@ -242,7 +247,8 @@ class SeparatedTransferWorker(SshWorker):
 WORKER_TYPES = ("local", "remote", "separated_transfer")
 
 
-def _check_worker_type(data: Any) -> Any:
+def check_worker_type(data: Any) -> Any:
+    """Raise an error that lists the types if a worker has none of them; pydantic's own error lists everything."""
     if isinstance(data, dict) and (kind := data.get("type")) not in WORKER_TYPES:
         wrong = f"unknown type{suggestion(str(kind), WORKER_TYPES)}" if "type" in data else "missing, but needed"
         raise invalid({"type": f"{wrong}; allowed: {listed(WORKER_TYPES)}"})
@@ -251,7 +257,7 @@ def _check_worker_type(data: Any) -> Any:
 
 WorkerConfig = Annotated[
     Annotated[LocalWorker | RemoteWorker | SeparatedTransferWorker, Field(discriminator="type")],
-    BeforeValidator(_check_worker_type),
+    BeforeValidator(check_worker_type),
 ]
 
 

@@ -44,6 +44,10 @@ class BatchDoc(Document):
     end_time: datetime | None = None
     last_ping_time: datetime | None = None
 
+    def as_db_dict(self) -> Doc:
+        """Return the document as MongoDB stores it."""
+        return {**self.model_dump(mode="python"), "batch_state": self.batch_state.value}
+
 
 def busy_workers(db: QueueDatabase) -> set[str]:
     """Return the batch workers that have jobs in their pool, or batches that have not ended."""
@@ -96,8 +100,7 @@ def update_batch(db: QueueDatabase, batch: BatchDoc, fields: Mapping[str, Any]) 
 def record_batch(db: QueueDatabase, batch_uid: str, process_id: str, worker: str) -> None:
     """Insert the document of a submitted batch, unless there is one."""
     batch = BatchDoc(batch_uid=batch_uid, process_id=process_id, batch_state=BatchState.SUBMITTED, worker=worker)
-    document = {**batch.model_dump(mode="python"), "batch_state": batch.batch_state.value}
-    db.batches.update_one({"batch_uid": batch_uid}, {"$setOnInsert": document}, upsert=True)
+    db.batches.update_one({"batch_uid": batch_uid}, {"$setOnInsert": batch.as_db_dict()}, upsert=True)
 
 
 def repair_job_lists(db: QueueDatabase) -> int:

@@ -17,6 +17,7 @@ from jfr_mp.database.faults import translate
 from jfr_mp.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
+    from maggma.core import Store
     from pymongo.client_session import ClientSession
     from pymongo.collection import Collection
     from pymongo.database import Database
@@ -119,7 +120,11 @@ class QueueDatabase:
     @classmethod
     def _through_maggma(cls, project: Project) -> Self:
         """Let maggma connect, through an SSH tunnel or by a third-party store class."""
-        store = project.get_queue_store()
+        return cls.of_store(project.get_queue_store(), project)
+
+    @classmethod
+    def of_store(cls, store: Store, project: Project) -> Self:
+        """Return the database of a maggma store, which is connected if it is not."""
         store.connect()
         jobs: Any = store._collection  # noqa: SLF001 - maggma offers no other way
         client: MongoClient[Doc] = jobs.database.client

@@ -354,7 +354,7 @@ class DaemonManager:
         """
         with self.job_controller.lock_auxiliary(filter=dict(running_runner.RECORD), get_locked_doc=True) as lock:
             if lock.unavailable_document:
-                raise RunnerLockedError("the record of the running runner is locked: jfr-mp admin unlock-runner")
+                raise RunnerLockedError.from_runner_doc(lock.unavailable_document)
             if lock.locked_document is None and not allow_missing:
                 raise NotInitialised("the database has no record of the running runner; run `jfr-mp admin upgrade`")
             yield lock
