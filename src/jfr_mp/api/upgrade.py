@@ -59,7 +59,7 @@ class DatabaseUpgrader:
         return [number for number in upgrade.UPGRADES if from_version < number <= target_version]
 
     def check_upgrade_conditions(self, versions: list[Version], force: bool = False) -> list[tuple[Version, Any]]:
-        """Return the conditions of some upgrades that are violated; `force` leaves out those that are skippable."""
+        """Return the conditions of some upgrades that are violated; `force` leaves out the skippable ones."""
         return [
             (number, {"condition": condition, "message": condition.advice})
             for number in versions
