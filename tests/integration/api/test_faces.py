@@ -54,6 +54,7 @@ def test_a_controller_of_stores(project: TestProject) -> None:
         assert "jobs" in db.list_collection_names()
 
     # And with a project and other names, it uses these
+    queue_store = found.get_queue_store()
     with closing(JobController(queue_store, jobstore, "other_flows", project=found)) as controller:
         assert (controller.count_flows(), controller.project.name) == (0, "main")
         assert controller.flows_collection == "other_flows"
