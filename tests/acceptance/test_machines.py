@@ -117,3 +117,31 @@ def test_a_machine_is_commanded_from_another_one_through_the_database(owner: Use
     assert "stopped" in owner.ok("stop", "--host", "two")
     assert owner.project.db.jfr_mp_processes.count_documents({}) == 0
     assert owner.project.db.jfr_mp_orders.count_documents({}) == 0
+
+
+def test_status_shows_all_machines_and_what_is_wrong(owner: User, machine: NewMachine) -> None:
+    # Given a machine with some roles, and one that has died
+    first, second = machine("a", "one"), machine("b", "two")
+    first.start("--checkout", "--transfer")
+    second.start("--queue")
+    wait_for_roles(owner.project, "checkout", "transfer", "queue")
+    # When
+    status = owner.json("status")
+    # Then
+    masters = {row["host"]: row for row in status["machines"] if row["kind"] == "master"}
+    assert masters.keys() == {"one", "two"}
+    assert all(row["reachable"] and row["version"] and row["config"] and row["address"] for row in masters.values())
+    assert masters["one"]["config"] == masters["two"]["config"]
+    assert [(each["kind"], each["cure"]) for each in status["findings"]] == [("missing", "jfr-mp start --complete")]
+    # And a machine that was lost is shown as long as it is, and after the others have forgotten its processes
+    second.cut_off()
+
+    def ghosts(text: str) -> list[str]:
+        findings = owner.json("status")["findings"]
+        return [each["text"] for each in findings if each["kind"] == "ghost" and text in each["text"]]
+
+    wait_until(lambda: ghosts("the master on two ("), 20, "a machine that is silent")
+    wait_until(lambda: ghosts("was lost"), 20, "a machine that was lost")
+    # And not any more when it is back
+    second.start("--queue")
+    wait_until(lambda: not ghosts("two"), 20, "the machine to be back")

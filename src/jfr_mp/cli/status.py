@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,9 +20,18 @@ from jfr_mp.logs import counted
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
+    from jfr_mp.api.controller import JobController
     from jfr_mp.bus.messages import MasterStatus
     from jfr_mp.config import Project
+    from jfr_mp.database.processes import ProcessRecord
+    from jfr_mp.membership.findings import DeploymentFinding, Overview
     from jfr_mp.model import Outage
+
+#: The fields of a registered process in JSON.
+_RECORD_FIELDS = (
+    *("kind", "name", "host", "machine", "pid", "address", "roles", "state", "version", "python", "config"),
+    *("clock_offset", "started_on", "heartbeat", "last_error"),
+)
 
 
 @with_list(
@@ -39,16 +49,20 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
     If the database is down, the masters on this machine are still shown, and "jobs" is null in JSON. Unavailable hosts
     are listed with the reason and the time of the next attempt; their jobs wait. Transfers that take longer than a
     second are shown with their progress, and steps that take longer than five seconds with their begin and their limit.
+
+    Warnings name what is missing (a role that runs nowhere), odd (different versions, project files or clocks) or a
+    ghost (a master that is not heard of, a role process without a master), each with its cure.
     """
     from jfr_mp.supervisor import control
 
     counts: dict[str, int] | None = None
+    seen: Overview | None = None
     # Side by side, because each of the two waits for a database that is down.
     with ThreadPoolExecutor(1) as pool:
-        counting = pool.submit(count_jobs, project)
+        counting = pool.submit(look, project)
         found = control.masters(project)
         try:
-            counts = counting.result()
+            counts, seen = counting.result()
         except DatabaseError as error:
             warn(f"jobs cannot be counted, and masters on other machines cannot be listed: {error}")
     masters, outages = [master.row() for master in found], first_outages(found)
@@ -60,8 +74,17 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
             "transfers": [transfer.model_dump(mode="json") for transfer in transfers],
             "steps": [step.model_dump(mode="json") for step in steps],
         }
-        found_here = {"masters": masters, "jobs": counts, "max_jobs": project.job_limits(), **concerning_hosts}
-        print_json({"project": project.name, **found_here})
+        deployment = {
+            "machines": [] if seen is None else [machine_row(seen, record) for record in seen.records],
+            "findings": None if seen is None else [asdict(finding) for finding in findings_of(seen)],
+        }
+        found_here = {
+            "masters": masters,
+            "jobs": counts,
+            "max_jobs": project.job_limits(),
+            **concerning_hosts,
+        }
+        print_json({"project": project.name, **found_here, **deployment})
     else:
         _print(project, masters, counts)
         for transfer in transfers:
@@ -70,6 +93,8 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
             print_text(f"  {step_text(step)}")
         for outage in outages:
             warn(outage_text(outage))
+        for finding in findings_of(seen) if seen else ():
+            warn(f"{finding.kind}: {finding.text}. Cure: {finding.cure}")
         for master in found:
             for notice in master.notices:
                 warn(f"master on {master.host}, pid {master.pid}: {notice}")
@@ -83,11 +108,32 @@ def first_outages(masters: Sequence[MasterStatus]) -> list[Outage]:
     return list({outage.host: outage for outage in found}.values())
 
 
-def count_jobs(project: Project) -> dict[str, int]:
+def _counts(controller: JobController) -> dict[str, int]:
     """Return the number of jobs in each state that has any, in the order in which a job meets the states."""
-    with job_controller(project) as controller:
-        counts = controller.count_jobs_states(list(JobState))
+    counts = controller.count_jobs_states(list(JobState))
     return {state.name: counts[state] for state in JobState if counts.get(state)}
+
+
+def look(project: Project) -> tuple[dict[str, int], Overview]:
+    """Return the number of jobs in each state, and the registry of processes."""
+    from jfr_mp.membership.records import overview
+
+    with job_controller(project) as controller:
+        return _counts(controller), overview(controller.db)
+
+
+def machine_row(seen: Overview, record: ProcessRecord) -> dict[str, Any]:
+    """Return the row of a registered process for JSON."""
+    row = record.model_dump(mode="json", include=set(_RECORD_FIELDS))
+    heard = {"silent_s": round(seen.silence.get(record.id, 0.0), 1), "reachable": seen.is_heard(record)}
+    return {**row, **heard, "jobs": [step.db_id for step in record.steps if step.db_id]}
+
+
+def findings_of(seen: Overview) -> list[DeploymentFinding]:
+    """Return what is wrong with the deployment."""
+    from jfr_mp.membership.findings import findings
+
+    return findings(seen)
 
 
 def exit_code(masters: Sequence[Mapping[str, Any]], *, database_answers: bool) -> ExitCode:

@@ -33,6 +33,7 @@ PERSON_TIMEOUT = 5.0
 PROCESSES_COLLECTION = "jfr_mp_processes"
 LEASES_COLLECTION = "jfr_mp_leases"
 ORDERS_COLLECTION = "jfr_mp_orders"
+LOST_MASTERS_COLLECTION = "jfr_mp_lost_masters"
 
 
 class QueueDatabase:
@@ -64,6 +65,7 @@ class QueueDatabase:
         self.processes: Collection[Doc] = self.db[PROCESSES_COLLECTION]
         self.leases: Collection[Doc] = self.db[LEASES_COLLECTION]
         self.orders: Collection[Doc] = self.db[ORDERS_COLLECTION]
+        self.lost_masters: Collection[Doc] = self.db[LOST_MASTERS_COLLECTION]
         #: Locks that the server may or may not have set, because the answer to a claim was lost.
         self.doubtful_locks: set[str] = set()
         #: A cache of the uuid of the flow of each job, by the uuid of the job.

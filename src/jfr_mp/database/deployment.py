@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from jfr_mp.database.processes import seconds_ago
-from jfr_mp.step_table import Role
+from jfr_mp.step_table import STEPS, Role
 
 if TYPE_CHECKING:
     from jfr_mp.database.connection import QueueDatabase
@@ -45,6 +45,10 @@ class Deployment:
         """Return the places that living processes of a role see."""
         return {place for roles, places in self._current() if role in roles for place in places}
 
+    def places(self) -> Collection[str]:
+        """Return the places that registered processes see."""
+        return {place for _, places in self._current() for place in places}
+
     def _current(self) -> list[tuple[frozenset[str], frozenset[str]]]:
         if self._clock() - self._asked > _FRESH:
             living = {"$expr": {"$gte": ["$heartbeat", seconds_ago(self._db.project.jfr_mp.lease_ttl)]}}
@@ -52,3 +56,10 @@ class Deployment:
             self._members = [(frozenset(each["roles"]), frozenset(each.get("places") or ())) for each in found]
             self._asked = self._clock()
         return self._members
+
+
+def count_lost_jobs(db: QueueDatabase) -> int:
+    """Return the number of jobs that wait for files which no process of the registry sees."""
+    states = sorted({state.value for step in STEPS if step.placed for state in step.sources})
+    seen = [None, *Deployment(db).places()]
+    return db.jobs.count_documents({"state": {"$in": states}, "lock_id": None, "remote.place": {"$nin": seen}})

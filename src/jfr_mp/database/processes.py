@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Seconds for which a master that was lost is remembered.
+_REMEMBERED = 7 * 86_400.0
+
 #: The server's clock, in an aggregation expression.
 _NOW = "$$NOW"
 
@@ -83,6 +86,14 @@ class ProcessRecord(Report, ProcessIdentity):
         The project that it works on.
     runtime
         Of a master: the directory in which the masters of the project on its machine keep their sockets.
+    version, python
+        The versions of jfr-mp and of Python.
+    config
+        A hash of its configuration; see `jfr_mp.config.fingerprint`.
+    address
+        The address by which its machine reaches the database.
+    clock_offset
+        Seconds by which its clock is ahead of the server's.
     started_on, heartbeat
         By the server's clock.
     """
@@ -93,6 +104,11 @@ class ProcessRecord(Report, ProcessIdentity):
     roles: list[str] = Field(default_factory=list)
     project: str
     runtime: str = ""
+    version: str = ""
+    python: str = ""
+    config: str = ""
+    address: str = ""
+    clock_offset: float | None = None
     started_on: datetime = Field(default_factory=utcnow)
     heartbeat: datetime = Field(default_factory=utcnow)
 
@@ -102,6 +118,8 @@ def register(db: QueueDatabase, record: ProcessRecord) -> None:
     # A process that registers again still has its sessions.
     fields = {**record.model_dump(exclude={"id", "started_on", "heartbeat"}), "sessions": list(db.announced_sessions)}
     _set(db, record.id, {**_literal(fields), "started_on": _NOW, "heartbeat": _NOW}, upsert=True)
+    if record.kind == "master":
+        db.lost_masters.delete_one({"_id": record.host})
 
 
 def heartbeat(db: QueueDatabase, owner: str, report: Report | None = None) -> bool:
@@ -146,6 +164,21 @@ def expired_ids(db: QueueDatabase, lease_ttl: float, query: Mapping[str, Any]) -
     """Return the ids of the processes that match a query and whose last heartbeat is longer ago."""
     past = {"$expr": {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]}}
     return [str(record["_id"]) for record in db.processes.find({**query, **past}, {"_id": 1})]
+
+
+def evict_lost(db: QueueDatabase, owner: str, why: str) -> None:
+    """Evict a process that was not heard of; a master is remembered until one is started on its machine."""
+    record = db.processes.find_one({"_id": owner, "kind": "master"}, {"sessions": 0})
+    if record is not None:
+        db.lost_masters.replace_one({"_id": record["host"]}, {**record, "_id": record["host"]}, upsert=True)
+    evict(db, owner, why)
+
+
+def lost_masters(db: QueueDatabase) -> list[ProcessRecord]:
+    """Return the masters that were lost in the last days."""
+    recent = {"$expr": {"$gte": ["$heartbeat", seconds_ago(_REMEMBERED)]}}
+    found = db.lost_masters.find(recent).sort("heartbeat", 1)
+    return [ProcessRecord.model_validate({"machine": "", **record, "id": record["_id"]}) for record in found]
 
 
 def evict(db: QueueDatabase, owner: str, why: str) -> None:

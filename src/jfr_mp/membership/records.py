@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import platform
+import socket
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from jfr_mp.bus.messages import MasterStatus
 from jfr_mp.bus.paths import runtime_path
+from jfr_mp.config.fingerprint import fingerprint
 from jfr_mp.database import processes
+from jfr_mp.database.deployment import count_lost_jobs
 from jfr_mp.database.processes import ProcessRecord, Report
 from jfr_mp.identity import ProcessIdentity
+from jfr_mp.membership.findings import Overview
+from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
 
 if TYPE_CHECKING:
@@ -35,8 +42,37 @@ def _record(
 ) -> ProcessRecord:
     identity = ProcessIdentity.of_this_process()
     return ProcessRecord(
-        **identity.model_dump(), id=owner, kind=kind, name=name, roles=list(roles), project=db.project.name
+        **identity.model_dump(),
+        id=owner,
+        kind=kind,
+        name=name,
+        roles=list(roles),
+        project=db.project.name,
+        version=version("jfr-mp"),
+        python=platform.python_version(),
+        config=fingerprint(db.project),
+        address=_address_towards(db.address),
+        clock_offset=round((utcnow() - db.server_time()).total_seconds(), 3),
     )
+
+
+def _address_towards(hosts: str) -> str:
+    """Return the address of this machine in the network that leads to a server; nothing is sent."""
+    host, _, port = hosts.split(",", maxsplit=1)[0].rpartition(":")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except (OSError, ValueError):
+        return ""
+
+
+def overview(db: QueueDatabase) -> Overview:
+    """Return the registry as it is now, for `jfr_mp.membership.findings`."""
+    ttl, records = db.project.jfr_mp.lease_ttl, processes.registered(db)
+    silence = {owner: ttl - left for owner, left in processes.time_left(db, ttl).items()}
+    return Overview(records, silence, ttl, count_lost_jobs(db), processes.lost_masters(db))
 
 
 def report_of(status: MasterStatus) -> Report:

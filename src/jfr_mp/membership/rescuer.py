@@ -62,7 +62,7 @@ class Rescuer:
             return min(missing, self._lease_ttl / _SWEEPS)
         for owner, seconds in left.items():
             if seconds < 0:
-                processes.evict(self._db, owner, f"no heartbeat for {self._lease_ttl:g} s")
+                processes.evict_lost(self._db, owner, f"no heartbeat for {self._lease_ttl:g} s")
         if now >= self._locks_due:
             self._locks_due = now + self._lease_ttl
             free_stale_locks(self._db, stale_locks(self._db))
