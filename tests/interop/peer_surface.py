@@ -39,13 +39,30 @@ DOCUMENTS = {
 }
 
 
-def commands(group: Any, path: str = "") -> Iterator[tuple[str, list[str]]]:
+def commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     for name, command in group.commands.items():
         below = f"{path} {name}".strip()
         if hasattr(command, "commands"):
             yield from commands(command, below)
         else:
-            yield below, sorted(flag for each in command.params for flag in each.opts if flag.startswith("-"))
+            yield below, command
+
+
+def kinds(command: Any) -> dict[str, str]:
+    """Return what each option of a command takes, by its flags."""
+    return {flag: kind(each) for each in command.params for flag in each.opts if flag.startswith("-")}
+
+
+def kind(option: Any) -> str:
+    """Return whether an option is a flag, is counted, or takes a value or several."""
+    if option.is_flag:
+        return "flag"
+    return "counted" if option.count else "several values" if option.multiple else "value"
+
+
+def arguments(command: Any) -> list[int]:
+    """Return how many words each argument takes; -1 for any number."""
+    return [each.nargs for each in command.params if each.param_type_name == "argument"]
 
 
 def methods(cls: type) -> dict[str, list[str]]:
@@ -70,7 +87,13 @@ def surface() -> dict[str, Any]:
     from jobflow_remote.cli.jf import app
 
     classes = {name: methods(getattr(importlib.import_module(home), name)) for name, home in CLASSES.items()}
-    return {"commands": dict(commands(typer.main.get_command(app))), "classes": classes}
+    found = dict(commands(typer.main.get_command(app)))
+    return {
+        "commands": {name: sorted(kinds(command)) for name, command in found.items()},
+        "kinds": {name: kinds(command) for name, command in found.items()},
+        "arguments": {name: arguments(command) for name, command in found.items()},
+        "classes": classes,
+    }
 
 
 def documents() -> dict[str, list[str]]:

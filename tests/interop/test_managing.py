@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,12 +38,15 @@ class Case(NamedTuple):
         The state of the flow before it.
     ours
         Further words for our command.
+    locked
+        Whether the first job and the flow are locked before it.
     """
 
     line: str
     states: tuple[str, str, str] = ("READY", "WAITING", "WAITING")
     flow_state: str = "READY"
     ours: tuple[str, ...] = ()
+    locked: bool = False
 
 
 _YES = ("--yes",)
@@ -72,6 +76,8 @@ CASES = (
     Case("flow clean -fid {flow} -y", _DONE, "COMPLETED"),
     Case("flow resume {flow}", _PAUSED, "PAUSED"),
     Case("flow set store {flow} other"),
+    Case("admin unlock -did {0} -y", locked=True),
+    Case("admin unlock-flow -fid {flow} -y", locked=True),
 )
 
 #: What differs on purpose: jobflow-remote leaves the state of the flow as it was, which its jobs contradict.
@@ -136,6 +142,10 @@ def _given(project: TestProject, case: Case) -> Given:
     project.db.flows.update_one({"uuid": flow.uuid}, {"$set": {"state": case.flow_state}})
     for db_id, state in zip(db_ids, case.states, strict=True):
         _let_be(project, db_id, state)
+    if case.locked:
+        lock = {"lock_id": "of a process that was killed", "lock_time": datetime(2026, 1, 1, tzinfo=UTC)}
+        project.db.jobs.update_one({"db_id": db_ids[0]}, {"$set": lock})
+        project.db.flows.update_one({"uuid": flow.uuid}, {"$set": lock})
     words = [word.format(*db_ids, flow=flow.uuid) for word in case.line.split()]
     return Given(words, [job.uuid for job in jobs], flow.uuid)
 

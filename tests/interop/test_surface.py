@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from jfr_mp.cli.app import app
+from tests.interop.peer_surface import arguments, kinds
 from tests.support.processes import ROOT, run
 
 #: What is missing, with the reason; five entries at most.
@@ -81,6 +82,31 @@ def test_nothing_is_missing_that_is_not_listed(theirs: dict[str, Any]) -> None:
 
     # Then all of it is here, except what the file lists
     assert sorted(set(missing(theirs)) - set(json.loads(MISSING.read_text()))) == []
+
+
+#: Flags of jfr-mp to choose roles; a number behind them is understood as jobflow-remote does.
+NUMBERS = {"runner start": {"--transfer", "-t", "--complete", "-com"}}
+
+
+def test_options_and_arguments_take_what_they_take_there(theirs: dict[str, Any]) -> None:
+    # Given the commands that both have
+    root: Any = typer.main.get_command(app)
+    differences = []
+    for name, expected in theirs["kinds"].items():
+        command: Any = root
+        for word in name.split():
+            command = command.commands[word]
+        # When their options and arguments are compared, then a line that was written for one is read alike by the other
+        ours = kinds(command)
+        skipped = NUMBERS.get(name, ())
+        differences += [
+            f"{name} {flag}: {kind} there, {ours.get(flag)} here"
+            for flag, kind in expected.items()
+            if flag not in skipped and ours.get(flag) != kind
+        ]
+        if arguments(command) != theirs["arguments"][name]:
+            differences.append(f"{name}: {theirs['arguments'][name]} there, {arguments(command)} here")
+    assert differences == []
 
 
 def test_the_page_about_the_change_is_up_to_date(peer_python: Path) -> None:
