@@ -28,6 +28,11 @@ _MOST_MEMBERS = 5_000
 _IN_TRANSIT = (JobState.CHECKED_OUT, JobState.UPLOADED, JobState.RUN_FINISHED, JobState.DOWNLOADED)
 _ENDS = (JobState.COMPLETED, JobState.FAILED)
 
+_FLOW_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("uuid", "name", "state", "created_on", "updated_on"), 1),
+    "size": {"$size": "$ids"},
+}
+
 #: The place of a row in a list: its time, and the id of its document.
 Place = tuple[datetime, str]
 
@@ -133,27 +138,20 @@ def page_of_flows(
     db: QueueDatabase, flows: FlowFilter, *, after: Place | None, limit: int
 ) -> tuple[list[FlowRow], Place | None]:
     """Return a part of the flows that match as `page_of_jobs` does, with the states of their jobs."""
-    fields = {**dict.fromkeys(("uuid", "name", "state", "created_on", "updated_on"), 1), "size": {"$size": "$ids"}}
-    found, place = _page(db.flows, flows.query(), after, limit, fields)
+    found, place = _page(db.flows, flows.query(), after, limit, _FLOW_FIELDS)
     left, counted = _MOST_MEMBERS, []
     for flow in found:
         if flow["size"] <= left:
             left -= flow["size"]
             counted.append(flow["uuid"])
     states = _states_of(db, counted)
-    rows = [
-        FlowRow(
-            flow_id=flow["uuid"],
-            name=flow["name"],
-            state=FlowState(flow["state"]),
-            created_on=flow["created_on"].replace(tzinfo=UTC),
-            updated_on=flow["updated_on"].replace(tzinfo=UTC),
-            size=flow["size"],
-            states=states.get(flow["uuid"]),
-        )
-        for flow in found
-    ]
-    return rows, place
+    return [_flow_row(flow, states.get(flow["uuid"])) for flow in found], place
+
+
+def flow_row(db: QueueDatabase, flow_id: str) -> FlowRow | None:
+    """Return a flow by its uuid or the db_id of one of its jobs, without the states of its jobs, or None."""
+    found = db.flows.find_one(FlowFilter(flow_ids=(flow_id,)).query(), _FLOW_FIELDS)
+    return _flow_row(found, None) if found else None
 
 
 def members_of_flow(db: QueueDatabase, flow_id: str) -> list[FlowMember]:
@@ -177,6 +175,18 @@ def members_of_flow(db: QueueDatabase, flow_id: str) -> list[FlowMember]:
 def number_of(collection: Collection[Doc], query: Mapping[str, Any]) -> int:
     """Return how many documents match; from `MOST_COUNTED` on, no more are counted."""
     return collection.count_documents(query, limit=MOST_COUNTED)
+
+
+def _flow_row(flow: Doc, states: Mapping[JobState, int] | None) -> FlowRow:
+    return FlowRow(
+        flow_id=flow["uuid"],
+        name=flow["name"],
+        state=FlowState(flow["state"]),
+        created_on=flow["created_on"].replace(tzinfo=UTC),
+        updated_on=flow["updated_on"].replace(tzinfo=UTC),
+        size=flow["size"],
+        states=states,
+    )
 
 
 def _page(

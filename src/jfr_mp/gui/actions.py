@@ -148,7 +148,7 @@ def act_on_jobs(view: View) -> Response:
     return view.page(
         "done.html",
         action.label,
-        action=action,
+        label=action.label,
         rows=[(db_id, view.url("jobs", db_id), before.get(db_id), after.get(db_id), error) for db_id, error in rows],
         failures=sum(error is not None for _, error in rows),
     )
@@ -185,7 +185,7 @@ def act_on_flows(view: View) -> Response:
     return view.page(
         "done.html",
         action.label,
-        action=action,
+        label=action.label,
         rows=[(flow_id, view.url("flows", flow_id), None, None, error) for flow_id, error in rows],
         failures=sum(error is not None for _, error in rows),
     )

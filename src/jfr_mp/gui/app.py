@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from jfr_mp.config import Project
 from jfr_mp.database.faults import explain_bad_query, translate
 from jfr_mp.errors import DatabaseError, HostError, InvalidQuery, JfrMpError, NotFound
-from jfr_mp.gui import actions, lists, single
+from jfr_mp.gui import actions, lists, master_actions, single
 from jfr_mp.gui.hub import MOST_PAGES
 from jfr_mp.gui.projects import OpenProjects, gui_dir
 from jfr_mp.gui.rendering import Pages
@@ -57,6 +57,7 @@ PAGES: dict[str, Page] = {
 ACTIONS: dict[str, tuple[Page, Page]] = {
     "/jobs/act": (actions.preview_jobs, actions.act_on_jobs),
     "/flows/act": (actions.preview_flows, actions.act_on_flows),
+    "/workers/act": (master_actions.preview_master, master_actions.act_on_master),
 }
 _STATUS: tuple[tuple[type[JfrMpError], int], ...] = (
     (NotFound, 404),

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _REMEMBERED = 5_000
 #: Seconds between two messages to a page, however much happens.
 _BREATH = 0.7
+#: Seconds without news after which a page is told once more; longer than a value is kept.
+_SETTLED = 5.0
 #: Seconds after which a silent connection gets a comment, so that dead ones are noticed.
 _SILENCE = 15.0
 #: Seconds until events are read again after an error.
@@ -41,6 +43,8 @@ class Hub:
     def __init__(self, db: QueueDatabase) -> None:
         self._db = db
         self.recent: deque[JobEvent] = deque(maxlen=_REMEMBERED)
+        #: The number of events so far: what was read at the same number is still right.
+        self.version = 0
         self._pages: dict[asyncio.Event, tuple[asyncio.AbstractEventLoop, Callable[[JobEvent], bool]]] = {}
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -74,12 +78,17 @@ class Hub:
         self._pages[news] = (asyncio.get_running_loop(), wanted)
         try:
             yield "retry: 1000\nevent: hello\ndata: 1\n\n"
+            settled = True
             while not self._stopped.is_set():
                 try:
-                    await asyncio.wait_for(news.wait(), _SILENCE)
+                    await asyncio.wait_for(news.wait(), _SILENCE if settled else _SETTLED)
+                    settled = False
                 except TimeoutError:
-                    yield ": alive\n\n"
-                    continue
+                    if settled:
+                        yield ": alive\n\n"
+                        continue
+                    # What the page has read last may have been kept from before the last events.
+                    settled = True
                 news.clear()
                 yield "event: change\ndata: 1\n\n"
                 await asyncio.sleep(_BREATH)
@@ -93,10 +102,11 @@ class Hub:
                 for event in read_events(EventReader(self._db, token=token), follow=True):
                     token = event.token
                     self.recent.append(event)
+                    self.version += 1
                     self._tell(event)
                     if self._stopped.is_set():
                         return
-            except Exception:  # the pages stay as they are until the database answers again
+            except Exception:
                 logger.exception("events cannot be read, next attempt in %s s", _RETRY)
                 token = None
                 self._stopped.wait(_RETRY)

@@ -17,6 +17,7 @@ from jfr_mp.database.overview import MOST_COUNTED, Place
 from jfr_mp.errors import InvalidQuery
 from jfr_mp.gui import figures, url_filters
 from jfr_mp.gui.actions import FLOW_ACTIONS, JOB_ACTIONS
+from jfr_mp.gui.master_actions import MASTER_ACTIONS
 from jfr_mp.states import FlowState, JobState
 from jfr_mp.step_table import ROLES
 from jfr_mp.supervisor.logfile import log_files
@@ -156,6 +157,7 @@ def workers_page(view: View) -> Response:
         others=[record for record in members if record.kind != "master"],
         transfers=[transfer for record in members for transfer in record.transfers],
         steps=[step for record in members for step in record.steps],
+        actions=MASTER_ACTIONS,
     )
 
 

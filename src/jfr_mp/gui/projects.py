@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
+    from jfr_mp.database.overview import FlowMember
     from jfr_mp.database.processes import ProcessRecord
     from jfr_mp.model import JobInfo
 
@@ -29,11 +31,37 @@ T = TypeVar("T")
 
 #: A value that took so many seconds is kept for this many times as long, for all pages together.
 _KEPT_FOR = 20.0
-#: The least time for which a value is kept.
-_LEAST = 0.5
+#: The least and the most time for which a value is kept while jobs change.
+_LEAST, _MOST = 0.5, 4.0
+#: The time for which a value is kept if nothing has happened since.
+_QUIET = 10.0
+#: The longest time for which the numbers of a month are kept.
+_MOST_ENDS = 60.0
+#: How many values are kept.
+_MOST_KEPT = 50
 #: How many late jobs are shown.
 _SHOWN = 8
 _LATE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A value for all pages.
+
+    Parameters
+    ----------
+    value
+        The value.
+    version
+        The number of events when it was read.
+    until, quiet_until
+        The times at which it is read again: if something has happened since, and if nothing has.
+    """
+
+    value: Any
+    version: int
+    until: float
+    quiet_until: float
 
 
 class OpenProject:
@@ -50,7 +78,7 @@ class OpenProject:
         self.controller = JobController(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT))
         self.hub = Hub(self.db)
         self.host_locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._kept: dict[str, tuple[float, Any]] = {}
+        self._kept: dict[str, Kept] = {}
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
     @property
@@ -70,7 +98,7 @@ class OpenProject:
     def ends(self, span: timedelta, seconds: int) -> dict[JobState, dict[int, int]]:
         """Return how many jobs have ended by state and part of a time span."""
         since = datetime.now(UTC) - span
-        return self._shared(f"ends {seconds}", lambda: overview.ends_since(self.db, since, seconds))
+        return self._shared(f"ends {seconds}", lambda: overview.ends_since(self.db, since, seconds), _MOST_ENDS)
 
     def processes(self) -> list[ProcessRecord]:
         """Return the masters and role processes that are running."""
@@ -85,17 +113,28 @@ class OpenProject:
         self.hub.stop()
         self.controller.close()
 
-    def _shared(self, name: str, ask: Callable[[], T]) -> T:
+    def members(self, flow_id: str) -> list[FlowMember]:
+        """Return the jobs of a flow."""
+        return self._shared(f"flow {flow_id}", lambda: overview.members_of_flow(self.db, flow_id))
+
+    def _shared(self, name: str, ask: Callable[[], T], most: float = _MOST) -> T:
         """Return a value that is asked for once for all pages, and kept the longer the more it has cost."""
         with self._locks[name]:
-            until, value = self._kept.get(name, (0.0, None))
+            kept = self._kept.get(name)
             begin = time.monotonic()
-            if begin >= until:
-                value = ask()
+            if kept is None or begin >= (kept.quiet_until if kept.version == self.hub.version else kept.until):
+                version, value = self.hub.version, ask()
                 end = time.monotonic()
-                self._kept[name] = (end + max(_LEAST, _KEPT_FOR * (end - begin)), value)
-            found: T = value
+                until = end + min(max(_LEAST, _KEPT_FOR * (end - begin)), most)
+                kept = self._kept[name] = Kept(value, version, until, max(until, end + _QUIET))
+                self._forget()
+            found: T = kept.value
             return found
+
+    def _forget(self) -> None:
+        """Forget the oldest value if there are many, such as those of flows."""
+        while len(self._kept) > _MOST_KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
 
 
 class OpenProjects:

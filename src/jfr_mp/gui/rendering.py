@@ -92,6 +92,13 @@ def query(**values: Any) -> str:
     return urlencode({name: value for name, value in values.items() if value is not None}, doseq=True)
 
 
+def code(text: str) -> Markup:
+    """Return a text whose parts between backquotes are code."""
+    parts = clean(text).split("`")
+    shown = [Markup("<code>{}</code>" if number % 2 else "{}").format(part) for number, part in enumerate(parts)]
+    return Markup("").join(shown)
+
+
 def _shown(value: Any) -> Any:
     """Take the control characters out of every text that is not HTML."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -117,6 +124,7 @@ class Pages:
         )
         self._environment.filters |= {
             "ago": ago,
+            "code": code,
             "duration": duration,
             "size": size,
             "tone": tone,

@@ -15,7 +15,6 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse
 
 from jfr_mp.database import overview, queries
-from jfr_mp.database.filters import FlowFilter
 from jfr_mp.diagnosis import explain_job
 from jfr_mp.errors import HostError, JfrMpError, NotFound
 from jfr_mp.gui import figures
@@ -154,15 +153,15 @@ def download(view: View) -> Response:
 def flow_page(view: View) -> Response:
     """Show one flow: its graph, and its jobs by state."""
     flow_id = view.part("flow_id")
-    found, _ = overview.page_of_flows(view.db, FlowFilter(flow_ids=(flow_id,)), after=None, limit=1)
-    if not found:
+    flow = overview.flow_row(view.db, flow_id)
+    if flow is None:
         raise NotFound(f"there is no flow {flow_id[:64]}")
-    members = overview.members_of_flow(view.db, found[0].flow_id)
+    members = view.opened.members(flow.flow_id)
     return view.page(
         "flow.html",
-        found[0].name,
-        live=f"flow={found[0].flow_id}",
-        flow=found[0],
+        flow.name,
+        live=f"flow={flow.flow_id}",
+        flow=flow,
         counts=Counter(job.state for job in members),
         drawing=figures.drawing(members),
         actions=FLOW_ACTIONS,

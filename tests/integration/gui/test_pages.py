@@ -18,7 +18,7 @@ from jobflow import Flow
 from jfr_mp import submit_flow
 from tests.support.gui import Browser, GuiServer
 from tests.support.jobs import add, chain
-from tests.support.processes import Processes
+from tests.support.processes import Processes, run_cli
 from tests.support.projects import ProjectFactory, TestProject
 
 SCRIPT = "<script>alert(1)</script>"
@@ -212,3 +212,15 @@ def test_another_project_is_shown_without_a_restart(
     submit_flow(add(1), project="second")
     assert 'href="/p/second/"' in operator.page("/p/main/")
     assert "<b>1</b> job," in operator.page("/p/second/jobs")
+
+
+def test_a_master_is_paused_and_resumed(project: TestProject, operator: Browser) -> None:
+    assert run_cli("start", env=project.env).returncode == 0
+    text = operator.page("/p/main/workers")
+    machine = unescape(re.findall(r'name="machine" value="([^"]+)"', text)[0])
+    assert "Stop its role processes" in operator.page(f"/p/main/workers/act?action=pause&machine={machine}&host=here")
+    assert "1 of 1 done" in operator.submit("/p/main/workers/act", action="pause", machine=machine)
+    assert "1 of 1 done" in operator.submit("/p/main/workers/act", action="resume", machine=machine)
+    operator.submit("/p/main/workers/act", 409, action="pause", machine="nowhere")
+    assert "master pause" in (project.base_dir / "gui" / "audit.jsonl").read_text()
+    assert "master" in operator.page("/p/main/log?level=debug")
