@@ -35,7 +35,7 @@ def jobs_order(
     reverse_sort: Annotated[bool, typer.Option("--reverse-sort", "-revs", hidden=True, help=_IGNORED)] = False,
 ) -> list[tuple[str, int]] | None:
     """Return the order of the jobs of a flow; None for that of the flow."""
-    return [(jobs_sort.value, 1 if reverse_jobs_sort else -1)] if jobs_sort else None
+    return [jobs_sort.order(1 if reverse_jobs_sort else -1)] if jobs_sort else None
 
 
 JobsOrderOptions = Annotated[list[tuple[str, int]] | None, Options(jobs_order)]

@@ -46,6 +46,12 @@ class SortField(StrEnum):
     UPDATED_ON = "updated_on"
     DB_ID = "db_id"
 
+    def order(self, direction: int) -> tuple[str, int]:
+        """Return the order of a query; db_ids are sorted as numbers."""
+        from jfr_mp.database.queries import BY_NUMBER
+
+        return (BY_NUMBER if self is SortField.DB_ID else self.value, direction)
+
 
 _SORT = f"Sort by {', '.join(SortField)}, newest first."
 
@@ -142,7 +148,7 @@ def page(
     reverse: Annotated[bool, typer.Option("--reverse-sort", "-revs", help="Sort oldest first.")] = False,
 ) -> Page:
     """Return which part of a list is shown."""
-    return Page(max_results, (sort.value, 1 if reverse else -1))
+    return Page(max_results, sort.order(1 if reverse else -1))
 
 
 PageOptions = Annotated[Page, Options(page)]

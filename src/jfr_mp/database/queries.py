@@ -6,9 +6,10 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, DESCENDING
+from pymongo.collation import Collation
 
 from jfr_mp.database.children import satisfying_states
 from jfr_mp.database.filters import FlowFilter, JobFilter
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
 
 Sort = Sequence[tuple[str, int]] | None
+
+#: A field to sort by: the db_id, as a number. By the field `db_id` itself, 10 comes before 9.
+BY_NUMBER = "number"
 
 #: jobflow's setting that decides whether a job runs although a parent has no output.
 _MISSING_REFERENCES = "job.config.on_missing_references"
@@ -70,8 +74,16 @@ def flow_id_query(db_id: str | None = None, job_id: str | None = None, flow_id: 
 
 def jobs_info(db: QueueDatabase, jobs: JobFilter, *, sort: Sort = None, limit: int = 0, skip: int = 0) -> list[JobInfo]:
     """Return the jobs that match, without their inputs; a limit of 0 means all."""
-    found = db.jobs.find(jobs.query(db), JOB_INFO_PROJECTION, sort=sort, limit=limit, skip=skip)
+    found = db.jobs.find(jobs.query(db), JOB_INFO_PROJECTION, limit=limit, skip=skip, **_order(sort, "db_id"))
     return [JobInfo.from_query_output(_without_id(document)) for document in found]
+
+
+def _order(sort: Sort, db_id_field: str) -> dict[str, Any]:
+    """Return the arguments of `find` for an order, which may contain `BY_NUMBER`."""
+    if not any(field == BY_NUMBER for field, _ in sort or ()):
+        return {"sort": sort}
+    fields = [(db_id_field if field == BY_NUMBER else field, direction) for field, direction in sort or ()]
+    return {"sort": fields, "collation": Collation("en", numericOrdering=True)}
 
 
 def job_documents(db: QueueDatabase, jobs: JobFilter, *, sort: Sort = None, limit: int = 0, skip: int = 0) -> list[Doc]:
@@ -179,7 +191,9 @@ def flows_info(  # noqa: PLR0913 - the parameters of the reference
     jobs_sort
         The order of the jobs of each flow; None for that of the flow.
     """
-    found = [FlowDoc.model_validate(doc) for doc in db.flows.find(flows.query(), sort=sort, limit=limit, skip=skip)]
+    # The smallest element of `ids` begins with the smallest db_id.
+    documents = db.flows.find(flows.query(), limit=limit, skip=skip, **_order(sort, "ids"))
+    found = [FlowDoc.model_validate(document) for document in documents]
     return [_flow_info(flow, _jobs_of(db, flow, jobs_sort) if with_jobs_info else None) for flow in found]
 
 

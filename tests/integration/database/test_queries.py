@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jobflow import Flow
 
+from jfr_mp.cli.options import SortField, page
 from jfr_mp.database import queries
 from jfr_mp.database.filters import FlowFilter, JobFilter
 from jfr_mp.model import utcnow
@@ -126,3 +127,25 @@ def test_counting_by_state(stocked: Any) -> None:
 def test_one_flow_needs_one_id(ids: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="one of"):
         queries.flow_id_query(**ids)
+
+
+def test_db_ids_are_sorted_as_numbers(queue: Any) -> None:
+    # Given twelve flows of one job, the last of which begins with the first number
+    for number in range(12):
+        queue.add(Flow([add(number)], name=str(number + 1)))
+
+    # Then they come in the order of their numbers, in both directions and in parts
+    order = [(queries.BY_NUMBER, 1)]
+    numbers = [str(number) for number in range(1, 13)]
+    assert [job.db_id for job in queries.jobs_info(queue.db, JobFilter(), sort=order)] == numbers
+    assert [flow.name for flow in queries.flows_info(queue.db, FlowFilter(), sort=order)] == numbers
+    last = queries.jobs_info(queue.db, JobFilter(), sort=[(queries.BY_NUMBER, -1)], limit=3, skip=1)
+    assert [job.db_id for job in last] == ["11", "10", "9"]
+
+    # And `db_id` itself is text, as in jobflow-remote
+    assert queries.jobs_info(queue.db, JobFilter(), sort=[("db_id", 1)])[1].db_id == "10"
+
+
+def test_lists_of_the_command_line_are_sorted_by_number() -> None:
+    assert page(10, SortField.DB_ID, True).sort == (queries.BY_NUMBER, 1)
+    assert page(10, SortField.CREATED_ON, False).sort == ("created_on", -1)
