@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.api.controller import JobController
@@ -76,6 +78,7 @@ def submit_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
     except (ValueError, TypeError) as error:
         raise SubmissionError(f"the flow cannot be submitted: {error}") from error
     for job, _parents in members_of(whole):
+        _check_origin(job)
         wishes = job.config.manager_config
         _check_choices(chosen, wishes.get("worker"), wishes.get("exec_config"), job.name)
         _check_stores(job, chosen.get_jobstore(jobstore), jobstore)
@@ -115,6 +118,23 @@ def _check_choices(
         if job_name is None:
             raise
         raise ConfigError(f"job {job_name!r}: {error}") from error
+
+
+def _check_origin(job: Job) -> None:
+    """Raise a `SubmissionError` if a worker cannot import the function of a job, because it is of a running script."""
+    function: Any = job.function
+    owner = type(function.__self__) if hasattr(function, "__self__") else function
+    if "__main__" not in (function.__module__, owner.__module__):
+        return
+    file = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    where, advice = "an interactive session", ""
+    if file.suffix == ".py":
+        where = f"{file.name}, which is being run"
+        advice = f"Submit it with `jfr-mp submit {file.name}`, without the call of submit_flow; or move "
+    raise SubmissionError(
+        f"job {job.name!r}: its function {function.__qualname__} is defined in {where}, so that no worker can import "
+        f"it. {advice or 'Move '}the function to a module that the worker can import. Nothing was submitted"
+    )
 
 
 def _check_stores(job: Job, jobstore: JobStore, name: str | None) -> None:
