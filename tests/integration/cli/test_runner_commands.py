@@ -12,6 +12,7 @@ from jfr_mp import JobController, Runner, submit_flow
 from jfr_mp.errors import ExitCode
 from tests.integration.cli.conftest import Command
 from tests.support.jobs import add
+from tests.support.processes import run_cli
 from tests.support.projects import ProjectFactory, TestProject
 
 Ok = Callable[..., str]
@@ -122,3 +123,22 @@ def test_a_single_process_of_several(project: TestProject, types: Command) -> No
 
 def test_nothing_is_in_the_foreground_if_nothing_runs(project: TestProject, types: Command) -> None:
     assert types("runner", "foreground").code == ExitCode.NOT_RUNNING
+
+
+def test_one_process_under_the_name_that_jobflow_remote_gives_it(project: TestProject) -> None:
+    # When a runner works for a while, started as the daemon of jobflow-remote starts its own
+    done = run_cli("runner", "run", "-pid", "-d", "-i", "-log", "debug", "--ticks", "2", env=project.env)
+
+    # Then it does its work, and leaves no lock
+    assert done.returncode == ExitCode.OK, done.stderr
+    assert project.db.jobs.distinct("state") != ["READY"], done.stderr
+    assert project.db.jobs.count_documents({"lock_id": {"$ne": None}}) == 0
+
+
+def test_db_ids_are_offered_on_tab(project: TestProject) -> None:
+    # When the user presses Tab in bash, where the id of a job is wanted
+    completing = {"_JFR_MP_COMPLETE": "complete_bash", "COMP_WORDS": "jfr-mp job info ", "COMP_CWORD": "3"}
+    done = run_cli(env={**project.env, **completing})
+
+    # Then the last jobs are offered
+    assert done.stdout.split() == [job["db_id"] for job in project.db.jobs.find()], done.stderr
