@@ -89,11 +89,14 @@ class LogOutput:
         The terminal, the journal or the standard output of a container.
     log_format
         How entries are written.
+    label
+        What comes before the names of the processes, such as ``main/``.
     """
 
-    def __init__(self, stream: TextIO, log_format: LogFormat = LogFormat.TEXT) -> None:
+    def __init__(self, stream: TextIO, log_format: LogFormat = LogFormat.TEXT, label: str = "") -> None:
         self._stream = stream
         self._format = log_format
+        self._label = label
         self._last: dict[str, LogEntry] = {}
 
     def show(self, process: str, lines: list[str]) -> None:
@@ -101,7 +104,7 @@ class LogOutput:
         if not lines:
             return
         try:
-            for line in self._formatted(process, lines):
+            for line in self._formatted(f"{self._label}{process}", lines):
                 self._stream.write(f"{line}\n")
             self._stream.flush()
         except OSError:  # the terminal was closed; everything is in the log of the process, too
@@ -115,4 +118,4 @@ class LogOutput:
         if self._format is LogFormat.JSON:
             return [entry.as_json(process) for entry in entries]
         # The journal has the time.
-        return [as_journal_lines(_HEAD.sub("", entry.text), entry.level) for entry in entries]
+        return [as_journal_lines(self._label + _HEAD.sub("", entry.text), entry.level) for entry in entries]

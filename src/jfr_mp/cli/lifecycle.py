@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -11,19 +12,20 @@ import typer
 
 from jfr_mp.cli.commands import Options, with_examples
 from jfr_mp.cli.connect import ConnectOption, connect_all
-from jfr_mp.cli.errors import warn
+from jfr_mp.cli.errors import report, warn
 from jfr_mp.cli.fleet import WhereOptions, send
 from jfr_mp.cli.options import (
     LogFormatName,
     LogLevelName,
     LogLevelOption,
     ProjectOption,
+    ProjectsOption,
     RolesOptions,
     ScaledRolesOptions,
     number,
 )
 from jfr_mp.cli.printing import doing, suggest
-from jfr_mp.errors import NotRunning
+from jfr_mp.errors import ExitCode, JfrMpError, NotRunning, StartFailed
 from jfr_mp.step_table import ROLES, Role
 
 if TYPE_CHECKING:
@@ -111,8 +113,8 @@ def foreground(
     return Foreground(foreground, log_format.value if log_format else None)
 
 
-def measured_project(
-    project: ProjectOption,
+def measured_projects(
+    projects: ProjectsOption,
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -120,22 +122,26 @@ def measured_project(
         ),
     ] = None,
 ) -> Any:
-    """Return the project, with the address of its metrics if one was given.
+    """Return the projects, with the address of the metrics if one was given.
 
     Raises
     ------
     typer.BadParameter
-        It is not an address.
+        It is not an address, or there are several projects, each of which needs one.
     """
     from jfr_mp.config.options import host_and_port
 
+    if metrics is None:
+        return projects
+    if len(projects) > 1:
+        raise typer.BadParameter("--metrics is for one project; set metadata.jfr_mp.metrics of each project instead")
     try:
-        return project.overridden(metrics=host_and_port(metrics)) if metrics else project
+        return [project.overridden(metrics=host_and_port(metrics)) for project in projects]
     except ValueError as error:
         raise typer.BadParameter(f"--metrics {metrics}: {error}") from None
 
 
-MeasuredProjectOption = Annotated["Project", Options(measured_project)]
+MeasuredProjectsOption = Annotated["list[Project]", Options(measured_projects)]
 
 
 @with_examples(
@@ -144,6 +150,7 @@ MeasuredProjectOption = Annotated["Project", Options(measured_project)]
         "jfr-mp start --num-transfer 4": "with four processes for files; --transfer 4 does the same",
         "jfr-mp start --transfer --queue": "on the machine that reaches the cluster, and",
         "jfr-mp start --checkout --complete": "on another machine, with the same database",
+        "jfr-mp start -p one -p two": "several projects; --all-projects for all",
     }
 )
 def start(
@@ -158,25 +165,57 @@ def start(
         ),
     ] = False,
     connect_interactive: ConnectOption = False,
-    project: MeasuredProjectOption,
+    projects: MeasuredProjectsOption,
 ) -> None:
     """Start the processes that move jobs: a master, and one process or more for each role.
 
     Without a role flag, all roles start. The command returns when every process is ready; otherwise it says which
     process is not ready and why. On a terminal it first logs in at the hosts that want the user for it, as
     `jfr-mp connect` does.
+
+    Each project has a master of its own. With --foreground, one process keeps the masters of all given projects.
     """
     if single and any(count > 1 for count in roles.values()):
         raise typer.BadParameter("--single excludes several processes of a role")
-    _warn_of_exposed_password(project)
-    connect_all(project, needed=connect_interactive)
+    for project in projects:
+        _warn_of_exposed_password(project)
+        connect_all(project, needed=connect_interactive)
     if foreground.wanted:
-        from jfr_mp.supervisor import control
+        _stay(projects, roles, log_level, foreground.log_format)
+        return
+    failures = [error for project in projects if (error := _failure_of(project, roles, log_level)) is not None]
+    for error in failures[:-1]:
+        report(error, with_traceback=False)
+    if failures:
+        raise failures[-1]
 
+
+def _stay(
+    projects: list[Project], roles: Mapping[Role, int], log_level: LogLevelName | None, log_format: str | None
+) -> None:
+    """Be the master of a project, or the parent of the masters of several projects."""
+    from jfr_mp.config import LogLevel
+    from jfr_mp.logs import LogFormat
+    from jfr_mp.supervisor import control, several
+
+    if len(projects) == 1:
+        (project,) = projects
         level = log_level.value if log_level else project.log_level
-        control.start(project, roles, log_level=level, foreground=True, log_format=foreground.log_format)
-    else:
+        control.start(project, roles, log_level=level, foreground=True, log_format=log_format)
+        return
+    shown = LogFormat(log_format) if log_format else LogFormat.fitting(sys.stderr)
+    level_of_all = LogLevel(log_level.value) if log_level else None
+    if several.run_masters(projects, roles, log_level=level_of_all, log_format=shown) is not ExitCode.OK:
+        raise StartFailed("a master was given up: see the log above")
+
+
+def _failure_of(project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None) -> JfrMpError | None:
+    """Start a project in the background and return what kept it from starting, if anything did."""
+    try:
         _start(project, roles, log_level)
+    except JfrMpError as error:
+        return error
+    return None
 
 
 def restart(*, where: WhereOptions, log_level: LogLevelOption = None, project: ProjectOption) -> None:

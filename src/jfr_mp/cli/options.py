@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -11,7 +11,7 @@ import typer
 
 from jfr_mp.cli.commands import OptionRow, Options, TableBuilder
 from jfr_mp.cli.completion import complete_project
-from jfr_mp.cli.project_access import load_project
+from jfr_mp.cli.project_access import load_project, load_projects
 from jfr_mp.step_table import ROLES, Role
 
 if TYPE_CHECKING:
@@ -104,7 +104,31 @@ _PROJECT = OptionRow(
     settings={"metavar": "NAME", "callback": _inherited, "autocompletion": complete_project},
 )
 
+
+def _all_inherited(context: typer.Context, value: list[str] | None) -> list[str]:
+    return value or ([context.obj] if context.obj else [])
+
+
+_PROJECTS = replace(
+    _PROJECT,
+    name="projects",
+    type=list[str] | None,
+    settings={"metavar": "NAME", "callback": _all_inherited, "autocompletion": complete_project},
+)
+_ALL_PROJECTS = OptionRow("all_projects", ("--all-projects",), "All projects of the projects folder.", bool, False)
+
+
+def _several(given: Mapping[str, Any]) -> list[Project]:
+    if not given["all_projects"]:
+        return [load_project(name) for name in dict.fromkeys(given["projects"] or [None])]
+    if given["projects"]:
+        raise typer.BadParameter("give either --project or --all-projects")
+    return load_projects()
+
+
 ProjectNameOption = Annotated[str | None, Options(TableBuilder([_PROJECT], lambda given: given["project"]))]
+#: One project or more.
+ProjectsOption = Annotated["list[Project]", Options(TableBuilder([_PROJECTS, _ALL_PROJECTS], _several))]
 ProjectOption = Annotated["Project", Options(TableBuilder([_PROJECT], lambda given: load_project(given["project"])))]
 
 _LONG_PROJECT = replace(_PROJECT, flags=("--project",))

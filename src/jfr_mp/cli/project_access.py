@@ -40,6 +40,24 @@ def load_project(name: str | None) -> Project:
     return data.project
 
 
+def load_projects() -> list[Project]:
+    """Return all projects of the projects folder.
+
+    Raises
+    ------
+    ConfigError
+        There is no project, or one of them is wrong.
+    """
+    from jfr_mp.config import ConfigManager
+
+    manager = ConfigManager()
+    for error in manager.broken.values():
+        raise error
+    if not manager.projects:
+        manager.select_project_name()
+    return list(manager.projects.values())
+
+
 @contextmanager
 def job_controller(project: Project) -> Iterator[JobController]:
     """Yield the interface to the jobs of a project.

@@ -29,7 +29,7 @@ from jfr_mp.step_table import Role
 from jfr_mp.supervisor import daemon
 from jfr_mp.supervisor.lifecycle import Policy, State
 from jfr_mp.supervisor.logfile import LogFile, log_dir
-from jfr_mp.supervisor.program import command_line, require_open_files, run_master
+from jfr_mp.supervisor.program import Shown, command_line, require_open_files, run_master
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -95,8 +95,8 @@ def start(
     log_level = LogLevel(log_level)
     require_open_files()
     if foreground:
-        shown = LogFormat(log_format) if log_format else LogFormat.fitting(sys.stderr)
-        if run_master(project, roles, log_level=log_level, foreground=True, log_format=shown) is not ExitCode.OK:
+        shown = Shown(LogFormat(log_format) if log_format else LogFormat.fitting(sys.stderr))
+        if run_master(project, roles, log_level=log_level, shown=shown) is not ExitCode.OK:
             raise StartFailed(f"a role process was given up: see the logs in {log_dir(project)}")
         return MasterInfo(os.getpid(), runtime_dir(project) / str(os.getpid()), roles)
     deadline = time.monotonic() + timeout

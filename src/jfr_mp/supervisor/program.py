@@ -9,7 +9,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from jfr_mp import logs
 from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_dir
@@ -43,6 +43,21 @@ logger = logging.getLogger(__name__)
 OPEN_FILES = 256
 
 
+class Shown(NamedTuple):
+    """How a master in the foreground shows logs.
+
+    Parameters
+    ----------
+    log_format
+        The format, which determines the stream, too.
+    label
+        What comes before the names of processes, if the masters of several projects share the stream.
+    """
+
+    log_format: LogFormat = LogFormat.TEXT
+    label: str = ""
+
+
 def command_line(project: Project, roles: Mapping[Role, int], log_level: LogLevel) -> list[str]:
     """Return the command line of a master in the background; `main` parses it."""
     # -P: a file such as queue.py in the working directory must not hide a module of Python.
@@ -62,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             _project(options),
             options.roles,
             log_level=options.log_level,
-            foreground=options.foreground,
+            shown=Shown(options.log_format, options.label) if options.foreground else None,
             on_up=_log_is_enough if options.foreground else report_up,
         )
     except JfrMpError as error:
@@ -83,6 +98,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--metrics", help="the address at which to serve metrics")
     parser.add_argument("--log-level", type=LogLevel, default=LogLevel.INFO)
     parser.add_argument("--foreground", action="store_true")
+    parser.add_argument("--log-format", type=LogFormat, default=LogFormat.TEXT, help="of a master in the foreground")
+    parser.add_argument("--label", default="", help="what the shown log has before the names of processes")
     parser.add_argument("--again", action="store_true", help="this is a restart, in the background already")
     return parser.parse_args(arguments)
 
@@ -106,8 +123,7 @@ def run_master(
     roles: Mapping[Role, int],
     *,
     log_level: LogLevel,
-    foreground: bool,
-    log_format: LogFormat = LogFormat.TEXT,
+    shown: Shown | None = None,
     on_up: Callable[[RunDir], None] = _log_is_enough,
 ) -> ExitCode:
     """Be the master, in the main thread of this process, until it is told to stop.
@@ -120,10 +136,8 @@ def run_master(
         How many processes of each role to keep.
     log_level
         From which level on the master and its role processes log.
-    foreground
-        Whether the logs of the role processes are shown too.
-    log_format
-        How a master in the foreground shows logs.
+    shown
+        How a master in the foreground shows its log and the logs of its role processes; None for a daemon.
     on_up
         Called with the directory of the master when it can be reached.
 
@@ -135,7 +149,8 @@ def run_master(
         If the database cannot be reached or refuses the operation.
     """
     require_open_files()
-    logs.configure(log_level.to_logging(), "master", log_format)
+    log_format, label = shown or Shown()
+    logs.configure(log_level.to_logging(), f"{label}master", log_format)
     allow_early_end()
     manager = ServiceManager.from_environment()
     with role_processes(project.name) as processes, occupied(project, roles, processes.server_pid) as (run_dir, owner):
@@ -151,17 +166,17 @@ def run_master(
                 log_dir=log_dir(project),
                 log_level=log_level,
                 policy=Policy(drain=project.jfr_mp.stop_timeout),
-                terminal=LogOutput(log_format.stream, log_format) if foreground else None,
+                terminal=LogOutput(log_format.stream, log_format, label) if shown else None,
                 manager=manager,
                 project_file=ProjectFile(project),
                 exporter=exporter,
-                stops_on_hangup=foreground and sys.stderr.isatty(),
+                stops_on_hangup=shown is not None and sys.stderr.isatty(),
             )
             master = Master(plan, member)
             code = master.run(lambda: on_up(run_dir))
     if master.restarting:
         os.environ.update(manager.variables)
-        _begin_again(project, master, foreground=foreground)
+        _begin_again(project, master, foreground=shown is not None)
     return code
 
 
