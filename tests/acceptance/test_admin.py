@@ -44,7 +44,7 @@ def test_reconcile_says_and_does_what_is_due(user: User) -> None:
 def test_check_names_the_fault_and_its_repair_works(user: User) -> None:
     # Given a queue with a damaged job, a dead process and a counter that is behind
     flow = user.submit("chain(2)")
-    assert "No findings; examined: 1 flows, 2 jobs." in user.ok("admin", "check")
+    assert "No findings; examined: 1 flow, 2 jobs." in user.ok("admin", "check")
     db = user.project.db
     db.jobs.update_one({"db_id": flow.db_ids[0]}, {"$set": {"state": "SUBMITTED", "run_dir": "/x"}})
     db.flows.update_one({}, {"$set": {"state": "RUNNING"}})

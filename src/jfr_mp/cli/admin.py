@@ -17,11 +17,22 @@ from jfr_mp.cli.options import JsonOption, ProjectOption, YesOption, number
 from jfr_mp.cli.printing import print_json, print_text
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.errors import ExitCode
+from jfr_mp.logs import counted
 
 if TYPE_CHECKING:
     from jfr_mp.database.invariants import Violation
     from jfr_mp.database.reconcile import Finding
     from jfr_mp.database.stale_locks import StaleLock
+
+#: What `admin check` examines, in the singular.
+_SINGULAR = {
+    "auxiliary": "auxiliary document",
+    "processes": "process",
+    "locks": "lock",
+    "batches": "batch",
+    "flows": "flow",
+    "jobs": "job",
+}
 
 app = new_group("Repair, reset and index the queue.")
 
@@ -57,8 +68,11 @@ def check(
     if as_json:
         print_json({"examined": checking.examined, "findings": [_named(violation) for violation in shown]})
     else:
-        counts = ", ".join(f"{count} {things}" for things, count in checking.examined.items() if count)
-        print_text(f"{len(shown) or 'No'} findings; examined: {counts or 'an empty queue'}.")
+        examined = checking.examined.items()
+        counts = ", ".join(counted(count, _SINGULAR.get(things, things)) for things, count in examined if count)
+        print_text(
+            f"{counted(len(shown), 'finding') if shown else 'No findings'}; examined: {counts or 'an empty queue'}."
+        )
     if more:
         warn("there are more findings: use --max-results, or repair these first")
     if shown:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from jfr_mp.logs import counted
 from jfr_mp.step_table import Role, steps_of
 
 if TYPE_CHECKING:
@@ -161,7 +162,9 @@ def _without_master(overview: Overview) -> Iterator[DeploymentFinding]:
 
 def _lost_jobs(overview: Overview) -> Iterator[DeploymentFinding]:
     if overview.lost_jobs:
-        text = f"{overview.lost_jobs} jobs wait for files on a machine on which no role process is running"
+        text = (
+            f"{counted(overview.lost_jobs, 'job')} waiting for files on a machine on which no role process is running"
+        )
         yield DeploymentFinding("missing", text, "jfr-mp start on that machine; or jfr-mp job rerun, if it is lost")
 
 
