@@ -77,7 +77,7 @@ def demo(directory: Path, patch: pytest.MonkeyPatch, stack: ExitStack) -> tuple[
         each.name = f"relax {number + 1}"
     after = jobs.total([each.output for each in relax])
     after.name = "collect energies"
-    bands = [jobs.link(after.output, name=name) for name in ("bands", "dos")]
+    bands = [jobs.link(after.output), jobs.waits_for(gate, after.output)]
     for each, name in zip(bands, ("band structure", "density of states"), strict=True):
         each.name = name
     waiting = jobs.total([each.output for each in bands])

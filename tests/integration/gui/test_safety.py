@@ -129,6 +129,7 @@ def test_requests_of_other_sites_are_refused(project: TestProject, server: GuiSe
         for wrong in ("", "x", browser.csrf[:-1]):
             assert browser.post("/p/main/jobs/act", data={**form, "csrf": wrong}).status_code == 403
         assert project.db.jobs.count_documents({}) == 1
+        assert browser.post("/p/main/jobs/act", data={}, headers={"Origin": server.base}).text.find("another site") < 0
         # A name that points at this machine is not served
         assert browser.get("/", headers={"Host": "evil.example"}).status_code == 421
         assert browser.get("/p/main/", headers={"Host": "localhost:1"}).status_code == 421
@@ -146,6 +147,8 @@ def test_answers_allow_no_scripts_of_others(server: GuiServer) -> None:
             assert "frame-ancestors 'none'" in policy
             assert headers["x-content-type-options"] == "nosniff"
             assert headers["cache-control"] == "no-store"
+            # Otherwise browsers send the origin "null" with the forms of this server, which are refused then
+            assert headers["referrer-policy"] == "same-origin"
 
 
 def test_floods_and_large_bodies_are_refused(server: GuiServer) -> None:
