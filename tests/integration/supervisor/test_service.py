@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.processes import Processes
 from tests.support.service_manager import NotifySocket
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -50,14 +52,15 @@ def test_a_master_reports_its_life_and_feeds_its_watchdog(directory: Path, heard
         # Then it is told when all role processes are ready, and hears from the main loop
         ready = heard.wait_for("READY")
         assert ready["STATUS"] == "2 of 2 role processes are running"
-        heard.wait_for("WATCHDOG", timeout=WATCHDOG)
+        heard.wait_for("WATCHDOG")
         # And a main loop that hangs misses its watchdog
         master.send_signal(signal.SIGSTOP)
+        wait_until(lambda: psutil.Process(master.pid).status() == psutil.STATUS_STOPPED, 10, "a master that is stopped")
         heard.received()
         time.sleep(WATCHDOG)
         assert heard.received() == []
         master.send_signal(signal.SIGCONT)
-        heard.wait_for("WATCHDOG", timeout=WATCHDOG)
+        heard.wait_for("WATCHDOG")
         # And the stop is announced
         master.terminate()
         assert heard.wait_for("STOPPING")["STOPPING"] == "1"
