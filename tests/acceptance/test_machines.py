@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from jfr_mp.config import ConfigManager
 from jfr_mp.errors import ExitCode
+from jfr_mp.identity import host_name
+from jfr_mp.supervisor import fleet
 from tests.acceptance.conftest import NewUser
 from tests.support.machines import Machine, require_namespaces, wait_for_roles
-from tests.support.processes import Processes
+from tests.support.processes import Processes, free_port
 from tests.support.sshd import Sshd
 from tests.support.user import User
 from tests.support.waiting import wait_until
@@ -145,3 +148,38 @@ def test_status_shows_all_machines_and_what_is_wrong(owner: User, machine: NewMa
     # And not any more when it is back
     second.start("--queue")
     wait_until(lambda: not ghosts("two"), 20, "the machine to be back")
+
+
+def test_a_machine_is_commanded_over_the_bus_and_through_the_database_if_that_is_blocked(
+    owner: User, machine: NewMachine
+) -> None:
+    # Given a master that listens for other machines
+    port = free_port()
+    metadata = {"jfr_mp": {**OPTIONS["jfr_mp"], "bus": f"tcp://127.0.0.1:{port}"}}
+    owner.project.rewrite(metadata=metadata)
+    project = ConfigManager().get_project(owner.project.name)
+    other = machine("a", "two")
+    other.start("--checkout")
+    wait_for_roles(owner.project, "checkout")
+
+    def way() -> tuple[str, str]:
+        (answer,) = fleet.command(project, "log-level", hosts=["two"], level="info")
+        return answer.way, answer.outcome
+
+    # Without keys of this machine, the database is the way
+    assert way() == ("database", "done")
+    # With keys, it is the bus as soon as the master knows them
+    owner.ok("bus", "keys", "make")
+    wait_until(lambda: way() == ("bus", "done"), 20, "an answer over the bus")
+    # With keys that are revoked, or another port, it is the database again
+    keys = owner.json("bus", "keys", "list")
+    assert {key["host"] for key in keys} == {"two", host_name()}
+    (mine,) = [key["key"] for key in keys if key["host"] != "two"]
+    owner.ok("bus", "keys", "revoke", mine[:12], "--yes")
+    wait_until(lambda: way() == ("database", "done"), 30, "an answer through the database")
+    owner.ok("bus", "keys", "rotate")
+    wait_until(lambda: way() == ("bus", "done"), 30, "an answer over the bus")
+    owner.project.db.jfr_mp_processes.update_one(
+        {"kind": "master"}, {"$set": {"bus": f"tcp://127.0.0.1:{free_port()}"}}
+    )
+    assert way() == ("database", "done")

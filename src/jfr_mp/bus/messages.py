@@ -95,6 +95,8 @@ class CommandRequest(BusMessage):
     """A client to a master: carry out a command; `jfr_mp.supervisor.commands` has them all."""
 
     kind: Literal["command"] = "command"
+    #: The owner id of the master that it is for; empty for the one that gets it.
+    master: str = ""
     name: str
     arguments: Arguments = Field(default_factory=dict)
 

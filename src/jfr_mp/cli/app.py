@@ -139,6 +139,11 @@ COMMANDS: dict[str, CommandRow] = {
         "List projects and check them.",
         _SETUP,
     ),
+    "bus": CommandRow(
+        "bus:app",
+        "Manage the bus between machines.",
+        _SETUP,
+    ),
     "systemd": CommandRow(
         "systemd:app",
         "Run the processes as services of systemd.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -47,6 +48,15 @@ def host_and_port(text: str) -> str:
 
 
 HostAndPort = Annotated[str, AfterValidator(host_and_port)]
+
+
+def _tcp_address(address: str) -> str:
+    if not re.fullmatch(r"tcp://[^:/]+:\d{1,5}|tcp://\[[0-9a-fA-F:]+\]:\d{1,5}", address):
+        raise ValueError("must have the form tcp://ADDRESS:PORT, such as tcp://0.0.0.0:5671")
+    return address
+
+
+BusAddress = Annotated[str, AfterValidator(_tcp_address)]
 
 
 class EmbeddedDb(ConfigModel):
@@ -105,6 +115,10 @@ class JfrMpOptions(ConfigModel):
     def directory_mode(self) -> int:
         """The mode of run directories."""
         return 0o777 & ~int(self.umask, 8)
+
+    #: The address at which the master listens for commands from other machines, such as tcp://0.0.0.0:5671; None for
+    #: no bus between machines. Only holders of keys of the project are admitted: see `jfr-mp bus keys`.
+    bus: BusAddress | None = None
 
     @model_validator(mode="after")
     def _outlive_a_heartbeat(self) -> Self:

@@ -32,6 +32,7 @@ PERSON_TIMEOUT = 5.0
 
 PROCESSES_COLLECTION = "jfr_mp_processes"
 LEASES_COLLECTION = "jfr_mp_leases"
+BUS_KEYS_COLLECTION = "jfr_mp_bus_keys"
 ORDERS_COLLECTION = "jfr_mp_orders"
 LOST_MASTERS_COLLECTION = "jfr_mp_lost_masters"
 
@@ -64,6 +65,7 @@ class QueueDatabase:
         self.batches: Collection[Doc] = self.db[project.queue.batches_collection]
         self.processes: Collection[Doc] = self.db[PROCESSES_COLLECTION]
         self.leases: Collection[Doc] = self.db[LEASES_COLLECTION]
+        self.bus_keys: Collection[Doc] = self.db[BUS_KEYS_COLLECTION]
         self.orders: Collection[Doc] = self.db[ORDERS_COLLECTION]
         self.lost_masters: Collection[Doc] = self.db[LOST_MASTERS_COLLECTION]
         #: Locks that the server may or may not have set, because the answer to a claim was lost.

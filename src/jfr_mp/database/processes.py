@@ -94,6 +94,8 @@ class ProcessRecord(Report, ProcessIdentity):
         The address by which its machine reaches the database.
     clock_offset
         Seconds by which its clock is ahead of the server's.
+    bus, bus_key
+        Of a master: the address at which other machines reach its bus, and the public key of the bus.
     started_on, heartbeat
         By the server's clock.
     """
@@ -109,6 +111,8 @@ class ProcessRecord(Report, ProcessIdentity):
     config: str = ""
     address: str = ""
     clock_offset: float | None = None
+    bus: str = ""
+    bus_key: str = ""
     started_on: datetime = Field(default_factory=utcnow)
     heartbeat: datetime = Field(default_factory=utcnow)
 

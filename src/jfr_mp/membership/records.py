@@ -9,13 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from jfr_mp.bus.keys import read_keys
 from jfr_mp.bus.messages import MasterStatus
 from jfr_mp.bus.paths import runtime_path
 from jfr_mp.config.fingerprint import fingerprint
 from jfr_mp.database import processes
 from jfr_mp.database.deployment import count_lost_jobs
 from jfr_mp.database.processes import ProcessRecord, Report
-from jfr_mp.identity import ProcessIdentity
+from jfr_mp.identity import ProcessIdentity, host_name
 from jfr_mp.membership.findings import Overview
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
@@ -27,7 +28,16 @@ if TYPE_CHECKING:
 def master_record(db: QueueDatabase, owner: str, roles: Iterable[Role]) -> ProcessRecord:
     """Return the record of this process as a master whose role processes play `roles`."""
     record = _record(db, owner, "master", "master", roles)
-    return record.model_copy(update={"runtime": str(runtime_path(Path(db.project.daemon_dir)))})
+    fields = {"runtime": str(runtime_path(Path(db.project.daemon_dir)))}
+    if (listens_at := db.project.jfr_mp.bus) and (keys := read_keys(db.project)):
+        fields |= {"bus": _reachable(listens_at, record.address), "bus_key": keys.public}
+    return record.model_copy(update=fields)
+
+
+def _reachable(listens_at: str, address: str) -> str:
+    """Return the address by which others reach a socket that may listen at all addresses of this machine."""
+    host, _, port = listens_at.removeprefix("tcp://").rpartition(":")
+    return f"tcp://{address or host_name() if host in ('0.0.0.0', '*', '[::]') else host}:{port}"
 
 
 def role_record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from jfr_mp.database import orders, processes
+from jfr_mp.database import bus_keys, orders, processes
 from jfr_mp.database.setup import ensure_initialised
 from jfr_mp.errors import AlreadyRunning
 from jfr_mp.membership import peer
@@ -108,6 +108,8 @@ class MasterRegistry(RoleRegistry):
         self._ping_due = 0.0
         self._machine_due = 0.0
         self._forget_due = 0.0
+        #: The public keys that the bus between machines admits, as of the last heartbeat.
+        self.bus_keys: frozenset[str] = frozenset()
         self._entered = False
 
     def enter(self) -> None:
@@ -161,6 +163,7 @@ class MasterRegistry(RoleRegistry):
         if (now := time.monotonic()) >= self._forget_due:
             self._forget_due = now + ORDER_LIFETIME
             orders.forget_old(self._db, ORDER_LIFETIME)
+        self.bus_keys = bus_keys.admitted(self._db)
         return orders.take(self._db, self._record.id, ORDER_LIFETIME)
 
     def leave(self) -> None:

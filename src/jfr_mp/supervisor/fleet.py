@@ -1,7 +1,8 @@
 """Commands to the masters of any machine, from any machine and from Python.
 
-A master on this machine is reached over its bus. One on another machine takes its orders from the database, with its
-next heartbeat. Each master answers that it does what it was told, or why not, or does not answer in time.
+A master on this machine is reached over its bus, and one on another machine over the bus between machines, if there
+is one and it can be reached. Otherwise it takes its orders from the database, with its next heartbeat. Each master
+answers that it does what it was told, or why not, or does not answer in time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from jfr_mp.bus.client import MasterClient
+from jfr_mp.bus.gate import command_through_gate
+from jfr_mp.bus.keys import read_keys
+from jfr_mp.bus.messages import CommandRequest
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.database import orders, processes
 from jfr_mp.database.connection import PERSON_TIMEOUT, QueueDatabase
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Seconds for an answer over the bus between machines, before the command goes through the database.
+_BUS_TIMEOUT = 2.0
 #: Seconds between two looks for answers.
 _LOOK_EVERY = 0.2
 #: Characters of the id of a machine that are shown, and enough to choose it.
@@ -48,6 +54,8 @@ class MasterAddress:
         Which master it is: see `jfr_mp.identity.ProcessIdentity`.
     run_dir
         Its directory, if it is a master of this machine.
+    bus, bus_key
+        The address and the public key of its bus, if other machines can reach it.
     """
 
     host: str
@@ -55,6 +63,8 @@ class MasterAddress:
     pid: int
     owner: str
     run_dir: RunDir | None = None
+    bus: str = ""
+    bus_key: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ def command(
         targets = _targets(project, db, hosts, everywhere=everywhere)
         results, left = {}, []
         for target in targets:
-            if (result := _over_bus(target, name, arguments)) is not None:
+            if (result := _over_bus(project, target, name, arguments)) is not None:
                 results[target] = result
             else:
                 left.append(target)
@@ -182,7 +192,7 @@ def _targets(
 
 
 def _target(record: ProcessRecord) -> MasterAddress:
-    return MasterAddress(record.host, record.machine, record.pid, record.id)
+    return MasterAddress(record.host, record.machine, record.pid, record.id, bus=record.bus, bus_key=record.bus_key)
 
 
 def _on(host: str, targets: Sequence[MasterAddress], project: Project) -> list[MasterAddress]:
@@ -200,13 +210,17 @@ def _result(target: MasterAddress, name: str, way: Way, outcome: AnswerKind, tex
     return MasterAnswer(target.host, target.machine[:SHORT_ID], target.pid, name, way, outcome, text)
 
 
-def _over_bus(target: MasterAddress, name: str, arguments: dict[str, Any]) -> MasterAnswer | None:
+def _over_bus(project: Project, target: MasterAddress, name: str, arguments: dict[str, Any]) -> MasterAnswer | None:
     """Send a command over the bus of a master; return None if the bus does not reach it."""
-    if target.run_dir is None:
-        return None
     try:
-        with MasterClient(target.run_dir) as client:
-            reply = client.command(name, **arguments)
+        if target.run_dir is not None:
+            with MasterClient(target.run_dir) as client:
+                reply = client.command(name, **arguments)
+        elif target.bus and (keys := read_keys(project)) is not None:
+            request = CommandRequest(master=target.owner, name=name, arguments=arguments)
+            reply = command_through_gate(target.bus, target.bus_key, keys, request, _BUS_TIMEOUT)
+        else:
+            return None
     except BusError as error:
         logger.debug("%s", error)
         return None

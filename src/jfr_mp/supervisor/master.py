@@ -116,7 +116,7 @@ class Master:
             logger.info("starting %s", ", ".join(child.spec.name for child in self._children))
             while not self._finished():
                 self._start_wanted()
-                self._bus.wait(self._time_to_next_task(), inbox.fileno(), *self._plan.processes.announces)
+                self._bus.wait(self._time_to_next_task(), inbox.fileno(), *self._announcers())
                 for number in inbox.take():
                     self._handle_signal(number)
                 for letter in self._bus.receive():
@@ -223,10 +223,18 @@ class Master:
             child.owner, child.condition = None, Condition()
             self._apply(child, death)
 
+    def _announcers(self) -> list[int]:
+        """Return the file descriptors that become readable when something has to be done."""
+        gate = [self._plan.gate.fileno()] if self._plan.gate else []
+        return [*self._plan.processes.announces, *gate]
+
     def _obey(self) -> None:
-        """Carry out the commands that came through the database."""
+        """Carry out the commands that came through the database, or from other machines."""
         for order in self._member.new_orders():
             self._member.answer(order, carry_out(self, order.name, order.arguments))
+        if (gate := self._plan.gate) is not None:
+            for command in gate.new_orders():
+                gate.answer(command, carry_out(self, command.name, command.arguments))
 
     # Commands, as `jfr_mp.supervisor.commands` gives them
 

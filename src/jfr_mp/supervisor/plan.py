@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from jfr_mp.bus.gate import BusGate
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.config import LogLevel
 from jfr_mp.log_entries import LogOutput
@@ -45,6 +46,8 @@ class Plan:
         The file that a reload reads again; None if there is none.
     exporter
         Where its metrics go; None for no metrics.
+    gate
+        Where commands from other machines come in; None if there is no bus between machines.
     stops_on_hangup
         Whether SIGHUP means that the terminal of the user was closed; otherwise it asks for a reload.
     """
@@ -61,3 +64,4 @@ class Plan:
     project_file: ProjectFile | None = None
     exporter: Exporter | None = None
     stops_on_hangup: bool = False
+    gate: BusGate | None = None

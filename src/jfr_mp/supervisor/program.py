@@ -21,6 +21,8 @@ from jfr_mp.identity import ProcessIdentity, new_owner, show_as
 from jfr_mp.log_entries import LogOutput
 from jfr_mp.logs import LogFormat
 from jfr_mp.membership.member import Member
+from jfr_mp.membership.records import master_record
+from jfr_mp.membership.registry import MasterRegistry
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.daemon import detach, report_failure, report_up
@@ -29,6 +31,7 @@ from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.logfile import log_dir
 from jfr_mp.supervisor.master import Master
 from jfr_mp.supervisor.metrics import exporting
+from jfr_mp.supervisor.outside import admitted_keys, open_gate
 from jfr_mp.supervisor.plan import Plan
 from jfr_mp.supervisor.reload import ProjectFile
 from jfr_mp.supervisor.service_manager import ServiceManager
@@ -156,7 +159,7 @@ def run_master(
     with role_processes(project.name) as processes, occupied(project, roles, processes.server_pid) as (run_dir, owner):
         ensure_running(project)
         with ExitStack() as stack:
-            member = stack.enter_context(_entered(project, roles, owner))
+            member, registry = stack.enter_context(_entered(project, roles, owner))
             processes.wait_ready()
             exporter = stack.enter_context(exporting(project))
             plan = Plan(
@@ -170,6 +173,7 @@ def run_master(
                 manager=manager,
                 project_file=ProjectFile(project),
                 exporter=exporter,
+                gate=stack.enter_context(open_gate(project, owner, lambda: registry.bus_keys)),
                 stops_on_hangup=shown is not None and sys.stderr.isatty(),
             )
             master = Master(plan, member)
@@ -261,16 +265,19 @@ def _check_other(other: RunDir, project: Project, roles: Mapping[Role, int]) -> 
 
 
 @contextmanager
-def _entered(project: Project, roles: Mapping[Role, int], owner: str) -> Iterator[Member]:
+def _entered(project: Project, roles: Mapping[Role, int], owner: str) -> Iterator[tuple[Member, MasterRegistry]]:
     """Make this process a member of the deployment, with a connection of its own, until the block is left."""
     db = QueueDatabase.connect(project)
-    member = Member.master(db, owner, roles)
     try:
+        if project.jfr_mp.bus is not None:
+            admitted_keys(project, db)
+        registry = MasterRegistry(db, master_record(db, owner, roles))
+        member = Member(registry, project.jfr_mp)
         member.enter()
     except BaseException:  # an interrupt too; a member that has entered closes the connection when it leaves
         db.close()
         raise
     try:
-        yield member
+        yield member, registry
     finally:
         member.leave()
