@@ -80,7 +80,7 @@ def _run(directory: Path) -> dict[str, Any]:
 
     from jfr_mp.jobdata.transfer_stores import load_transfer_store
 
-    store: Any = load_transfer_store(document["store"])
+    store: Any = load_transfer_store(document["store"], exact=bool(document.get("exact_values")))
     if document.get("job_doc"):
         CURRENT_JOBDOC.job_doc = _load_job_doc(document["job_doc"], job)
     store.connect()

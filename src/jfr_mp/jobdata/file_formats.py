@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -83,6 +83,9 @@ class MinimalFileStore(Store):
     Only the methods that are needed to run a job and copy its output are implemented; the others raise
     NotImplementedError.
     """
+
+    #: Whether values that the format cannot express may be written as extended JSON.
+    exact = False
 
     def __init__(self, path: str, **kwargs: Any) -> None:
         self.path = path
@@ -180,29 +183,49 @@ class MinimalFileStore(Store):
         )
 
 
-class MinimalORJSONStore(MinimalFileStore):
-    """JSON written by orjson."""
+class MinimalJSONStore(MinimalFileStore):
+    """JSON: NaN, times and bytes need extended JSON, instead of which jobflow-remote writes null or text."""
 
     def encode(self, documents: list[dict[str, Any]]) -> bytes:
         """Return a JSON array."""
-        return orjson.dumps(documents, default=plain_float)
+        return extended_json.documents_as_json(documents) if self.exact else self.dumps(documents)
 
     def decode(self, content: bytes) -> Any:
         """Read JSON."""
+        return extended_json.loads(content) if extended_json.is_extended(content) else self.loads(content)
+
+    @abstractmethod
+    def dumps(self, documents: list[dict[str, Any]]) -> bytes:
+        """Return plain JSON."""
+
+    @abstractmethod
+    def loads(self, content: bytes) -> Any:
+        """Read plain JSON."""
+
+
+class MinimalORJSONStore(MinimalJSONStore):
+    """JSON written by orjson."""
+
+    def dumps(self, documents: list[dict[str, Any]]) -> bytes:
+        """Return plain JSON."""
+        return orjson.dumps(documents, default=plain_float)
+
+    def loads(self, content: bytes) -> Any:
+        """Read plain JSON."""
         return orjson.loads(content)
 
 
-class MinimalMsgspecJSONStore(MinimalFileStore):
+class MinimalMsgspecJSONStore(MinimalJSONStore):
     """JSON written by msgspec."""
 
-    def encode(self, documents: list[dict[str, Any]]) -> bytes:
-        """Return a JSON array."""
+    def dumps(self, documents: list[dict[str, Any]]) -> bytes:
+        """Return plain JSON."""
         import msgspec
 
         return msgspec.json.encode(documents)
 
-    def decode(self, content: bytes) -> Any:
-        """Read JSON."""
+    def loads(self, content: bytes) -> Any:
+        """Read plain JSON."""
         import msgspec
 
         return msgspec.json.decode(content)
@@ -241,7 +264,9 @@ def _plain_time(value: Any) -> Any:
 
 def _pack_time(value: Any) -> Any:
     if isinstance(value, datetime):
-        return {"__datetime__": True, "as_str": value.strftime(_MSGPACK_TIME)}
+        # The format has no zone; MongoDB stores UTC.
+        utc = value.astimezone(UTC) if value.tzinfo else value
+        return {"__datetime__": True, "as_str": utc.strftime(_MSGPACK_TIME)}
     return value
 
 

@@ -55,7 +55,9 @@ def resolve_references(job: dict[str, Any], jobstore: JobStore, *, decode: bool 
 
 
 def input_document(job: dict[str, Any], store: JobStore, job_doc: JobDoc) -> bytes:
-    """Return the content of the input file ``{job, store, job_doc}``.
+    """Return the content of the input file ``{job, store, job_doc, exact_values}``.
+
+    `exact_values` is specific to jfr-mp: it tells the worker that the runner reads extended JSON in every format.
 
     Parameters
     ----------
@@ -69,7 +71,8 @@ def input_document(job: dict[str, Any], store: JobStore, job_doc: JobDoc) -> byt
     from monty.json import jsanitize
 
     doc = job_doc.model_dump(exclude={"job", "_id"}) | {"lock_id": None, "lock_time": None}
-    content = jsanitize({"job": job, "store": store, "job_doc": doc}, strict=True, allow_bson=True, enum_values=True)
+    whole = {"job": job, "store": store, "job_doc": doc, "exact_values": True}
+    content = jsanitize(whole, strict=True, allow_bson=True, enum_values=True)
     return json_text.dump(content)
 
 

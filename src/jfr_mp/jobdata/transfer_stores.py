@@ -85,13 +85,23 @@ def store_limits(names: Sequence[T]) -> dict[T, int]:
     return {name: STORE_LIMIT if position else DOCUMENT_LIMIT for position, name in enumerate(names)}
 
 
-def load_transfer_store(document: Mapping[str, Any]) -> JobStore:
-    """Return a transfer store serialized by either package, whether or not jobflow-remote is installed here."""
+def load_transfer_store(document: Mapping[str, Any], *, exact: bool = False) -> JobStore:
+    """Return a transfer store serialized by either package, whether or not jobflow-remote is installed here.
+
+    Parameters
+    ----------
+    exact
+        Whether values that the format cannot express may be written as extended JSON, which jobflow-remote reads only
+        in the default format.
+    """
     from monty.json import MontyDecoder
 
     additional = {name: _as_ours(store) for name, store in document["additional_stores"].items()}
     ours = {**document, "docs_store": _as_ours(document["docs_store"]), "additional_stores": additional}
     store: JobStore = MontyDecoder().process_decoded(ours)
+    for part in (store.docs_store, *additional_stores(store).values()):
+        if hasattr(part, "exact"):
+            part.exact = exact
     return store
 
 

@@ -84,7 +84,7 @@ def test_the_input_file_has_the_job_the_stores_and_the_document(jobstore: JobSto
     # When the input file is made
     content = orjson.loads(input_document(job, transfer_store(jobstore, tmp_path, None), JobDoc(**document)))
     # Then the peer's worker command finds what it looks for, unlocked
-    assert list(content) == ["job", "store", "job_doc"]
+    assert list(content) == ["job", "store", "job_doc", "exact_values"]
     assert content["job"]["function"] == {"@module": "tests.support.jobs", "@callable": "add", "@bound": None}
     assert content["store"]["@class"] == "JobStore"
     doc = content["job_doc"]
