@@ -54,7 +54,7 @@ def chosen_projects(
             "-j",
             metavar="FILE",
             dir_okay=False,
-            help="With --all: write the names of the projects that were stopped to this file, as JSON.",
+            help="Write the names of the projects that were stopped to this file, as JSON.",
         ),
     ] = None,
     max_wait: Annotated[
@@ -75,11 +75,9 @@ def chosen_projects(
 
     Raises
     ------
-    typer.BadParameter
-        A file was given without --all.
+    NotFound
+        The directory of the file does not exist.
     """
-    if report is not None and not all_projects:
-        raise typer.BadParameter("--json FILE needs --all")
     if report is not None and not report.absolute().parent.is_dir():
         raise NotFound(f"{report} cannot be written: there is no directory {report.parent}")
     return Projects(all_projects, report, float("inf") if max_wait == 0 else max_wait)
@@ -130,7 +128,13 @@ def _stop(act: Act, which: Projects, name: str | None, done: str, busy: str) -> 
     project = load_project(name)
     with doing(busy):
         act(project)
+    _write(which.report, [project.name])
     typer.echo(f"{done} the processes of project {project.name} on this machine.")
+
+
+def _write(report: Path | None, stopped: list[str]) -> None:
+    if report is not None:
+        report.write_text(json.dumps(stopped) + "\n")
 
 
 def _stop_all(act: Act, which: Projects, done: str, busy: str) -> None:
@@ -150,8 +154,7 @@ def _stop_all(act: Act, which: Projects, done: str, busy: str) -> None:
         results = dict(_results(act, manager.projects))
     failed = {name: error for name, error in results.items() if error and not isinstance(error, NotRunning)}
     stopped = [name for name, error in results.items() if error is None]
-    if which.report is not None:
-        which.report.write_text(json.dumps(stopped) + "\n")
+    _write(which.report, stopped)
     for name in stopped:
         typer.echo(f"{done} the processes of project {name} on this machine.")
     for name, error in {**manager.broken, **failed}.items():

@@ -41,13 +41,28 @@ HEAVY = {
         # Then help loads nothing that only a running command needs
         (["--help"], HEAVY),
         (["job", "list", "--help"], HEAVY),
+        (["project", "--help"], HEAVY),
+        (["runner", "--help"], HEAVY),
+        (["backup", "create", "--help"], HEAVY),
+        (["flow", "report", "--help"], HEAVY | {"matplotlib"}),
         # And the commands that are only listed are not imported
         (["--help"], {f"jfr_mp.cli.{name}" for name in ("job", "flow", "logs", "project", "lifecycle")}),
         (["flow", "list", "--help"], {f"jfr_mp.cli.{name}" for name in ("job", "logs", "project", "lifecycle")}),
         # Then what prints one line loads nothing that formats text
         (["--version"], HEAVY | {"rich", "pydantic"}),
     ],
-    ids=["worker", "help", "help of a command", "list of commands", "one group", "version"],
+    ids=[
+        "worker",
+        "help",
+        "help of a command",
+        "project",
+        "runner",
+        "backup",
+        "report",
+        "list of commands",
+        "one group",
+        "version",
+    ],
 )
 def test_a_command_starts_without_what_it_does_not_need(
     arguments: list[str], unwanted: set[str], tmp_path: Path
