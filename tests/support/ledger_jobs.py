@@ -28,6 +28,15 @@ def fails(ledger: str, name: str) -> None:
 
 
 @job
+def uses_up_memory(ledger: str, name: str) -> None:
+    """Sign, and take memory until there is none."""
+    sign(ledger, name)
+    taken = []
+    while True:
+        taken.append(bytearray(2**24))
+
+
+@job
 def is_replaced(ledger: str) -> Response[Any]:
     """Sign, and be replaced."""
     sign(ledger, "replaced")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,11 @@ class Mongod:
 
     def start(self) -> None:
         """Start the server and return when it takes writes."""
+        self.launch()
+        self._prepare()
+
+    def launch(self) -> None:
+        """Start the server and return at once."""
         assert self._process is None, "this mongod runs already"
         secured = ("--keyFile", str(self.directory / "keyfile"))
         role = ("--replSet", self.replica_set, *secured) if self.replica_set else ("--auth",)
@@ -104,7 +111,6 @@ class Mongod:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for pytest, whose fixtures still need the server to clean up
             )
-        self._prepare()
 
     def stop(self) -> None:
         """Shut down cleanly."""
@@ -148,3 +154,76 @@ class Mongod:
             return client.admin.command("hello")
         except PyMongoError:
             return {}
+
+
+class ReplicaSet:
+    """Three mongods, one of which takes writes; another one takes over if that one dies or steps down.
+
+    Parameters
+    ----------
+    directory
+        Where data and logs are kept.
+    name
+        The name of the replica set.
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.members = [Mongod(directory / str(number), replica_set=name) for number in range(3)]
+        first, *others = self.members
+        for other in others:
+            other.password = first.password
+            (other.directory / "keyfile").write_text((first.directory / "keyfile").read_text())
+        hosts = ",".join(f"{member.host}:{member.port}" for member in self.members)
+        self.uri = f"mongodb://{first.username}:{first.password}@{hosts}/?authSource=admin&replicaSet={name}"
+        self._client: MongoClient[dict[str, Any]] | None = None
+
+    @property
+    def client(self) -> MongoClient[dict[str, Any]]:
+        """A client with all rights."""
+        if self._client is None:
+            self._client = MongoClient(self.uri, tz_aware=False)
+        return self._client
+
+    def start(self) -> None:
+        """Start all members, and add them to the set one after another."""
+        first, *others = self.members
+        first.start()
+        for number, other in enumerate(others, 1):
+            other.launch()
+            config = first.client.admin.command("replSetGetConfig")["config"]
+            config["version"] += 1
+            config["settings"]["electionTimeoutMillis"] = 2000
+            config["members"].append({"_id": number, "host": f"{other.host}:{other.port}"})
+            first.client.admin.command("replSetReconfig", config)
+            wait_until(partial(self._is_secondary, number), 60, "a secondary")
+
+    def _is_secondary(self, number: int) -> bool:
+        members = self.members[0].client.admin.command("replSetGetStatus")["members"]
+        return any(member["_id"] == number and member["stateStr"] == "SECONDARY" for member in members)
+
+    def store(self, database: str, collection: str) -> dict[str, Any]:
+        """Return the maggma store of a collection, as a project file has it."""
+        return {"type": "MongoURIStore", "uri": self.uri, "database": database, "collection_name": collection}
+
+    def primary(self) -> Mongod:
+        """Return the member that takes writes."""
+        address = wait_until(lambda: self.client.primary, 60, "a primary")
+        return next(member for member in self.members if address and member.port == address[1])
+
+    def step_down(self) -> None:
+        """Let another member take over."""
+        with suppress(PyMongoError):
+            self.client.admin.command("replSetStepDown", 10, force=True)
+
+    def kill(self) -> None:
+        """Let the member that takes writes die as in a crash, and start it again."""
+        primary = self.primary()
+        primary.kill()
+        primary.launch()
+
+    def close(self) -> None:
+        """Stop all of them for good."""
+        if self._client is not None:
+            self._client.close()
+        for member in self.members:
+            member.close()

@@ -16,7 +16,7 @@ from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.locks import UNLOCKED, MongoLock
 from jfr_mp.errors import LeaseLost
 from jfr_mp.identity import new_lock_id
-from jfr_mp.model import JobDoc, utcnow
+from jfr_mp.model import JobDoc
 from jfr_mp.states import JobState
 from jfr_mp.step_table import Step
 
@@ -93,7 +93,7 @@ def claim_query(db: QueueDatabase, step: Step, jobs: JobFilter) -> Doc:
     conditions: Doc = {
         "state": states[0] if len(states) == 1 else {"$in": states},
         "lock_id": None,
-        "remote.retry_time_limit": {"$not": {"$gt": utcnow()}},
+        "remote.retry_time_limit": {"$not": {"$gt": db.now()}},
     }
     further = jobs.query(db)
     return {"$and": [conditions, further]} if further else conditions

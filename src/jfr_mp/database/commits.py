@@ -64,7 +64,7 @@ def commit(
         except FlowLockedError as locked:
             outcome = _later(locked)
     _check_target(step, outcome)
-    if not db.jobs.update_one(claim.fence, _update(claim, outcome, policy)).matched_count:
+    if not db.jobs.update_one(claim.fence, _update(claim, outcome, policy, db.now())).matched_count:
         # A command may have changed the state while this process held the lock, which then still has to be released.
         release(db, claim)
         raise claim.lost()
@@ -148,10 +148,10 @@ def _completed_together(
 def _updated_together(
     db: QueueDatabase, step: Step, outcomes: Sequence[tuple[Claim, Outcome]], policy: RunnerOptions
 ) -> list[tuple[JobState, ...] | Exception]:
-    writes, stamp = [], utcnow()
+    writes, stamp, now = [], utcnow(), db.now()
     for claim, outcome in outcomes:
         _check_target(step, outcome)
-        writes.append(UpdateOne(claim.fence, _update(claim, outcome, policy, stamp)))
+        writes.append(UpdateOne(claim.fence, _update(claim, outcome, policy, now, stamp)))
     written = db.jobs.bulk_write(writes, ordered=False).matched_count
     lost = set() if written == len(writes) else _lost(db, [claim for claim, _ in outcomes], stamp)
     for claim, _ in outcomes:
@@ -174,15 +174,21 @@ def _check_target(step: Step, outcome: Outcome) -> None:
         raise ValueError(f"the step {step.name} does not lead to {outcome.state.value}")
 
 
-def _update(claim: Claim, outcome: Outcome, policy: RunnerOptions, stamp: datetime | None = None) -> Doc:
+def _update(claim: Claim, outcome: Outcome, policy: RunnerOptions, now: datetime, stamp: datetime | None = None) -> Doc:
     if isinstance(outcome, Completion):
         raise TypeError("a completion cannot be written by a single update")
-    fields = update_fields(claim.job, outcome, policy)
+    fields = update_fields(claim.job, outcome, policy, now)
     return {"$set": {**fields, "updated_on": stamp or utcnow(), **UNLOCKED}}
 
 
-def update_fields(job: JobDoc, outcome: Advance | Retry | Fail, policy: RunnerOptions) -> Doc:
-    """Return the fields that an outcome sets on a job, except the fields that release its lock."""
+def update_fields(job: JobDoc, outcome: Advance | Retry | Fail, policy: RunnerOptions, now: datetime) -> Doc:
+    """Return the fields that an outcome sets on a job, except the fields that release its lock.
+
+    Parameters
+    ----------
+    now
+        The time of the server, from which delays count.
+    """
     if isinstance(outcome, Advance):
         delay = outcome.next_step_delay
         return {
@@ -190,7 +196,7 @@ def update_fields(job: JobDoc, outcome: Advance | Retry | Fail, policy: RunnerOp
             **({HUNG_STEPS: 0} if job.remote.hung_steps else {}),
             "state": outcome.state.value,
             "remote.step_attempts": 0,
-            "remote.retry_time_limit": _from_now(delay) if delay else None,
+            "remote.retry_time_limit": now + timedelta(seconds=delay) if delay else None,
             "remote.error": None,
         }
     error = f"{outcome.why}\n{outcome.detail}" if outcome.detail else outcome.why
@@ -200,7 +206,7 @@ def update_fields(job: JobDoc, outcome: Advance | Retry | Fail, policy: RunnerOp
             delay = policy.get_delta_retry(max(attempts, 1)) if outcome.delay is None else outcome.delay
             return {
                 "remote.step_attempts": attempts,
-                "remote.retry_time_limit": _from_now(delay),
+                "remote.retry_time_limit": now + timedelta(seconds=delay),
                 "remote.error": error,
             }
     return {"state": JobState.REMOTE_ERROR.value, "previous_state": job.state.value, "remote.error": error}
@@ -233,7 +239,3 @@ def _note_running_flows(db: QueueDatabase, outcomes: Sequence[tuple[Claim, Outco
 
 def _checks_out(outcome: Outcome) -> bool:
     return isinstance(outcome, Advance) and outcome.state is JobState.CHECKED_OUT
-
-
-def _from_now(seconds: float) -> datetime:
-    return utcnow() + timedelta(seconds=seconds)

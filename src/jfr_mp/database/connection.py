@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 #: Seconds that a command in a terminal waits for a database that does not answer.
 PERSON_TIMEOUT = 5.0
+
+#: Seconds for which the time of the server is computed before it is asked again.
+_CLOCK_FOR = 60.0
 
 PROCESSES_COLLECTION = "jfr_mp_processes"
 LEASES_COLLECTION = "jfr_mp_leases"
@@ -74,6 +78,8 @@ class QueueDatabase:
         self.known_flows: dict[tuple[str, ...], str] = {}
         #: The ids of the sessions that are registered for this process.
         self.announced_sessions: set[bytes] = set()
+        #: When the server was last asked for its time, in monotonic seconds, and what it said.
+        self._clock = (float("-inf"), datetime.min.replace(tzinfo=UTC))
 
     @classmethod
     def connect(cls, project: Project, *, timeout: float = 8.0) -> Self:
@@ -165,6 +171,19 @@ class QueueDatabase:
                         f"({error})"
                     ) from error
                 raise
+
+    def now(self) -> datetime:
+        """Return the time of the server, which is asked once a minute: the clock of this machine may jump.
+
+        It is truncated to milliseconds, the precision of MongoDB.
+        """
+        asked, then = self._clock
+        if time.monotonic() - asked >= _CLOCK_FOR:
+            then = self.server_time()
+            asked = time.monotonic()
+            self._clock = (asked, then)
+        passed = then + timedelta(seconds=time.monotonic() - asked)
+        return passed.replace(microsecond=passed.microsecond // 1000 * 1000)
 
     def server_time(self) -> datetime:
         """Return the current time of the server, in UTC."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.database.claims import ORDER
@@ -49,7 +49,7 @@ def lock_for_update(
     **lock_options
         Further arguments for `MongoLock`.
     """
-    due = {**query, "remote.retry_time_limit": {"$not": {"$gt": utcnow()}}}
+    due = {**query, "remote.retry_time_limit": {"$not": {"$gt": db.now()}}}
     with MongoLock(db.jobs, due, **{"sort": list(ORDER), **lock_options}) as lock:
         document = lock.locked_document
         try:
@@ -59,22 +59,22 @@ def lock_for_update(
                 raise
             outcome = failure(error)
             logger.warning("job %s: %s", document.get("db_id"), outcome.why, exc_info=True)
-            lock.update_on_release = {"$set": _failed(document, outcome, policy)}
+            lock.update_on_release = {"$set": _failed(document, outcome, policy, db.now())}
         else:
             if document is not None:
-                lock.update_on_release = _succeeded(lock.update_on_release, next_step_delay)
+                lock.update_on_release = _succeeded(lock.update_on_release, db.now(), next_step_delay)
 
 
-def _failed(document: Doc, outcome: Retry | Fail, policy: RunnerOptions) -> Doc:
+def _failed(document: Doc, outcome: Retry | Fail, policy: RunnerOptions, now: datetime) -> Doc:
     # A projection of the caller may have left out the other fields.
     needed = {"state": document["state"], "remote": document.get("remote") or {}}
     job = JobDoc.model_validate({"job": {}, "uuid": "", "index": 1, "db_id": "", "worker": "", **needed})
-    return {**update_fields(job, outcome, policy), "updated_on": utcnow()}
+    return {**update_fields(job, outcome, policy, now), "updated_on": utcnow()}
 
 
-def _succeeded(wanted: Any, next_step_delay: float | None) -> Any:
+def _succeeded(wanted: Any, now: datetime, next_step_delay: float | None) -> Any:
     """Return the update that a body wants, with the fields that begin the next step."""
-    until = utcnow() + timedelta(seconds=next_step_delay) if next_step_delay else None
+    until = now + timedelta(seconds=next_step_delay) if next_step_delay else None
     news: Doc = {
         "remote.step_attempts": 0,
         "remote.retry_time_limit": until,

@@ -55,7 +55,7 @@ from jfr_mp.supervisor.plan import Plan
 from jfr_mp.supervisor.reload import Roll
 from jfr_mp.supervisor.service_manager import ServiceState, settled, summary
 from jfr_mp.supervisor.signals import SignalInbox
-from jfr_mp.supervisor.upkeep import kill_hung, reap_orphans, rotate_logs, show_logs
+from jfr_mp.supervisor.upkeep import HungSteps, reap_orphans, rotate_logs, show_logs
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +89,7 @@ class Master:
         self.restarting = False
         self._roll = Roll()
         self._chores_due = 0.0
+        self._hung = HungSteps()
 
     @property
     def roles(self) -> Mapping[Role, int]:
@@ -358,7 +359,7 @@ class Master:
         if (now := time.monotonic()) < self._chores_due:
             return
         self._chores_due = now + _CHORES_EVERY
-        kill_hung(self._children)
+        self._hung.kill(self._children, now)
         self._keep_reachable(now)
         if self._plan.project_file is not None:
             self._plan.project_file.look()

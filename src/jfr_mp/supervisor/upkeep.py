@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable
 import psutil
 
 from jfr_mp.log_entries import LogOutput
-from jfr_mp.model import utcnow
 from jfr_mp.supervisor.child import Child
 from jfr_mp.supervisor.logfile import LogFile
 
@@ -35,16 +34,29 @@ def rotate_logs(children: Iterable[Child], own_log: LogFile | None) -> None:
         log.rotate()
 
 
-def kill_hung(children: Iterable[Child]) -> None:
-    """Kill role processes that have exceeded the limit of a step and did not exit by themselves."""
-    for child in children:
-        for step in child.condition.steps or ():
-            if (utcnow() - step.since).total_seconds() > step.limit + _EXIT_WITHIN:
-                logger.error(
-                    "%s is killed: its step %s%s did not end within %g s",
-                    *(child.spec.name, step.step, f" of job {step.db_id}" if step.db_id else "", step.limit),
-                )
-                child.signal(signal.SIGKILL)
+class HungSteps:
+    """Kills role processes that have exceeded the limit of a step and did not exit by themselves.
+
+    The time of a step counts from its first report by the monotonic clock, because the other one may jump.
+    """
+
+    def __init__(self) -> None:
+        self._reported: dict[tuple[object, ...], float] = {}
+
+    def kill(self, children: Iterable[Child], now: float) -> None:
+        """Look at what the role processes report; `now` is monotonic time in seconds."""
+        reported: dict[tuple[object, ...], float] = {}
+        for child in children:
+            for step in child.condition.steps or ():
+                key = (child.pid, step.step, step.db_id, step.since)
+                reported[key] = self._reported.get(key, now)
+                if now - reported[key] > step.limit + _EXIT_WITHIN:
+                    logger.error(
+                        "%s is killed: its step %s%s did not end within %g s",
+                        *(child.spec.name, step.step, f" of job {step.db_id}" if step.db_id else "", step.limit),
+                    )
+                    child.signal(signal.SIGKILL)
+        self._reported = reported
 
 
 def reap_orphans(known: Collection[int | None]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from jobflow import Flow
 from pymongo.errors import DocumentTooLarge, PyMongoError
 
+from jfr_mp.database import commits
 from jfr_mp.database.claims import claim, release
 from jfr_mp.database.commits import commit, commit_together
 from jfr_mp.database.completion import complete
@@ -46,6 +47,22 @@ def test_the_more_urgent_job_goes_first_and_then_the_older(queue: Any) -> None:
 
     # Then by priority and age
     assert order == ["2", "3", "1"]
+
+
+def test_a_retry_is_due_by_the_clock_of_the_server(queue: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given a step that fails while the clock of this machine is an hour ahead
+    queue.add(add(1))
+    with monkeypatch.context() as wrong:
+        wrong.setattr(commits, "utcnow", lambda: utcnow() + timedelta(hours=1))
+        with queue.claimed(CHECKOUT) as claim:
+            commit(queue.db, claim, CHECKOUT, Retry("why", delay=0), queue.policy)
+    # When the clock is right again, then the job is due
+    assert _claimed(queue) == "1"
+    # And an hour behind, a job that was put off by minutes is not
+    with queue.claimed(CHECKOUT) as claim:
+        commit(queue.db, claim, CHECKOUT, Retry("why", delay=60), queue.policy)
+    assert _claimed(queue) is None
+    assert abs(queue.db.now() - queue.db.server_time()) < timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
