@@ -13,6 +13,7 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, field_validator
 
 from jfr_mp import model
+from jfr_mp.api.notebook import flow_html, job_html
 from jfr_mp.states import FlowState, JobState
 
 
@@ -57,6 +58,10 @@ class JobInfo(NaiveTimes, model.JobInfo):
             return (datetime.now(UTC) - self.start_time.replace(tzinfo=UTC)).total_seconds()
         return None
 
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        return job_html(self)
+
     @classmethod
     def of(cls, job: model.JobInfo) -> Self:
         """Return a job with naive times."""
@@ -71,6 +76,10 @@ class FlowInfo(NaiveTimes, model.FlowInfo):
     """A flow; the lists are parallel, with one entry per job."""
 
     jobs_info: list[JobInfo] | None = None  # type: ignore[assignment]  # the same with naive times
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        return flow_html(self)
 
     @classmethod
     def of(cls, flow: model.FlowInfo) -> Self:

@@ -111,12 +111,12 @@ def test_passwords_are_hashed_and_cannot_be_guessed(project: TestProject, server
     assert wrong[-1] == 429
 
 
-@pytest.mark.parametrize("goal", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"])
-def test_a_login_leads_to_this_server_only(project: TestProject, server: GuiServer, goal: str) -> None:
+def test_a_login_leads_to_this_server_only(project: TestProject, server: GuiServer) -> None:
     add_user(project, "anna", "read")
     with server.browser() as browser:
-        answer = browser.post("/login", data={"name": "anna", "password": PASSWORD, "next": goal})
-        assert answer.headers["location"] == "/"
+        for goal in ("//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)"):
+            answer = browser.post("/login", data={"name": "anna", "password": PASSWORD, "next": goal})
+            assert answer.headers["location"] == "/"
 
 
 def test_requests_of_other_sites_are_refused(project: TestProject, server: GuiServer) -> None:
