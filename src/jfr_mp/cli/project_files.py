@@ -54,10 +54,12 @@ def generate(
     ] = False,
 ) -> None:
     """Write a project file with examples, to be edited. For a project that works at once, use `jfr-mp init`."""
+    from jfr_mp.cli.init import check_name
     from jfr_mp.config import ConfigManager, Project
     from jfr_mp.config.examples import example_project
 
     manager = ConfigManager(exclude_unset=not full)
+    check_name(name, manager)
     manager.create_project(Project.model_validate(example_project(name, full=full)), file_format.value)
     print_text(f"Wrote {manager.get_project_data(name).filepath}")
     suggest(f"Edit it, then test it with `jfr-mp -p {name} project check`.")

@@ -203,12 +203,13 @@ def test_one_question_is_about_all_workers_of_a_scheduler(
     two_workers: TestProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given jobs of two workers that share a scheduler, whose command keeps a record
-    runner, db_ids = submitted("local", "other")
     record, command = tmp_path / "record", tmp_path / "bin" / "ps"
     command.parent.mkdir()
     command.write_text(f'#!/bin/sh\necho asked >> {record}\nexec {shutil.which("ps")} "$@"\n')
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    runner, db_ids = submitted("local", "other")
+    record.unlink(missing_ok=True)
     # When the schedulers are asked
     runner.check_run_status()
     # Then one question was enough to learn of both
