@@ -31,6 +31,9 @@ app = typer.Typer()
 
 JFRTyper = typer.Typer
 
+#: What kept each plug-in that was tried from registering its commands, by its target.
+_tried: dict[str, Exception | None] = {}
+
 
 def adopted_points() -> list[EntryPoint]:
     """Return the plug-ins of jobflow-remote that are installed."""
@@ -61,8 +64,8 @@ def load_adopted(point: EntryPoint) -> Exception | None:
     """Let a plug-in register its commands, once; return what kept it from doing so."""
     from jfr_mp.compat import install
 
-    if point.value in _loaded:
-        return _loaded[point.value]
+    if point.value in _tried:
+        return _tried[point.value]
     error: Exception | None = None
     try:
         if not install():
@@ -70,11 +73,8 @@ def load_adopted(point: EntryPoint) -> Exception | None:
         getattr(point.load(), _SETUP)()
     except Exception as reason:  # noqa: BLE001 - a plug-in can raise anything
         error = reason
-    _loaded[point.value] = error
+    _tried[point.value] = error
     return error
-
-
-_loaded: dict[str, Exception | None] = {}
 
 
 # What plug-ins import from `jobflow_remote.cli.utils`

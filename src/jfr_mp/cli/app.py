@@ -192,9 +192,13 @@ class _Root(LazyGroup):
         """Return a command, or None if there is none of that name."""
         if cmd_name in COMMANDS:
             return super().get_command(ctx, cmd_name)
-        from jfr_mp.cli.plugins import load_plugin, plugin_stub
+        from jfr_mp.cli.plugins import load_plugin, offered_plugin, plugin_stub
 
-        return plugin_stub(cmd_name) if self._listing else load_plugin(cmd_name, ctx.params.get("project"))
+        if self._listing:
+            return plugin_stub(cmd_name)
+        if ctx.resilient_parsing:
+            return offered_plugin(cmd_name)
+        return load_plugin(cmd_name, ctx.params.get("project"))
 
 
 app = typer.Typer(

@@ -92,6 +92,14 @@ def plugin_stub(name: str) -> Any:
     return TyperCommand(name, help=f"A plug-in{package}.", rich_help_panel=PANEL)
 
 
+def offered_plugin(name: str) -> Any | None:
+    """Return the command of a plug-in for completion, in the middle of which nothing may be said of a broken one."""
+    try:
+        return load_plugin(name)
+    except ConfigError:
+        return plugin_stub(name)
+
+
 def load_plugin(name: str, project: str | None = None) -> Any | None:
     """Return the command of a plug-in; None if there is no plug-in of that name.
 

@@ -261,7 +261,7 @@ def test_a_plug_in_of_jobflow_remote_runs_unchanged(project: TestProject, tmp_pa
     (package / "old-1.dist-info").mkdir(parents=True)
     (package / "old-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: old\nVersion: 1\n")
     (package / "old-1.dist-info" / "entry_points.txt").write_text(
-        "[jobflow_remote.plugins]\ncounting = old_plugin\nrare = rare_plugin\n"
+        "[jobflow_remote.plugins]\ncounting = old_plugin\nrare = rare_plugin\n[jfr_mp.plugins]\ncount2 = nothing:app\n"
     )
     (package / "old_plugin.py").write_text(_JOBFLOW_REMOTE_PLUGIN)
     (package / "rare_plugin.py").write_text("from jobflow_remote.cli.formatting import fmt_datetime\n")
@@ -271,6 +271,11 @@ def test_a_plug_in_of_jobflow_remote_runs_unchanged(project: TestProject, tmp_pa
     counted = run_cli("-p", project.name, "count", "jobs", env=env)
     assert (counted.stdout, counted.returncode) == ("jobs: 0\n", ExitCode.OK), counted.stderr
     assert "count" in run_cli("--help", env=env).stdout
+
+    # Completion offers it among the others
+    completing = {"_JFR_MP_COMPLETE": "complete_bash", "COMP_WORDS": "jfr-mp cou", "COMP_CWORD": "1"}
+    offered = run_cli(env={**env, **completing})
+    assert (offered.stdout.split(), offered.stderr) == (["count2", "count"], "")
 
     # And the other one is named with what is missing
     listed = run_cli("plugin", "list", env=env)
