@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How fast jfr-mp is, beside jobflow-remote 1.0.1: all in one run, on one mongod, with real processes.
 
-    scripts/bench.py [ROW ...] [--json FILE] [--peer-python PYTHON] [--list]
+    scripts/bench.py [ROW ...] [--json FILE] [--picture FILE] [--peer-python PYTHON] [--list]
 
 Each row of the table measures jfr-mp and, where it can do the same, jobflow-remote; it prints both, the ratio, the
 target, and the floor: what the work itself takes without any runner. Without names all rows run, in less than half an
@@ -21,7 +21,9 @@ import time
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+from bench_picture import draw
 from bench_rows import ROWS, Ground, Measured, Row
 from contest import PEER, contestants, database
 
@@ -47,6 +49,15 @@ class Result:
         ours, row = self.measured.ours, self.row
         bound = row.bound is None or (ours >= row.bound if row.more_is_better else ours <= row.bound)
         return bound and (row.times is None or (self.ratio is not None and self.ratio >= row.times))
+
+    @property
+    def attained(self) -> float | None:
+        """How many times the nearest of its targets the row reaches; None if it cannot be said."""
+        ours, row = self.measured.ours, self.row
+        shares = [self.ratio / row.times] if row.times is not None and self.ratio is not None else []
+        if row.bound is not None and ours:
+            shares.append(ours / row.bound if row.more_is_better else row.bound / ours)
+        return min(shares, default=None)
 
     def line(self) -> str:
         """Return the line for the terminal."""
@@ -83,12 +94,15 @@ def main() -> int:
             results.append(Result(row, row.measure(Ground(Path(name), stores, ours, peer))))
             print(results[-1].line(), flush=True)
     print(f"{len(results)} rows in {time.monotonic() - began:.0f} s; {machine()}")
+    figures = document(results)
     if options.json:
-        Path(options.json).write_text(json.dumps(document(results), indent=2) + "\n")
+        Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
+    if options.picture:
+        draw(figures["rows"], figures["machine"], Path(options.picture))
     return 0
 
 
-def document(results: list[Result]) -> dict[str, object]:
+def document(results: list[Result]) -> dict[str, Any]:
     """Return what the JSON file contains."""
     rows = {
         result.row.name: {
@@ -97,6 +111,7 @@ def document(results: list[Result]) -> dict[str, object]:
             "unit": result.row.unit,
             "target": result.row.target,
             "reached": result.reached,
+            "attained": result.attained,
         }
         for result in results
     }
@@ -115,6 +130,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("rows", nargs="*", metavar="ROW", help="which rows to run; all by default")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file")
+    parser.add_argument("--picture", metavar="FILE", help="draw them, with matplotlib, into a file such as bench.svg")
     parser.add_argument("--peer-python", help=f"a Python that has {PEER}")
     options = parser.parse_args()
     if unknown := set(options.rows) - {row.name for row in ROWS}:
