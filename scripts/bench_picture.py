@@ -22,12 +22,13 @@ def draw(rows: Mapping[str, Mapping[str, Any]], machine: str, path: Path) -> Non
         Where it is written; the suffix chooses the format.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     bars = {name: row for name, row in rows.items() if row["attained"]}
     figure = Figure(figsize=(8, 0.9 + 0.34 * len(bars)), layout="constrained")
     axes = figure.subplots()
     colours = [REACHED if row["reached"] else MISSED for row in bars.values()]
-    axes.barh(list(bars), [row["attained"] for row in bars.values()], color=colours, height=0.6, left=0)
+    axes.barh(list(bars), [row["attained"] - 1 for row in bars.values()], left=1, color=colours, height=0.6)
     for place, row in enumerate(bars.values()):
         peer = f", jobflow-remote {row['peer']:.3g}" if row["peer"] is not None else ""
         axes.annotate(
@@ -40,8 +41,10 @@ def draw(rows: Mapping[str, Mapping[str, Any]], machine: str, path: Path) -> Non
         )
     axes.axvline(1.0, color="0.2", linewidth=1)
     axes.set_xscale("log")
-    axes.set_xlim(min(0.2, 0.8 * min(row["attained"] for row in bars.values())), None)
-    axes.margins(x=0.6)
+    attained = [row["attained"] for row in bars.values()]
+    axes.set_xlim(min(0.5, 0.8 * min(attained)), 5 * max(1.0, *attained))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.invert_yaxis()
     axes.set_xlabel("times the target; green: reached", fontsize=8)
     axes.tick_params(labelsize=8)
