@@ -2,11 +2,13 @@
 """Run real flows of atomate2 and quacc on four processes, and compare their outputs with those of `run_locally`.
 
 The first run makes a virtual environment in .real_flows/ of this checkout and installs the packages from the index. The
-exit code is 0 if all flows are equal. Arguments select flows by a part of their name.
+exit code is 0 if all flows are equal. Arguments select flows by a part of their name. `tox -e real` runs some of the
+flows of quacc in an environment without atomate2.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -63,15 +65,14 @@ def main() -> int:
 
 def compare(chosen: list[str]) -> int:
     """Run the chosen flows in both ways and print a line for each; return the exit code."""
-    from real_flows_zoo import FLOWS
-
-    names = [name for name in FLOWS if not chosen or any(part in name for part in chosen)]
-    flows = {name: FLOWS[name]() for name in names}
+    flows_of = _zoo()
+    names = [name for name in flows_of if not chosen or any(part in name for part in chosen)]
+    flows = {name: flows_of[name]() for name in names}
     here = {name: outputs_here(flow) for name, flow in flows.items()}
     command("init", "real", "--yes")
     try:
         # The same flows, made anew: a flow cannot run twice.
-        there = outputs_there({name: FLOWS[name]() for name in names})
+        there = outputs_there({name: flows_of[name]() for name in names})
     finally:
         command("stop", check=False)
         command("db", "stop", check=False)
@@ -84,6 +85,17 @@ def compare(chosen: list[str]) -> int:
             print(first_difference(here[name], there[name]))
     print(f"{len(names) - failed} of {len(names)} flows are equal")
     return 1 if failed or not names else 0
+
+
+def _zoo() -> dict[str, Callable[[], Any]]:
+    """Return what makes each flow, by its name; without atomate2, only those of quacc."""
+    from real_flows_quacc import FLOWS as QUACC
+
+    if importlib.util.find_spec("atomate2") is None:
+        return QUACC
+    from real_flows_atomate2 import FLOWS as ATOMATE2
+
+    return ATOMATE2 | QUACC
 
 
 def outputs_here(flow: Any) -> list[str]:
