@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,14 @@ class Machine:
         The project.
     processes
         Ends its master with the test.
+    prefix
+        A command that runs its master, for instance in a network namespace.
     """
 
-    def __init__(self, host: str, directory: Path, project: TestProject, processes: Processes) -> None:
+    def __init__(
+        self, host: str, directory: Path, project: TestProject, processes: Processes, prefix: Sequence[str] = ()
+    ) -> None:
+        self._prefix = tuple(prefix)
         self.host = host
         self.directory = directory
         self._processes = processes
@@ -67,7 +72,7 @@ class Machine:
     def start(self, *options: str) -> None:
         """Start its master."""
         begin = 'hostname "$0" && exec "$@"'
-        argv = [*_NAMESPACES, "sh", "-c", begin, self.host, JFR_MP, "start", "--foreground", *options]
+        argv = [*self._prefix, *_NAMESPACES, "sh", "-c", begin, self.host, JFR_MP, "start", "--foreground", *options]
         self.master = self._processes.start(argv, env=self.env, cwd=self.directory)
 
     @property
