@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -46,7 +47,14 @@ def test_a_reload_under_load_replaces_the_processes_and_drops_no_job(user: User,
     os.kill(master["pid"], signal.SIGHUP)
     wait_until(lambda: "no_such_field" in user.log("master"), 10, "a refusal in the log of the master")
 
-    # Then the processes go on as they are
+    # Then the masters are still found by what needs no database, and are healthy
+    done = user.types("status", "--json")
+    assert (done.returncode, json.loads(done.stdout)["masters"][0]["pid"]) == (ExitCode.CONFIG, master["pid"])
+    assert "no_such_field" in done.stderr
+    health = user.json("health")
+    assert (health["ready"], "no_such_field" in health["problems"][0]) == (True, True)
+
+    # And the processes go on as they are
     good(user)
     assert set(all_pids([master])) == set(all_pids(user.masters()))
     wait_until(lambda: user.masters()[0]["notices"], 10, "a notice that the file has changed")
@@ -91,10 +99,16 @@ def test_a_role_process_waits_for_a_file_that_can_be_used(user: User) -> None:
         return "no_such_field" in user.log("queue-1") and "waiting" in user.log("queue-1")
 
     wait_until(waits, 30, "a role process that waits")
-    # And the other one goes on; and with a good file so does this one
+    # And with a good file it is ready
     user.project.project_file.write_text(text)
     wait_until(lambda: roles(user)["queue-1"]["state"] == "RUNNING", 30, "a role process that is ready")
-    assert roles(user)["queue-1"]["pid"] != pid
+    master = user.masters()[0]
+    assert pid not in all_pids([master])
+
+    # And all can be stopped while the file is broken
+    bad(user)
+    user.ok("stop")
+    wait_gone(all_pids([master]), timeout=5)
 
 
 def test_sighup_reloads_a_master_in_the_foreground_without_a_terminal(user: User, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from jfr_mp.cli.commands import with_list
-from jfr_mp.cli.options import JsonOption, ProjectOption
+from jfr_mp.cli.options import JsonOption, ProjectNameOption
 from jfr_mp.cli.printing import print_json, print_text
+from jfr_mp.cli.project_access import load_or_salvage
 from jfr_mp.errors import ExitCode
 
 
@@ -32,21 +33,24 @@ def health(
         ),
     ] = False,
     as_json: JsonOption = False,
-    project: ProjectOption,
+    project: ProjectNameOption,
 ) -> None:
     """Check the masters on this machine, for liveness and readiness probes.
 
     A container is to be restarted if it is not live. If it is not ready, because the database is down for example,
-    restarting does not help.
+    restarting does not help. If the project file is broken, the master goes on with the earlier one and stays healthy.
     """
     from jfr_mp.supervisor.health import health as health_of
 
     if live and ready:
         raise typer.BadParameter("give either --live or --ready")
-    found = health_of(project, live_only=live)
+    known, broken = load_or_salvage(project)
+    found = health_of(known, live_only=live, ask_database=broken is None)
+    if broken is not None:
+        found.problems.append(f"the project file cannot be used: {broken}")
     if as_json:
         shown = found.model_dump(exclude={"ready"} if live else set())
-        print_json({"project": project.name, **shown})
+        print_json({"project": known.name, **shown})
     else:
         print_text("\n".join(found.problems) or ("live" if live else "ready"))
     if not found.live:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from jfr_mp.cli.printing import styled
-from jfr_mp.errors import DatabaseUnavailable, JfrMpError
+from jfr_mp.errors import ConfigError, DatabaseUnavailable, JfrMpError
 
 if TYPE_CHECKING:
     from jfr_mp.api.controller import JobController
@@ -38,6 +38,25 @@ def load_project(name: str | None) -> Project:
     if len(manager.projects_data) + len(manager.broken) > 1 and sys.stderr.isatty():
         typer.echo(styled(f"Project {data.project.name} ({data.filepath})", "dim", sys.stderr), err=True)
     return data.project
+
+
+def load_or_salvage(name: str | None) -> tuple[Project, ConfigError | None]:
+    """Return a project; if its file is broken, what is needed to find its running processes, and the error.
+
+    Raises
+    ------
+    ConfigError
+        There is no such project.
+    """
+    from jfr_mp.config.salvage import salvage
+
+    try:
+        return load_project(name), None
+    except ConfigError as error:
+        found = salvage(name)
+        if found is None:
+            raise
+        return found, error
 
 
 def load_projects() -> list[Project]:

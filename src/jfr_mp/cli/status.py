@@ -11,9 +11,9 @@ import typer
 
 from jfr_mp.cli.commands import with_list
 from jfr_mp.cli.errors import warn
-from jfr_mp.cli.options import JsonOption, ProjectOption
+from jfr_mp.cli.options import JsonOption, ProjectNameOption
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
-from jfr_mp.cli.project_access import job_controller
+from jfr_mp.cli.project_access import job_controller, load_or_salvage
 from jfr_mp.cli.tables import counts_text, outage_text, role_sheet, step_text, transfer_text
 from jfr_mp.errors import DatabaseError, ExitCode
 from jfr_mp.logs import counted
@@ -43,7 +43,7 @@ _RECORD_FIELDS = (
         "7": "a role process has given up (FATAL): see `jfr-mp logs`",
     },
 )
-def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
+def status(*, as_json: JsonOption = False, project: ProjectNameOption) -> None:
     """Show the masters of a project, their role processes and the number of jobs in each state.
 
     If the database is down, the masters on this machine are still shown, and "jobs" is null in JSON. Unavailable hosts
@@ -51,8 +51,29 @@ def status(*, as_json: JsonOption = False, project: ProjectOption) -> None:
     second are shown with their progress, and steps that take longer than five seconds with their begin and their limit.
 
     Warnings name what is missing (a role that runs nowhere), odd (different versions, project files or clocks) or a
-    ghost (a master that is not heard of, a role process without a master), each with its cure.
+    ghost (a master that is not heard of, a role process without a master), each with its cure. If the project file is
+    broken, the masters on this machine, which go on with the earlier file, are shown before the error.
     """
+    known, broken = load_or_salvage(project)
+    if broken is not None:
+        _show_despite(known, as_json=as_json)
+        raise broken
+    _show(known, as_json=as_json)
+
+
+def _show_despite(project: Project, *, as_json: bool) -> None:
+    from jfr_mp.supervisor import control
+
+    found = control.masters_here(project)
+    masters = [master.row() for master in found]
+    if as_json:
+        print_json({"project": project.name, "masters": masters, "jobs": None})
+    elif masters:
+        print_text(f"Project {project.name}")
+        print_masters(masters)
+
+
+def _show(project: Project, *, as_json: bool) -> None:
     from jfr_mp.supervisor import control
 
     counts: dict[str, int] | None = None

@@ -15,8 +15,8 @@ from jfr_mp.cli.errors import warn
 from jfr_mp.cli.fleet import WhereOptions, send
 from jfr_mp.cli.options import ProjectNameOption, number
 from jfr_mp.cli.printing import doing
-from jfr_mp.cli.project_access import load_project
-from jfr_mp.errors import ExitCode, JfrMpError, NotFound, NotRunning
+from jfr_mp.cli.project_access import load_or_salvage, load_project
+from jfr_mp.errors import ConfigError, ExitCode, JfrMpError, NotFound, NotRunning
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -106,7 +106,24 @@ def stop(*, which: ProjectsOptions, where: WhereOptions, project: ProjectNameOpt
             raise typer.BadParameter("--all, for all projects on this machine, excludes --host and --all-hosts")
         send(load_project(project), where, "stop")
         return
+    if not which.everything:
+        project_or_place, broken = load_or_salvage(project)
+        if broken is not None:
+            _stop_despite(broken, project_or_place, which.max_wait)
+            return
     _stop(lambda each: control.stop(each, which.max_wait), which, project, "Stopped", "stopping")
+
+
+def _stop_despite(broken: ConfigError, project: Project, max_wait: float | None) -> None:
+    """Stop the masters on this machine although the project file is broken, if there are any."""
+    from jfr_mp.supervisor import control
+
+    if not control.living_here(project):
+        raise broken
+    warn(f"the project file cannot be used: {broken}")
+    with doing("stopping"):
+        control.stop(project, max_wait)
+    typer.echo(f"Stopped the processes of project {project.name} on this machine.")
 
 
 def kill(*, which: ProjectsOptions, project: ProjectNameOption) -> None:

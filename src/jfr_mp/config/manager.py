@@ -52,6 +52,8 @@ class ConfigManager:
         The folder with the project files.
     projects_data : dict
         The valid projects by name.
+    chosen : str or None
+        The name of the project in the settings.
     broken : dict
         A `ProjectParsingError` for each invalid project, by its name, or by the name of its file if it has no name.
 
@@ -71,7 +73,7 @@ class ConfigManager:
         self.warn = warn
         settings = get_settings()
         self.projects_folder = settings.projects_folder
-        self._chosen = settings.project
+        self.chosen = settings.project
         self.broken: dict[str, ProjectParsingError] = {}
         self.projects_data = self.load_projects_data()
 
@@ -112,7 +114,7 @@ class ConfigManager:
         ProjectParsingError
             No project is chosen, and no project file is valid.
         """
-        name = project_name or self._chosen
+        name = project_name or self.chosen
         if name:
             return name
         if len(self.projects_data) == 1 and not self.broken:

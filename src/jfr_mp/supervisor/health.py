@@ -39,19 +39,21 @@ class Health(BaseModel):
     problems: list[str]
 
 
-def health(project: Project, *, live_only: bool = False) -> Health:
+def health(project: Project, *, live_only: bool = False, ask_database: bool = True) -> Health:
     """Return the health of the masters of a project on this machine.
 
     Parameters
     ----------
     live_only
         Whether to ask the masters alone, and neither for their role processes nor the database.
+    ask_database
+        Whether the database has to answer for readiness.
     """
     found = masters_here(project)
     dead = [f"the master (pid {master.pid}) does not answer" for master in found if master.state == "UNRESPONSIVE"]
     if not found:
         dead = [f"no master of project {project.name} is running on this machine"]
-    missing = [] if dead or live_only else [*_not_ready(found), *_of_database(project)]
+    missing = [] if dead or live_only else [*_not_ready(found), *(_of_database(project) if ask_database else ())]
     return Health(live=not dead, ready=not dead and not missing, problems=[*dead, *missing])
 
 
