@@ -19,10 +19,10 @@ _AT_REST = [state.value for state in (*FINAL_STATES, JobState.WAITING, JobState.
 _UUID = re.compile(r"(?:/[0-9a-f]{2}){3}/(?=[0-9a-f]{8}-)|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 #: Fields of ours in the documents, which the peer ignores.
-_OURS = {"submission"}
+OURS = {"submission", "home", "place", "outputs"}
 
 #: Versions of packages, and what MongoDB adds.
-_IGNORED = {"_id", "@version"} | _OURS
+_IGNORED = {"_id", "@version"} | OURS
 
 #: Texts that say something else each time.
 _FREE_TEXT = {"process_id", "queue_out", "queue_err", "last_updated", "completed_at"}

@@ -17,7 +17,7 @@ from jobflow import Flow
 from jfr_mp import Runner, submit_flow
 from tests.interop.conftest import shared_project
 from tests.interop.copies import copy, timeless
-from tests.interop.documents import differences
+from tests.interop.documents import OURS, differences
 from tests.interop.flows import add, fails, named, splits
 from tests.support.mongod import Mongod
 from tests.support.peer import Peer
@@ -47,8 +47,9 @@ BETTER = {"flows": ["/edit/state: 'PAUSED' instead of 'READY'", "/broken/state: 
 
 #: What the documents say about chance, about processes, or in other words.
 _BY_CHANCE = {
-    *("_id", "process_id", "queue_state", "submission", "error", "queue_out", "queue_err", "@version"),
+    *("_id", "process_id", "queue_state", "error", "queue_out", "queue_err", "@version"),
     *("completed_at", "last_updated"),
+    *OURS,
 }
 
 
