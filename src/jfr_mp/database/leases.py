@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: The least time in seconds between two looks of a process that waits for a lease.
+_AGAIN = 0.2
+
 
 class Lease:
     """A lease as seen by one of the processes that compete for it.
@@ -44,12 +47,13 @@ class Lease:
     def held(self) -> bool:
         """Return whether this process holds the lease, after taking it if no other process holds it.
 
-        It costs one query in each `probe_interval` of the project.
+        It costs one query in each `probe_interval` of the project. A process that waits for the lease may ask more
+        often, because it is woken up when the holder is evicted.
         """
         now = self._clock()
         if now >= self._look_due:
             held = self._look()
-            self._look_due = now + self._look_every
+            self._look_due = now + (self._look_every if held else min(self._look_every, _AGAIN))
             if held != self._held:
                 logger.info("this process %s the lease %r", "holds" if held else "has lost", self._name)
             self._held = held

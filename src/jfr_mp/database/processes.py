@@ -186,10 +186,11 @@ def lost_masters(db: QueueDatabase) -> list[ProcessRecord]:
 
 
 def evict(db: QueueDatabase, owner: str, why: str) -> None:
-    """Free the locks and leases of a process and remove its record; if it is alive after all, its writes are fenced."""
+    """Free the leases and locks of a process and remove its record; if it is alive after all, its writes are fenced."""
+    # The leases come first: freed locks wake up the processes that wait for both.
+    free_leases(db, owner)
     if freed := free_locks(db, owner):
         logger.warning("freed %d locks of %s: %s", freed, owner, why)
-    free_leases(db, owner)
     unregister(db, owner)
 
 

@@ -10,6 +10,7 @@ import pytest
 from jfr_mp.database import processes
 from jfr_mp.database.leases import Lease
 from jfr_mp.database.processes import ProcessRecord
+from tests.support.waiting import wait_until
 
 FIRST, SECOND = "host:1:aaaa", "other:2:bbbb"
 
@@ -53,3 +54,18 @@ def test_an_answer_counts_until_the_next_probe(open_queue: Any) -> None:
     # When another process takes it, then this is found with the next query only
     queue.db.leases.update_one({}, {"$set": {"owner": SECOND}})
     assert lease.held()
+
+
+def test_a_process_that_waits_takes_the_lease_as_soon_as_it_is_free(open_queue: Any) -> None:
+    # Given a process that has found the lease taken
+    queue = open_queue(metadata={"jfr_mp": {"probe_interval": 3600}})
+    record = ProcessRecord(id=FIRST, kind="role", host="host", pid=1, create_time=1.5, project="main")
+    processes.register(queue.db, record)
+    first, second = Lease(queue.db, "queue: hpc", FIRST), Lease(queue.db, "queue: hpc", SECOND)
+    assert [first.held(), second.held()] == [True, False]
+
+    # When the holder is evicted, and a freed lock wakes up the process that waits
+    processes.evict(queue.db, FIRST, "a test")
+
+    # Then it does not wait for its next probe
+    wait_until(second.held, 5, "the lease")
