@@ -102,14 +102,14 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _formatter(log_format: LogFormat, process: str) -> logging.Formatter:
-    line = f"[%(levelname)s] {process.replace('%', '%%')} %(process)d %(name)s: %(message)s"
+    line = f"{process.replace('%', '%%')} %(process)d %(name)s: %(message)s"
     match log_format:
         case LogFormat.JSON:
             return _JsonFormatter(process)
-        case LogFormat.JOURNAL:
+        case LogFormat.JOURNAL:  # which knows the time and the level
             return _JournalFormatter(line)
         case LogFormat.TEXT:
-            return _CleanFormatter(f"%(asctime)s {line}")
+            return _CleanFormatter(f"%(asctime)s [%(levelname)s] {line}")
 
 
 def configure(level: int, role: str, log_format: LogFormat = LogFormat.TEXT) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -60,8 +61,12 @@ def test_the_command_of_a_unit_starts_a_service(user: User, tmp_path: Path) -> N
     (command,) = [shlex.split(value) for key, value in settings if key == "ExecStart"]
     given = [shlex.split(value)[0].partition("=")[::2] for key, value in settings if key == "Environment"]
     processes = Processes(tmp_path)
+    # and the journal, for which the file of the output stands here
+    (journal := tmp_path / "0.log").touch()
+    stream = f"{journal.stat().st_dev}:{journal.stat().st_ino}"
     with NotifySocket(str(tmp_path / "notify")) as heard:
         env = {**dict(given), "HOME": user.project.env["HOME"], "NOTIFY_SOCKET": heard.address}
+        env["JOURNAL_STREAM"] = stream
         try:
             # When it is started
             master = processes.start(command, env=env, cwd=Path("/"))
@@ -71,5 +76,9 @@ def test_the_command_of_a_unit_starts_a_service(user: User, tmp_path: Path) -> N
             # And a stop by systemd succeeds
             master.terminate()
             assert master.wait(30) == 0, processes.output(master)
+            # And every line of its log has a priority for the journal, which knows the time
+            log = processes.output(master).splitlines()
+            assert [line for line in log if not re.match("<[2-7]>", line)] == []
+            assert {"<6>master", "<6>queue-1"} <= {line.partition(" ")[0] for line in log}
         finally:
             processes.end_all()

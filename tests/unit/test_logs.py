@@ -55,7 +55,7 @@ def test_a_container_gets_json_on_standard_output(capsys: pytest.CaptureFixture[
 def test_a_name_may_look_like_a_format(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(logging.INFO, "100%(s)s", LogFormat.JOURNAL)
     logging.getLogger("jfr_mp.test").error("one\ntwo")
-    assert capsys.readouterr().err.splitlines()[0].startswith("<3>[ERROR] 100%(s)s ")
+    assert capsys.readouterr().err.splitlines()[0].startswith("<3>100%(s)s ")
 
 
 def test_the_journal_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
