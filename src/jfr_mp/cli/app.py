@@ -99,6 +99,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Log in at hosts that want the user for it, with a one-time password for example, once for all processes.",
         _RUN,
     ),
+    "top": CommandRow(
+        "top:top",
+        "Show the jobs live in this terminal, and act on them.",
+        _RUN,
+    ),
     "gui": CommandRow(
         "gui:app",
         "Show the project in a web browser.",
