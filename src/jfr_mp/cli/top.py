@@ -14,7 +14,7 @@ from jfr_mp.errors import ConfigError
         "up, down": "choose a job",
         "Enter": "explain it",
         "o": "show the end of its queue.out and queue.err",
-        "f": "show all jobs, those that failed, those on their way, or those that wait",
+        "f": "change the filter: all jobs, failed, on their way, waiting",
         "r, t, p, u, s": "rerun, retry, pause, resume or stop it; asks first",
         "q": "quit",
     },
