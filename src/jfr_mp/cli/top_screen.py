@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
-from textual import work
+from textual import message, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -54,6 +54,20 @@ _ACTS: dict[str, tuple[str, Act]] = {
     "r": ("rerun", lambda controller, db_id, _how: controller.rerun_job(db_id=db_id, wait=_WAIT)),
     **{_KEYS[row.names[0]]: (row.names[0], row.act) for row in ACTIONS if row.names[0] in _KEYS},
 }
+
+
+class InApp(message.Message):
+    """Something that a thread wants the app to do.
+
+    Parameters
+    ----------
+    act
+        Does it.
+    """
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.act = act
 
 
 class Message(ModalScreen[bool]):
@@ -176,8 +190,16 @@ class Top(App[None]):
         return f"{db.project.name}: {numbers}   [{self.view}]", "\n".join(trouble), jobs
 
     def _show_later(self, counts: str | None, trouble: str, jobs: list[JobInfo]) -> None:
+        self._in_app(lambda: self._show(counts, trouble, jobs))
+
+    def _in_app(self, act: Callable[[], object]) -> None:
+        """Let the app do something; unlike `call_from_thread`, this does not wait, not even for an app that quits."""
         if not self._stopped:
-            self.call_from_thread(self._show, counts, trouble, jobs)
+            self.post_message(InApp(act))
+
+    def on_in_app(self, wanted: InApp) -> None:
+        """Do what a thread wants."""
+        wanted.act()
 
     def _show(self, counts: str | None, trouble: str, jobs: list[JobInfo]) -> None:
         self.query_one("#trouble", Static).update(Text(clean(trouble)))
@@ -243,8 +265,8 @@ class Top(App[None]):
             text = read(db_id)
         except (JfrMpError, ValueError) as error:
             text = str(error)
-        if text and not self._stopped:
-            self.call_from_thread(self.push_screen, Message(clean(text)))
+        if text:
+            self._in_app(lambda: self.push_screen(Message(clean(text))))
 
     def _explanation(self, db_id: str) -> str:
         found = explain_job(self._controller.db, db_id=db_id)
@@ -263,5 +285,5 @@ class Top(App[None]):
     def _result(self, name: str, act: Act, db_id: str) -> str:
         act(self._controller, db_id, Manner(wait=_WAIT))
         self._news.set()
-        self.call_from_thread(self.notify, f"{name} {db_id}: done")
+        self._in_app(lambda: self.notify(f"{name} {db_id}: done"))
         return ""

@@ -38,7 +38,6 @@ def shown(app: Any) -> str:
     return str(app.screen.query_one(Static).render())
 
 
-@pytest.mark.timeout(40)
 def test_the_screen_is_live_and_obeys_its_keys(project: TestProject) -> None:
     first, _ = submit_flow(chain(2))
     project.db.jobs.update_one({"db_id": first}, {"$set": {"job.name": "[red]x[/red]"}})
