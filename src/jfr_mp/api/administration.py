@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.config import ExecutionConfig
 from jfr_mp.database import indexes, running_runner, setup, submission
-from jfr_mp.database.consistency import ConsistencyCheck
 from jfr_mp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -178,6 +177,8 @@ def clean_running_runner(self: ProjectAccess, break_lock: bool = False) -> None:
 
 def check_consistency(self: ProjectAccess) -> Iterator[Violation]:
     """Yield what is wrong with the documents of the queue, as ``jfr-mp admin check`` shows it; nothing is changed."""
+    from jfr_mp.database.consistency import ConsistencyCheck
+
     return ConsistencyCheck(self.db).violations()
 
 

@@ -23,8 +23,6 @@ from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.update_locks import lock_for_update
 from jfr_mp.engine.failures import outcome_of
 from jfr_mp.errors import FlowMissing, NotAllowed
-from jfr_mp.jobdata.outputs import completion_of, copy_outputs, queue_files, read_output
-from jfr_mp.jobdata.transfer_stores import transfer_store, transfer_store_names
 from jfr_mp.outcomes import Completion
 from jfr_mp.states import JobState
 
@@ -96,6 +94,8 @@ def checkin_job(
     FlowLockedError, LeaseLost
         Another process has locked the flow, or the lock of the job was lost; nothing was written.
     """
+    from jfr_mp.jobdata.outputs import completion_of
+
     fields = dict(doc_update or {})
     times: dict[str, Any] = {name: fields.pop(name, None) for name in _TIMES}
     if response is not None:
@@ -129,6 +129,9 @@ def complete_job(self: ProjectAccess, job_doc: dict[str, Any], local_path: Path 
     HostError
         The output cannot be stored.
     """
+    from jfr_mp.jobdata.outputs import copy_outputs, read_output
+    from jfr_mp.jobdata.transfer_stores import transfer_store, transfer_store_names
+
     directory, config = Path(local_path), self.project.remote_jobstore
     claim = _claim(job_doc)
     ended = read_output(
@@ -163,5 +166,7 @@ def _claim(job_doc: dict[str, Any]) -> Claim:
 
 
 def _queue_files(self: ProjectAccess, job_doc: dict[str, Any]) -> dict[str, Any]:
+    from jfr_mp.jobdata.outputs import queue_files
+
     job = _claim(job_doc).job
     return queue_files(self.services.site(job.worker).output_dir(job), job.run_dir)
