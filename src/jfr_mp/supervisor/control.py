@@ -29,7 +29,6 @@ from jfr_mp.step_table import Role
 from jfr_mp.supervisor import daemon
 from jfr_mp.supervisor.lifecycle import Policy, State
 from jfr_mp.supervisor.logfile import LogFile, log_dir
-from jfr_mp.supervisor.program import Shown, command_line, require_open_files, run_master
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -92,6 +91,9 @@ def start(
     StartFailed
         If a role process did not become ready, with its last error; or, in the foreground, if one was given up.
     """
+    # What a master needs takes long to import, and most of the functions here only look at masters.
+    from jfr_mp.supervisor.program import Shown, command_line, require_open_files, run_master
+
     log_level = LogLevel(log_level)
     require_open_files()
     if foreground:
