@@ -24,6 +24,13 @@ from tests.support.sites import services_with
 BEGIN = datetime(2026, 1, 2, tzinfo=UTC)
 
 
+class InMemory(QueueDatabase):
+    """A database in this process, which knows no command that tells the time."""
+
+    def server_time(self) -> datetime:
+        return datetime.now(UTC)
+
+
 class Bench:
     """A step runner, whose step `upload` is a function of the test, and its jobs.
 
@@ -36,7 +43,7 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.services: Services = services_with(w={"type": "local", "scheduler_type": "shell", "work_dir": "/work"})
         client: Any = mongomock.MongoClient()
-        self.db = QueueDatabase(client, "queue", "jobs", self.services.project, "memory")
+        self.db = InMemory(client, "queue", "jobs", self.services.project, "memory")
         self.wakeups = LocalWakeups()
         self.runner = StepRunner(self.db, self.services, "host:1:aaaa", self.wakeups)
         self._monkeypatch = monkeypatch
