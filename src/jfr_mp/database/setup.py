@@ -8,6 +8,7 @@ from datetime import datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+import pymongo
 from pymongo.errors import DuplicateKeyError
 
 from jfr_mp.database.indexes import ensure_indexes
@@ -76,11 +77,17 @@ def raise_counter(db: QueueDatabase) -> int | None:
     return following if db.auxiliary.update_one(behind, {"$set": {"next_id": following}}).modified_count else None
 
 
+#: Seconds within which the server has compacted a collection.
+_COMPACT_WITHIN = 3600.0
+
+
 def compact(db: QueueDatabase) -> None:
     """Let the server release the disk space of deleted jobs and flows."""
     for collection in (db.jobs, db.flows):
-        # Servers that block nothing meanwhile ask for this, too, if they are the primary of a replica set.
-        db.db.command("compact", collection.name, force=True)
+        # It takes longer than a connection waits for any other answer.
+        with pymongo.timeout(_COMPACT_WITHIN):
+            # The primary of a replica set asks for `force`, also if the server blocks nothing meanwhile.
+            db.db.command("compact", collection.name, force=True)
 
 
 def reset(db: QueueDatabase, *, max_limit: int = 25, validation: str | None = None) -> bool:

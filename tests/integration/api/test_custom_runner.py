@@ -193,6 +193,7 @@ def test_the_record_of_the_runner(runner: Runner, controller: JobController, pro
     assert (known, pings[-1]["mine"], len(pings)) == (False, 1, 2)
 
 
+@pytest.mark.parametrize("project", ["standalone"], indirect=True)
 def test_a_flow_is_touched_and_collections_compacted(controller: JobController, project: TestProject) -> None:
     submit_flow(jobs.add(1))
     before = project.db.flows.find_one({})
