@@ -92,14 +92,24 @@ def test_a_task_that_finds_nothing_looks_less_and_less_often_until_it_is_woken()
     pauses = [later - earlier for earlier, later in pairwise(turns)]
     least = [0.01, 0.02, 0.04, 0.05, 0.01, 0.01, 0.02, 0.04]
     assert [pause >= bound for pause, bound in zip(pauses, least, strict=True)] == [True] * 8
-    # And a wake-up begins anew
+
+
+def test_a_wake_up_ends_the_long_rest_of_an_idle_task() -> None:
+    # Given a task that has found nothing for long
     wakeups = LocalWakeups()
-    turns.clear()
-    task.idle, task.due = 20, time.monotonic() + NEVER
+
+    def look() -> float | None:
+        wakeups.request_stop()
+        return None
+
+    due = time.monotonic() + NEVER
+    task = Task("checkout", 0.01, look, frozenset({JobState.READY}), longest=NEVER, due=due, idle=20)
+    # When it is woken, it looks at once
     wakeups.publish(JobState.READY, "local", "1")
-    Loop([task], wakeups).run(time.monotonic() + 0.005)
-    assert len(turns) == 1
+    Loop([task], wakeups).run(time.monotonic() + 10)
+    # Then it begins with short rests again
     assert task.idle == 1
+    assert task.due < due
 
 
 def test_timer() -> None:
