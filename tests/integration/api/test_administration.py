@@ -68,7 +68,7 @@ def test_indexes_of_the_user(project: TestProject, controller: JobController) ->
         controller.create_indexes(["a"], collection="colours")
     submit_flow([add(1), add(2)])
     with pytest.raises(NotAllowed, match="worker"):
-        controller.create_indexes([[("worker", 1), ("created_on", 1), ("priority", 1)], "priority"], unique=True)
+        controller.create_indexes([[("worker", 1), ("priority", 1)]], unique=True)
 
 
 def test_batches(project: TestProject, controller: JobController) -> None:
