@@ -10,10 +10,9 @@ import typer
 
 from jfr_mp.cli.commands import with_examples
 from jfr_mp.cli.flow_choice import FlowArguments, chosen_flow, flow_info
-from jfr_mp.cli.options import LongProjectOption
+from jfr_mp.cli.options import LongProjectOption, require_directory_of
 from jfr_mp.cli.printing import print_text
 from jfr_mp.cli.tables import STATE_STYLES
-from jfr_mp.errors import NotFound
 
 
 class Label(StrEnum):
@@ -66,8 +65,7 @@ def graph(
             return
         path.write_text(text + "\n")
     elif path is not None:
-        if not path.resolve().parent.is_dir():
-            raise NotFound(f"{path} cannot be written: there is no directory {path.parent}")
+        require_directory_of(path)
         draw(found, path, label.value)
     else:
         for line, state in text_tree(found, label.value):

@@ -11,7 +11,7 @@ import typer
 from jfr_mp.cli.commands import command, with_examples
 from jfr_mp.cli.filters import JobFilterOptions
 from jfr_mp.cli.job_choice import JobArguments, chosen_job, matching_jobs, run_dir_of
-from jfr_mp.cli.options import LongProjectOption, ProjectOption
+from jfr_mp.cli.options import LongProjectOption, ProjectOption, require_directory_of
 from jfr_mp.cli.printing import doing, print_json, print_text
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.errors import NotFound
@@ -120,8 +120,7 @@ def _write(value: Any, file: Path | None) -> None:
         return
     from monty.serialization import dumpfn
 
-    if not file.parent.is_dir():
-        raise NotFound(f"{file} cannot be written: there is no directory {file.parent}")
+    require_directory_of(file)
     dumpfn(value, file, fmt="yaml" if file.suffix in (".yaml", ".yml") else "json")
     print_text(f"Wrote {file}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from jfr_mp.cli.commands import OptionRow, Options, TableBuilder
 from jfr_mp.cli.completion import complete_project
 from jfr_mp.cli.project_access import load_project, load_projects
+from jfr_mp.errors import NotFound
 from jfr_mp.step_table import ROLES, Role
 
 if TYPE_CHECKING:
@@ -84,6 +86,18 @@ def whole_number(least: int = 0, most: int = MAX_NUMBER) -> Callable[[str], int]
         return read
 
     return read
+
+
+def require_directory_of(file: Path) -> None:
+    """Check before the work that a file can be written.
+
+    Raises
+    ------
+    NotFound
+        Its directory does not exist.
+    """
+    if not file.absolute().parent.is_dir():
+        raise NotFound(f"{file} cannot be written: there is no directory {file.parent}")
 
 
 def number(*flags: str, text: str, least: int = 0, unit: str = "N") -> Any:

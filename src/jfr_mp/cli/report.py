@@ -12,11 +12,10 @@ from zoneinfo import ZoneInfo
 import typer
 
 from jfr_mp.cli.commands import Options, with_examples
-from jfr_mp.cli.options import JsonOption, ProjectOption, whole_number
+from jfr_mp.cli.options import JsonOption, ProjectOption, require_directory_of, whole_number
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.report_figures import Figures, flow_figures, job_figures, report_sheets
-from jfr_mp.errors import NotFound
 
 if TYPE_CHECKING:
     pass
@@ -84,8 +83,8 @@ def span(
     NotFound
         The directory of the file does not exist.
     """
-    if path is not None and not path.absolute().parent.is_dir():
-        raise NotFound(f"{path} cannot be written: there is no directory {path.parent}")
+    if path is not None:
+        require_directory_of(path)
     return Span(interval.value, number, path)
 
 

@@ -13,10 +13,10 @@ import typer
 from jfr_mp.cli.commands import Options, with_examples
 from jfr_mp.cli.errors import warn
 from jfr_mp.cli.fleet import WhereOptions, send
-from jfr_mp.cli.options import ProjectNameOption, number
+from jfr_mp.cli.options import ProjectNameOption, number, require_directory_of
 from jfr_mp.cli.printing import doing
 from jfr_mp.cli.project_access import load_or_salvage, load_project
-from jfr_mp.errors import ConfigError, ExitCode, JfrMpError, NotFound, NotRunning
+from jfr_mp.errors import ConfigError, ExitCode, JfrMpError, NotRunning
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -78,8 +78,8 @@ def chosen_projects(
     NotFound
         The directory of the file does not exist.
     """
-    if report is not None and not report.absolute().parent.is_dir():
-        raise NotFound(f"{report} cannot be written: there is no directory {report.parent}")
+    if report is not None:
+        require_directory_of(report)
     return Projects(all_projects, report, float("inf") if max_wait == 0 else max_wait)
 
 

@@ -75,6 +75,17 @@ def overview_page(view: View) -> Response:
     )
 
 
+def _filters(conditions: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return what the filters of a page show and link to."""
+    return {
+        "conditions": conditions,
+        "plain": urlencode(conditions),
+        "chosen": dict(conditions),
+        "chosen_states": {value.upper() for name, value in conditions if name == "states"},
+        "with_value": url_filters.with_value,
+    }
+
+
 def jobs_page(view: View) -> Response:
     """Show jobs, the last updated first."""
     conditions = url_filters.conditions_in(view.params)
@@ -91,11 +102,7 @@ def jobs_page(view: View) -> Response:
         "Jobs",
         live="",
         jobs=rows,
-        conditions=conditions,
-        plain=urlencode(conditions),
-        chosen=dict(conditions),
-        chosen_states={value.upper() for name, value in conditions if name == "states"},
-        with_value=url_filters.with_value,
+        **_filters(conditions),
         states=list(JobState),
         total=total,
         more_than=not unfiltered and total >= MOST_COUNTED,
@@ -117,11 +124,7 @@ def flows_page(view: View) -> Response:
         "Flows",
         live="",
         flows=rows,
-        conditions=conditions,
-        plain=urlencode(conditions),
-        chosen=dict(conditions),
-        chosen_states={value.upper() for name, value in conditions if name == "states"},
-        with_value=url_filters.with_value,
+        **_filters(conditions),
         states=list(FlowState),
         total=total,
         more_than=total >= MOST_COUNTED,

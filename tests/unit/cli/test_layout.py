@@ -96,7 +96,7 @@ def test_short_texts_come_before_line_breaks() -> None:
         ("one\ntwo", False, "one\ntwo"),
         ("static_energy", True, "static_\nenergy"),
         ("static_energy", False, "static_energy"),
-        ("/work/ab/cd", True, "/work/ab/\ncd"),
+        ("/data/ab/cd", True, "/data/ab/\ncd"),
         ("it is x_y", True, "it is x_y"),
         ("", False, ""),
     ],
