@@ -30,7 +30,7 @@ from jfr_mp.hosts.ssh.endpoint import Endpoint
 from jfr_mp.hosts.ssh.questions import Question
 from jfr_mp.hosts.ssh.ssh_config import endpoints
 from tests.integration.hosts.conftest import MakeHost
-from tests.support.processes import Processes, is_alive, wait_gone
+from tests.support.processes import Processes, wait_gone
 from tests.support.sshd import SecretSshd, Sshd, running
 from tests.support.waiting import wait_until
 
@@ -74,8 +74,8 @@ class Site:
         """The brokers of this endpoint."""
         return [
             process
-            for process in psutil.process_iter()
-            if is_alive(process.pid) and process.cmdline()[-2:] == ["jfr_mp.hosts.login.broker", str(self.endpoint)]
+            for process in psutil.process_iter(["cmdline"])
+            if (process.info["cmdline"] or [])[-2:] == ["jfr_mp.hosts.login.broker", str(self.endpoint)]
         ]
 
     @property
@@ -311,6 +311,8 @@ def test_closing(site: Site, host: BaseHost) -> None:
     site.logs_in(CODE)
     host.connect()
     assert close_login(site.endpoint, site.base_dir)
+    # The process has ended by now
+    assert not site.brokers
     wait_until(lambda: not host.is_connected, 20, "the news of the end")
     assert not close_login(site.endpoint, site.base_dir)
     wait_until(lambda: not site.server.sessions, 20, "the end of the connection")

@@ -60,6 +60,9 @@ class Lender:
                 self._wire.receive()
             case messages.Close():
                 self._connection.close()
+                # The client learns from the end of this process that the login is closed.
+                self._wire.socket.settimeout(None)
+                self._wire.receive()
             case message:
                 raise unexpected(message)
 

@@ -73,6 +73,8 @@ def open_login(endpoint: Endpoint, base_dir: Path, answer: Answer) -> bool:
 def close_login(endpoint: Endpoint, base_dir: Path) -> bool:
     """Close the connection, for all processes that use it; return whether there was one.
 
+    The process of the broker has ended when this returns.
+
     Raises
     ------
     HostError
