@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,12 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from jfr_mp.embedded.binary import find_mongod
+from tests.support.network import Network
 from tests.support.processes import free_port
 from tests.support.waiting import wait_until
 
 USER = "tester"
+_LOOPBACK = "127.0.0.1"
 _SMALL = (
     "--oplogSize=16",
     "--wiredTigerCacheSizeGB=0.25",
@@ -35,13 +39,20 @@ class Mongod:
         Where data and log are kept.
     replica_set
         The name of the replica set, whose single member this is; None for a standalone server without transactions.
+    host
+        The address on which it listens.
+    prefix
+        A command that runs the server, for instance in a network namespace.
     """
 
-    def __init__(self, directory: Path, *, replica_set: str | None) -> None:
+    def __init__(
+        self, directory: Path, *, replica_set: str | None, host: str = _LOOPBACK, prefix: Sequence[str] = ()
+    ) -> None:
         self.directory = directory
         self.replica_set = replica_set
-        self.host = "127.0.0.1"
+        self.host = host
         self.port = free_port()
+        self._prefix = tuple(prefix)
         self.username = USER
         self.password = secrets.token_hex(12)
         self._process: subprocess.Popen[bytes] | None = None
@@ -101,7 +112,7 @@ class Mongod:
         with (self.directory / "mongod.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(str(find_mongod()), "--dbpath", str(self.directory / "data"), "--nounixsocket"),
+                    *(*self._prefix, str(find_mongod()), "--dbpath", str(self.directory / "data"), "--nounixsocket"),
                     *("--bind_ip", self.host, "--port", str(self.port), *role, *_SMALL),
                 ],
                 # Not those of the test that happens to be the first one: at its end it ends what has them.
@@ -133,9 +144,16 @@ class Mongod:
         self.stop()
 
     def _prepare(self) -> None:
-        """Wait for the server; the first time, make the replica set and, by the localhost exception, the user."""
+        """Wait for the server; the first time, make the replica set and the user.
+
+        The right to do so comes from the localhost exception or, from elsewhere, from the key of the replica set.
+        """
         marker = self.directory / "prepared"
-        with MongoClient[dict[str, Any]](self.host, self.port, directConnection=True) as client:
+        rights: dict[str, Any] = {}
+        if self.host != _LOOPBACK:
+            key = (self.directory / "keyfile").read_text()
+            rights = {"username": "__system", "password": key, "authSource": "local"}
+        with MongoClient[dict[str, Any]](self.host, self.port, directConnection=True, **rights) as client:
             wait_until(lambda: self._hello(client), 30, "an answer of mongod")
             if self.replica_set and not marker.exists():
                 member = {"_id": 0, "host": f"{self.host}:{self.port}"}
@@ -165,10 +183,21 @@ class ReplicaSet:
         Where data and logs are kept.
     name
         The name of the replica set.
+    network
+        A network of three machines, for one member each; None for members that all are on this machine.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self.members = [Mongod(directory / str(number), replica_set=name) for number in range(3)]
+    def __init__(self, directory: Path, name: str, network: Network | None = None) -> None:
+        self._network = network
+        self.members = [
+            Mongod(
+                directory / str(number),
+                replica_set=name,
+                host=network.address(number) if network else _LOOPBACK,
+                prefix=network.enter(number) if network else (),
+            )
+            for number in range(3)
+        ]
         first, *others = self.members
         for other in others:
             other.password = first.password
@@ -208,7 +237,7 @@ class ReplicaSet:
     def primary(self) -> Mongod:
         """Return the member that takes writes."""
         address = wait_until(lambda: self.client.primary, 60, "a primary")
-        return next(member for member in self.members if address and member.port == address[1])
+        return next(member for member in self.members if (member.host, member.port) == address)
 
     def step_down(self) -> None:
         """Let another member take over."""
@@ -220,6 +249,27 @@ class ReplicaSet:
         primary = self.primary()
         primary.kill()
         primary.launch()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let the member that takes writes stand still: it keeps its connections, and answers nothing."""
+        primary = self.primary()
+        os.kill(primary.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(primary.pid, signal.SIGCONT)
+
+    @contextmanager
+    def partition(self) -> Iterator[None]:
+        """Cut the member that takes writes off from the others, but not from its clients."""
+        assert self._network, "all members are on one machine"
+        number = self.members.index(self.primary())
+        self._network.cut_off(number)
+        try:
+            yield
+        finally:
+            self._network.join(number)
 
     def close(self) -> None:
         """Stop all of them for good."""

@@ -231,6 +231,34 @@ class Sshd:
         """Break all connections; what runs in their sessions goes on, and new ones are accepted."""
         _kill([process for process in self.sessions if "sshd" in process.name()])
 
+    @contextmanager
+    def late_files(self) -> Iterator[None]:
+        """Answer no request for files, of the connections of now and of those that come, until the end of the context.
+
+        Commands run as usual.
+        """
+        stopped: list[psutil.Process] = []
+        over = threading.Event()
+
+        def stop_all() -> None:
+            while not over.wait(0.05):
+                for process in self.sessions:
+                    with suppress(psutil.NoSuchProcess):
+                        if process not in stopped and "internal-sftp" in " ".join(process.cmdline()):
+                            process.suspend()
+                            stopped.append(process)
+
+        thread = threading.Thread(target=stop_all, name="late files")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            for process in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
     def kill(self) -> None:
         """Die as in a crash, with all connections; what runs in their sessions goes on."""
         if self._process is not None:
@@ -328,6 +356,11 @@ class Namespace:
         assert self._process.stdout is not None
         with self._process.stdout:
             assert self._process.stdout.readline() == b"up\n", "no network namespace could be made"
+
+    @property
+    def pid(self) -> int:
+        """A process in it, for as long as it is there."""
+        return self._process.pid
 
     @property
     def enter(self) -> tuple[str, ...]:
