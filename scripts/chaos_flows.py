@@ -1,0 +1,193 @@
+"""The flows of `scripts/chaos`, each with what must have become of it in the end."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobflow import Flow, Job
+
+from tests.support.jobs import ledger_lines
+from tests.support.ledger_jobs import SIGNATURES, dynamic_flow, fails, is_killed, signs, uses_up_memory
+
+#: What the script of a job does after the job: each job fails by it, and it alone.
+TRAPS = {
+    "fifo": "rm jfremote_out.json; mkfifo jfremote_out.json",
+    "zero": "ln -sf /dev/zero jfremote_out.json",
+    "sparse": "truncate -s 10G jfremote_out.json",
+    "data": "rm remote_job_data.json; mkfifo remote_job_data.json",
+    "foreign": """sed -i 's/"uuid":"[0-9a-f]/"uuid":"x/' remote_job_data.json""",
+}
+#: The exec_config of the flows of --more.
+EXEC_CONFIG = {
+    **{name: {"post_run": text} for name, text in TRAPS.items()},
+    "little_memory": {"pre_run": "ulimit -v 6000000"},
+    "breaks_off": {"pre_run": "exit 1"},
+}
+#: The names of jobs that fail, and the states in which they may end.
+FAILING = ["breaks_off", "fails", "hostile", "is_killed", "uses_up_memory"]
+FAILED = "FAILED or REMOTE_ERROR"
+#: How many jobs of a flood fail by a bug, and before they begin.
+FLOOD = (5, 60)
+#: A worker whose disk is full now and then, so that its jobs may fail.
+SMALL = "small"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A flow that was submitted.
+
+    Parameters
+    ----------
+    ledger
+        What its jobs sign.
+    signatures
+        Those that there must be in the end, sorted.
+    states
+        How many jobs must be in which state.
+    may_fail
+        Whether each job may fail instead, and then need not have signed.
+    """
+
+    ledger: Path
+    signatures: list[str]
+    states: Counter[str] = field(default_factory=Counter)
+    may_fail: bool = False
+
+    def finding(self) -> str | None:
+        """Return what is wrong with the signatures."""
+        lines = ledger_lines(self.ledger)
+        if lines == self.signatures or (self.may_fail and len(set(lines)) == len(lines)):
+            return None
+        return f"{self.ledger.name}: executed {lines} instead of {self.signatures}"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A flow to submit.
+
+    Parameters
+    ----------
+    jobs
+        Its jobs.
+    expected
+        What must become of it.
+    workers
+        Where it can run; any by default.
+    """
+
+    jobs: Flow
+    expected: Expected
+    workers: Collection[str] = ("local", "cluster")
+
+
+def dynamic(ledger: Path, _chance: random.Random) -> Submission:
+    """Return the replaced job, its replacement, the detoured one, the detour and the child."""
+    return Submission(dynamic_flow(ledger), Expected(ledger, SIGNATURES, Counter(COMPLETED=5)))
+
+
+def fan(ledger: Path, chance: random.Random) -> Submission:
+    """Return a job, several that need it, and one that needs them."""
+    names = [f"middle-{place}" for place in range(chance.randint(2, 5))]
+    first = signs(str(ledger), "first")
+    middle = [signs(str(ledger), name, first.output) for name in names]
+    last = signs(str(ledger), "last", [job.output for job in middle])
+    expected = Expected(ledger, sorted(["first", "last", *names]), Counter(COMPLETED=len(names) + 2))
+    return Submission(Flow([first, *middle, last]), expected)
+
+
+def failing(ledger: Path, _chance: random.Random) -> Submission:
+    """Return a job that fails, one beside it, and one that waits for ever."""
+    fine, bad = signs(str(ledger), "fine"), fails(str(ledger), "bad")
+    flow = Flow([fine, bad, signs(str(ledger), "never", bad.output)])
+    return Submission(flow, Expected(ledger, ["bad", "fine"], Counter({"COMPLETED": 1, FAILED: 1, "WAITING": 1})))
+
+
+def hostile(ledger: Path, _chance: random.Random) -> Submission:
+    """Return jobs that leave traps in the place of their files, beside good ones."""
+    bad = [_named("hostile", signs(str(ledger), name), name) for name in TRAPS]
+    good = [f"fine-{number}" for number in range(4)]
+    flow = Flow([*bad, *(signs(str(ledger), name) for name in good)])
+    return Submission(flow, Expected(ledger, sorted([*TRAPS, *good]), Counter({"COMPLETED": 4, FAILED: len(TRAPS)})))
+
+
+def flood(ledger: Path, _chance: random.Random) -> Submission:
+    """Return jobs that fail by the dozen, most of them before they begin."""
+    bugs, early = FLOOD
+    names = [f"fails-{number:03}" for number in range(bugs)]
+    jobs = [fails(str(ledger), name) for name in names]
+    jobs += [_named("breaks_off", signs(str(ledger), "never"), "breaks_off") for _ in range(early)]
+    return Submission(Flow(jobs), Expected(ledger, names, Counter({FAILED: bugs + early})))
+
+
+def memory(ledger: Path, _chance: random.Random) -> Submission:
+    """Return a job that uses up its memory, and one that is killed for it."""
+    greedy = _named("uses_up_memory", uses_up_memory(str(ledger), "eats"), "little_memory")
+    return Submission(
+        Flow([greedy, is_killed(str(ledger), "killed")]), Expected(ledger, ["eats", "killed"], Counter({FAILED: 2}))
+    )
+
+
+def without_room(ledger: Path, _chance: random.Random) -> Submission:
+    """Return jobs whose directories are on a disk that fills up: none runs twice, and each ends."""
+    names = [f"{ledger.name}-{number}" for number in range(4)]
+    jobs = [signs(str(ledger), name) for name in names]
+    for job, name in zip(jobs, names, strict=True):
+        job.name = name
+    return Submission(Flow(jobs), Expected(ledger, names, may_fail=True), [SMALL])
+
+
+KINDS: list[Callable[[Path, random.Random], Submission]] = [dynamic, dynamic, fan, fan, failing]
+#: With --more.
+MORE_KINDS = [*KINDS, hostile, hostile, flood, memory, without_room]
+
+
+def findings_of_states(expected: Iterable[Expected], jobs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the jobs that are not in the states in which they must be.
+
+    Parameters
+    ----------
+    expected
+        All flows that were submitted.
+    jobs
+        All jobs of the queue.
+    """
+    wrong = []
+    must: Counter[str] = Counter()
+    may_fail: dict[str, Path] = {}
+    for each in expected:
+        must += each.states
+        if each.may_fail:
+            may_fail |= dict.fromkeys(each.signatures, each.ledger)
+    found: Counter[str] = Counter()
+    for job in jobs:
+        name, state = job["job"]["name"], job["state"]
+        error = job["error"] or job["remote"]["error"]
+        if name == "store_inputs":
+            # Each dynamic flow may have one, which only passes on the output of a replacement.
+            continue
+        if (ledger := may_fail.pop(name, None)) is not None:
+            if state == "COMPLETED" and name not in ledger_lines(ledger):
+                wrong.append(f"job {job['db_id']} is COMPLETED and was not executed")
+            elif state not in ("COMPLETED", "FAILED", "REMOTE_ERROR"):
+                wrong.append(f"job {job['db_id']} on {job['worker']} is {state}")
+        elif state in ("FAILED", "REMOTE_ERROR"):
+            found[FAILED] += 1
+            if name not in FAILING:
+                wrong.append(f"job {job['db_id']} on {job['worker']} is {state}: {error}")
+        else:
+            found[state] += 1
+    wrong += [f"the job {name} is lost" for name in may_fail]
+    if found != must:
+        wrong.append(f"states {dict(found)} instead of {dict(must)}")
+    return wrong
+
+
+def _named(name: str, job: Job, exec_config: str) -> Job:
+    job.name = name
+    job.update_config({"manager_config": {"exec_config": exec_config}})
+    return job
