@@ -146,7 +146,7 @@ KINDS: list[Callable[[Path, random.Random], Submission]] = [dynamic, dynamic, fa
 MORE_KINDS = [*KINDS, hostile, hostile, flood, memory, without_room]
 
 
-def findings_of_states(expected: Iterable[Expected], jobs: Iterable[Mapping[str, Any]]) -> list[str]:
+def findings_of_states(expected: Collection[Expected], jobs: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the jobs that are not in the states in which they must be.
 
     Parameters
@@ -156,31 +156,22 @@ def findings_of_states(expected: Iterable[Expected], jobs: Iterable[Mapping[str,
     jobs
         All jobs of the queue.
     """
-    wrong = []
-    must: Counter[str] = Counter()
-    may_fail: dict[str, Path] = {}
-    for each in expected:
-        must += each.states
-        if each.may_fail:
-            may_fail |= dict.fromkeys(each.signatures, each.ledger)
-    found: Counter[str] = Counter()
-    for job in jobs:
-        name, state = job["job"]["name"], job["state"]
-        error = job["error"] or job["remote"]["error"]
-        if name == "store_inputs":
-            # Each dynamic flow may have one, which only passes on the output of a replacement.
-            continue
+    must = sum((each.states for each in expected), Counter[str]())
+    may_fail = {name: each.ledger for each in expected if each.may_fail for name in each.signatures}
+    wrong, found = [], Counter[str]()
+    # Each dynamic flow may have one named store_inputs, which only passes on the output of a replacement.
+    for job in (job for job in jobs if job["job"]["name"] != "store_inputs"):
+        name, state = job["job"]["name"], FAILED if job["state"] in ("FAILED", "REMOTE_ERROR") else job["state"]
+        what = f"job {job['db_id']} ({name}) on {job['worker']} is {job['state']}"
         if (ledger := may_fail.pop(name, None)) is not None:
-            if state == "COMPLETED" and name not in ledger_lines(ledger):
-                wrong.append(f"job {job['db_id']} is COMPLETED and was not executed")
-            elif state not in ("COMPLETED", "FAILED", "REMOTE_ERROR"):
-                wrong.append(f"job {job['db_id']} on {job['worker']} is {state}")
-        elif state in ("FAILED", "REMOTE_ERROR"):
-            found[FAILED] += 1
-            if name not in FAILING:
-                wrong.append(f"job {job['db_id']} on {job['worker']} is {state}: {error}")
-        else:
-            found[state] += 1
+            if state not in ("COMPLETED", FAILED):
+                wrong.append(what)
+            elif state == "COMPLETED" and name not in ledger_lines(ledger):
+                wrong.append(f"{what} and was not executed")
+            continue
+        found[state] += 1
+        if state == FAILED and name not in FAILING:
+            wrong.append(f"{what}: {job['error'] or job['remote']['error']}")
     wrong += [f"the job {name} is lost" for name in may_fail]
     if found != must:
         wrong.append(f"states {dict(found)} instead of {dict(must)}")

@@ -182,7 +182,7 @@ def ground(home: Path, *, local: bool, more: bool) -> Iterator[Ground]:
             _make_clock(home)
         (home / "projects" / "chaos.json").write_text(json.dumps(document))
         (home / "projects" / "chaos.json").chmod(0o600)
-        os.environ.update({MARK: str(home / "projects"), "HOME": str(home), "PYTHONPATH": str(ROOT)})
+        os.environ.update({MARK: str(home / "projects"), "HOME": str(home), "PYTHONPATH": f"{ROOT}/src:{ROOT}"})
         stack.callback(_end_all)
         yield made
 

@@ -26,8 +26,8 @@ from tests.support.waiting import wait_until
 #: Seconds between two misfortunes, that one lasts, and that what does not answer keeps silent: past the time limits of
 #: hosts and of the database.
 PEACE, MISFORTUNE, SILENCE = (2.0, 6.0), (1.0, 8.0), (2.0, 25.0)
-#: Seconds after which waiting for a job that moves, or for the end of all, is given up.
-PATIENCE = 180.0
+#: Seconds after which waiting for a job that moves, and for the end of all, is given up.
+PATIENCE, PATIENCE_AT_THE_END = 180.0, 600.0
 ROLE, MASTER = "role", "master"
 #: The steps for which a host has to be there.
 WITH_HOST = (UPLOAD, SUBMIT, DOWNLOAD)
