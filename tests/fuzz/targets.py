@@ -24,7 +24,9 @@ from jfr_mp.batch.markers import Marker, Place
 from jfr_mp.bus import messages
 from jfr_mp.config import Project, files
 from jfr_mp.config.workers import ConnectionData
-from jfr_mp.errors import BusError, ConfigError, HostError, HostUnreachable, SchedulerError
+from jfr_mp.database import backup
+from jfr_mp.database.backup_files import MEMBERS, find_backup
+from jfr_mp.errors import BackupError, BusError, ConfigError, HostError, HostUnreachable, SchedulerError
 from jfr_mp.execution.warm import wire as warm_wire
 from jfr_mp.execution.warm.child import Order
 from jfr_mp.hosts import CommandResult
@@ -201,7 +203,24 @@ def _warm_wire(data: bytes, _directory: Path) -> None:
     Order.read(fields, [0, 1, 2])
 
 
+def _backup_zip(data: bytes, directory: Path) -> None:
+    (directory / "b.zip").write_bytes(data)
+    backup.verify(find_backup(directory / "b.zip"))
+    assert [path.name for path in directory.iterdir()] == ["b.zip"]
+
+
+def _backup_bson(data: bytes, directory: Path) -> None:
+    """The first line is the manifest, the rest a collection."""
+    manifest, _, documents = data.partition(b"\n")
+    for name in MEMBERS:
+        (directory / f"{name}.bson").write_bytes(documents if name == "jobs" else b"")
+    (directory / "manifest.json").write_bytes(manifest)
+    backup.verify(find_backup(directory))
+
+
 TARGETS = {
+    "backup.zip": Target(_backup_zip, (BackupError,)),
+    "backup.bson": Target(_backup_bson, (BackupError,)),
     "bus": Target(_bus, (BusError,)),
     "output": Target(_output, (HostError,)),
     "store": Target(_store, (HostError,)),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bson import CodecOptions
-from bson.errors import InvalidBSON
+from bson.errors import BSONError, InvalidBSON
 from bson.raw_bson import RawBSONDocument
 from pymongo.errors import PyMongoError
 
@@ -41,8 +41,8 @@ _RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocumen
 #: Documents and bytes that are inserted at a time, and documents between two reports of progress.
 _BATCH, _BATCH_BYTES, _STRIDE = 1000, 8_000_000, 100
 
-#: The beginning of a BSON document: its length.
-_HEAD = struct.Struct("<i")
+#: The beginning of a BSON document: its length; and the bytes of the largest one that a server stores.
+_HEAD, _LARGEST = struct.Struct("<i"), 16 * 2**20
 
 #: The first protocol version of servers that can read several collections as of one moment (5.0).
 _SNAPSHOT_VERSION = 13
@@ -211,8 +211,10 @@ def _documents(file: IO[bytes], name: str) -> Iterator[bytes]:
     while head := file.read(_HEAD.size):
         number += 1
         size = _HEAD.unpack(head)[0] if len(head) == _HEAD.size else 0
-        raw = head + file.read(max(size - _HEAD.size, 0))
+        raw = head + file.read(min(max(size - _HEAD.size, 0), _LARGEST))
         try:
+            if size > _LARGEST:
+                raise InvalidBSON(f"it claims {size} bytes, more than MongoDB stores")
             if len(raw) != size:
                 raise InvalidBSON("it ends too early")
             RawBSONDocument(raw).items()
@@ -240,7 +242,7 @@ def _insert(
         for batch in _batches(_documents(file, name)) if file else ():
             try:
                 collection.insert_many([RawBSONDocument(raw) for raw in batch])
-            except PyMongoError as error:
+            except (PyMongoError, BSONError) as error:
                 raise BackupError(f"the documents of {name}.bson cannot be inserted: {error}") from error
             done += len(batch)
             if progress:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from jfr_mp.errors import BackupError
 
@@ -25,8 +27,10 @@ MEMBERS = ("jobs", "flows", "jf_auxiliary", "batches")
 MANIFEST = "manifest.json"
 _SUFFIX, _PART = ".bson", ".part"
 
-#: What reading a damaged file raises.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError)
+#: What reading a damaged file raises; a RuntimeError comes from an encrypted one.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, RuntimeError, ValueError, OSError)
+#: Bytes of a manifest, when it is unpacked.
+_LARGEST_MANIFEST = 100_000
 
 
 class BackupTarget(Protocol):
@@ -185,7 +189,7 @@ class Backup:
         try:
             with self._members[name]() as file:
                 yield file
-        except (*_DAMAGE, OSError) as error:
+        except _DAMAGE as error:
             raise BackupError(f"the backup {self.path} is damaged in {name}{_SUFFIX}: {error}") from error
 
 
@@ -216,9 +220,12 @@ def _zip_backup(path: Path) -> Backup:
     try:
         packed = zipfile.ZipFile(path)
         names = set(packed.namelist())
-        manifest = json.loads(packed.read(MANIFEST)) if MANIFEST in names else {}
-    except (*_DAMAGE, OSError, ValueError) as error:
-        raise BackupError(f"{path} is not a backup, or it is truncated: {error}") from error
+        manifest = {}
+        if MANIFEST in names:
+            with packed.open(MANIFEST) as file:
+                manifest = _manifest(file)
+    except _DAMAGE as error:
+        raise BackupError(f"{path} is not a backup, or it is truncated or damaged: {error}") from error
     members = {
         name: (lambda name=name: packed.open(f"{name}{_SUFFIX}")) for name in MEMBERS if f"{name}{_SUFFIX}" in names
     }
@@ -234,10 +241,34 @@ def _directory_backup(path: Path) -> Backup:
         if files:
             members[name] = _opener(files[0])
     manifest = path / MANIFEST
+    if not manifest.is_file():
+        return Backup(path, members, {})
     try:
-        return Backup(path, members, json.loads(manifest.read_text()) if manifest.exists() else {})
-    except (OSError, ValueError) as error:
+        with manifest.open("rb") as file:
+            return Backup(path, members, _manifest(file))
+    except _DAMAGE as error:
         raise BackupError(f"the backup {path} is damaged: {manifest.name}: {error}") from error
+
+
+def _manifest(file: IO[bytes]) -> dict[str, Any]:
+    """Read a manifest.
+
+    Raises
+    ------
+    ValueError
+        It is not one: too large, no JSON, or without the figures of the collections.
+    """
+    text = file.read(_LARGEST_MANIFEST + 1)
+    if len(text) > _LARGEST_MANIFEST:
+        raise ValueError(f"{MANIFEST} has more than {_LARGEST_MANIFEST} bytes")
+    try:
+        manifest = json.loads(text)
+    except RecursionError:
+        manifest = None
+    stated = manifest.get("collections", {}) if isinstance(manifest, dict) else None
+    if not isinstance(stated, dict) or not all(isinstance(figures, dict) for figures in stated.values()):
+        raise ValueError(f"{MANIFEST} does not have the figures of the collections")
+    return cast("dict[str, Any]", manifest)
 
 
 def _opener(path: Path) -> Callable[[], IO[bytes]]:

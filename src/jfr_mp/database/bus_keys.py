@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from jfr_mp.model import Document
 
 if TYPE_CHECKING:
-    from jfr_mp.database.connection import QueueDatabase
+    from jfr_mp.database.connection import Doc, QueueDatabase
 
 
 class BusKey(Document):
@@ -19,16 +21,19 @@ class BusKey(Document):
     key
         The public key; the document's `_id`.
     host, user
-        The machine and the user that it belongs to.
+        The machine and the user that it belongs to, as far as the document says it.
     created_on, revoked_on
         By the server's clock; `revoked_on` is None while the key is admitted.
     """
 
     key: str
-    host: str
-    user: str
+    host: str = ""
+    user: str = ""
     created_on: datetime | None = None
     revoked_on: datetime | None = None
+
+
+_FIELDS = BusKey.model_fields.keys() - {"key"}
 
 
 def admit(db: QueueDatabase, key: str, host: str, user: str) -> None:
@@ -45,11 +50,20 @@ def revoke(db: QueueDatabase, key: str) -> int:
 
 
 def listed(db: QueueDatabase) -> list[BusKey]:
-    """Return all keys, the oldest first."""
+    """Return all keys, the oldest first, those included that another program has put there."""
     found = db.bus_keys.find().sort("created_on", 1)
-    return [BusKey.model_validate({**document, "key": document["_id"]}) for document in found]
+    return [_key(document) for document in found]
 
 
 def admitted(db: QueueDatabase) -> frozenset[str]:
     """Return the public keys that are admitted now."""
     return frozenset(str(document["_id"]) for document in db.bus_keys.find({"revoked_on": None}, {"_id": 1}))
+
+
+def _key(document: Doc) -> BusKey:
+    """Read a document, whatever it contains: a key must not be admitted without being listed."""
+    key = str(document["_id"])
+    try:
+        return BusKey.model_validate({**{field: document[field] for field in _FIELDS & document.keys()}, "key": key})
+    except ValidationError:
+        return BusKey(key=key)

@@ -133,11 +133,7 @@ class ConsistencyCheck:
             yield Violation("dead-process", name, owner, problem, _RECONCILE, owner)
 
     def _locks(self, _query: Doc) -> Iterator[Violation]:
-        try:
-            stale = stale_locks(self._db)
-        except ValidationError:
-            return  # a damaged record of a process, which is reported: which processes are alive is not known
-        for lock in stale:
+        for lock in stale_locks(self._db):
             problem = f"its lock {lock.lock_id} of {lock.lock_time:%F %T} UTC is stale: {lock.why}"
             yield Violation("stale-lock", lock.collection, str(lock.id), problem, _RECONCILE, lock.id)
 

@@ -6,11 +6,12 @@ it, read or not, so that an order whose sender has given up is not carried out l
 
 from __future__ import annotations
 
+import logging
 import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pymongo import ReturnDocument
 
 from jfr_mp.database.processes import seconds_ago
@@ -18,6 +19,8 @@ from jfr_mp.model import Document
 
 if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
+
+logger = logging.getLogger(__name__)
 
 
 class MasterOrder(Document):
@@ -59,7 +62,10 @@ def give(db: QueueDatabase, master: str, name: str, arguments: dict[str, Any], s
 
 
 def take(db: QueueDatabase, master: str, lifetime: float) -> list[MasterOrder]:
-    """Take the orders of a master that are at most `lifetime` seconds old, each once, oldest first."""
+    """Take the orders of a master that are at most `lifetime` seconds old, each once, oldest first.
+
+    A document that is no order is taken as well, so that it stops none of the others, and is not returned.
+    """
     fresh = {"$expr": {"$gte": ["$created_on", seconds_ago(lifetime)]}}
     taken: list[MasterOrder] = []
     while True:
@@ -71,7 +77,12 @@ def take(db: QueueDatabase, master: str, lifetime: float) -> list[MasterOrder]:
         )
         if found is None:
             return taken
-        taken.append(_order(found))
+        try:
+            taken.append(_order(found))
+        except ValidationError as error:
+            fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+            where = db.orders.name
+            logger.warning("the document %s in %s is not an order: %s; not carried out", found["_id"], where, fields)
 
 
 def answer(db: QueueDatabase, order: MasterOrder, *, done: bool, text: str) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pymongo.errors import OperationFailure
 
 from jfr_mp.database.leases import free_leases
@@ -31,6 +32,9 @@ _REMEMBERED = 7 * 86_400.0
 
 #: The server's clock, in an aggregation expression.
 _NOW = "$$NOW"
+
+#: A damaged record must not make the arithmetic of a query fail, and with it the eviction of all others.
+_HAS_TIME = {"heartbeat": {"$type": "date"}}
 
 #: Seconds, some thirty years: an infinite age cannot be subtracted from a date.
 _AGES = 1e9
@@ -143,7 +147,7 @@ def unregister(db: QueueDatabase, owner: str) -> None:
 
 
 def registered(db: QueueDatabase) -> list[ProcessRecord]:
-    """Return all processes of the registry, oldest first."""
+    """Return all processes of the registry, oldest first, without damaged records, which `jfr-mp admin check` names."""
     return _select(db, {})
 
 
@@ -154,20 +158,25 @@ def is_registered(db: QueueDatabase, owner: str) -> bool:
 
 def living(db: QueueDatabase, lease_ttl: float) -> list[ProcessRecord]:
     """Return the processes whose last heartbeat is at most `lease_ttl` seconds ago, oldest first."""
-    return _select(db, {"$expr": {"$gte": ["$heartbeat", seconds_ago(lease_ttl)]}})
+    return _select(db, _alive(lease_ttl))
+
+
+def living_ids(db: QueueDatabase, lease_ttl: float) -> set[str]:
+    """Return the ids of these processes, those with a damaged record included."""
+    return {str(record["_id"]) for record in db.processes.find(_alive(lease_ttl), {"_id": 1})}
 
 
 def time_left(db: QueueDatabase, lease_ttl: float) -> dict[str, float]:
     """Return the seconds until the lease of each process ends; below 0 its locks may be freed."""
     ends = {"$add": ["$heartbeat", int(lease_ttl * 1000)]}
-    found = db.processes.aggregate([{"$project": {"left": {"$subtract": [ends, _NOW]}}}])
-    return {str(record["_id"]): record["left"] / 1000 for record in found if record["left"] is not None}
+    found = db.processes.aggregate([{"$match": _HAS_TIME}, {"$project": {"left": {"$subtract": [ends, _NOW]}}}])
+    return {str(record["_id"]): record["left"] / 1000 for record in found}
 
 
 def expired_ids(db: QueueDatabase, lease_ttl: float, query: Mapping[str, Any]) -> list[str]:
     """Return the ids of the processes that match a query and whose last heartbeat is longer ago."""
-    past = {"$expr": {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]}}
-    return [str(record["_id"]) for record in db.processes.find({**query, **past}, {"_id": 1})]
+    past = {**_HAS_TIME, "$expr": {"$lt": ["$heartbeat", seconds_ago(lease_ttl)]}}
+    return [str(record["_id"]) for record in db.processes.find({"$and": [query, past]}, {"_id": 1})]
 
 
 def evict_lost(db: QueueDatabase, owner: str, why: str) -> None:
@@ -182,7 +191,7 @@ def lost_masters(db: QueueDatabase) -> list[ProcessRecord]:
     """Return the masters that were lost in the last days."""
     recent = {"$expr": {"$gte": ["$heartbeat", seconds_ago(_REMEMBERED)]}}
     found = db.lost_masters.find(recent).sort("heartbeat", 1)
-    return [ProcessRecord.model_validate({"machine": "", **record, "id": record["_id"]}) for record in found]
+    return _records(found)
 
 
 def evict(db: QueueDatabase, owner: str, why: str) -> None:
@@ -260,7 +269,19 @@ def seconds_ago(seconds: float) -> Doc:
     return {"$subtract": [_NOW, int(min(seconds, _AGES) * 1000)]}
 
 
+def _alive(lease_ttl: float) -> Doc:
+    return {**_HAS_TIME, "$expr": {"$gte": ["$heartbeat", seconds_ago(lease_ttl)]}}
+
+
 def _select(db: QueueDatabase, query: Doc) -> list[ProcessRecord]:
-    found = db.processes.find(query).sort("started_on", 1)
-    # An earlier version did not write which machine it is: then nothing can be said of the pid.
-    return [ProcessRecord.model_validate({"machine": "", **document, "id": document["_id"]}) for document in found]
+    return _records(db.processes.find(query).sort("started_on", 1))
+
+
+def _records(documents: Iterable[Doc]) -> list[ProcessRecord]:
+    """Return the records without the damaged ones: one document must not keep masters from starting."""
+    found = []
+    for document in documents:
+        with suppress(ValidationError):
+            # An earlier version did not write which machine it is: then nothing can be said of the pid.
+            found.append(ProcessRecord.model_validate({"machine": "", **document, "id": document["_id"]}))
+    return found

@@ -56,7 +56,7 @@ def stale_locks(db: QueueDatabase, *, foreign_too: bool = False) -> list[StaleLo
         Whether all locks of jobflow-remote count as stale; right only if no process of it is running.
     """
     options, lock_timeout = db.project.jfr_mp, db.project.runner.lock_timeout
-    living = {record.id for record in processes.living(db, options.lease_ttl)}
+    living = processes.living_ids(db, options.lease_ttl)
     found: list[StaleLock] = []
     for collection in (db.jobs, db.flows, db.auxiliary):
         expired = _older_than(collection, options.lease_ttl, _OF_JFR_MP, "its process has died")
