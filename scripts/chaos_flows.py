@@ -121,7 +121,7 @@ def flood(ledger: Path, _chance: random.Random) -> Submission:
     names = [f"fails-{number:03}" for number in range(bugs)]
     jobs = [fails(str(ledger), name) for name in names]
     jobs += [_named("breaks_off", signs(str(ledger), "never"), "breaks_off") for _ in range(early)]
-    return Submission(Flow(jobs), Expected(ledger, names, Counter({FAILED: bugs + early})))
+    return Submission(Flow([*jobs]), Expected(ledger, names, Counter({FAILED: bugs + early})))
 
 
 def memory(ledger: Path, _chance: random.Random) -> Submission:
@@ -138,7 +138,7 @@ def without_room(ledger: Path, _chance: random.Random) -> Submission:
     jobs = [signs(str(ledger), name) for name in names]
     for job, name in zip(jobs, names, strict=True):
         job.name = name
-    return Submission(Flow(jobs), Expected(ledger, names, may_fail=True), [SMALL])
+    return Submission(Flow([*jobs]), Expected(ledger, names, may_fail=True), [SMALL])
 
 
 KINDS: list[Callable[[Path, random.Random], Submission]] = [dynamic, dynamic, fan, fan, failing]

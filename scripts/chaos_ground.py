@@ -113,7 +113,7 @@ class Ground:
         except (JfrMpError, PyMongoError):
             # A primary that is lost meanwhile has taken it, or has not; anything between would be a finding.
             there = wait_until(lambda: self._there(submission.jobs.uuid), PATIENCE_WITH_DATABASE, "the database")
-            if not any(there):
+            if there == [False]:
                 return
         self.expected.append(submission.expected)
 
