@@ -64,7 +64,7 @@ def give(db: QueueDatabase, master: str, name: str, arguments: dict[str, Any], s
 def take(db: QueueDatabase, master: str, lifetime: float) -> list[MasterOrder]:
     """Take the orders of a master that are at most `lifetime` seconds old, each once, oldest first.
 
-    A document that is no order is taken as well, so that it stops none of the others, and is not returned.
+    A document that is not an order is taken as well, so that it stops none of the others, and is not returned.
     """
     fresh = {"$expr": {"$gte": ["$created_on", seconds_ago(lifetime)]}}
     taken: list[MasterOrder] = []
