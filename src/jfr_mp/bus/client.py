@@ -244,16 +244,18 @@ class MasterClient:
             raise BusError(f"the master in {self._run_dir.path} answered a status request with {reply.kind}")
         return reply.master
 
-    def command(self, name: str, **arguments: Any) -> CommandReply:
+    def command(self, name: str, *, id_: str = "", **arguments: Any) -> CommandReply:
         """Have the master carry out a command, and return whether it does; it answers before it has finished.
 
         Parameters
         ----------
+        id_
+            See `CommandRequest`.
         name, arguments
             A row of `jfr_mp.supervisor.commands.COMMANDS`, and the fields of its arguments.
         """
         given: Arguments = arguments
-        reply = self._ask(CommandRequest(name=name, arguments=given))
+        reply = self._ask(CommandRequest(id=id_, name=name, arguments=given))
         if not isinstance(reply, CommandReply):
             raise BusError(f"the master in {self._run_dir.path} answered the command {name} with {reply.kind}")
         return reply

@@ -42,6 +42,7 @@ _GLANCE = 0.1
 class GateCommand:
     """A command that came through the gate, with the address of its sender."""
 
+    id: str
     name: str
     arguments: dict[str, Any]
     sender: bytes
@@ -182,7 +183,7 @@ class BusGate:
         elif len(self._commands) >= _QUEUE:
             self._send(sender.bytes, Rejection(why="too many commands are waiting"))
         else:
-            self._commands.append(GateCommand(request.name, dict(request.arguments), sender.bytes))
+            self._commands.append(GateCommand(request.id, request.name, dict(request.arguments), sender.bytes))
             self._wake()
 
     def _wake(self) -> None:

@@ -14,7 +14,7 @@ from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
 
 #: Raised by one with each change of a message that the other side would not understand.
-VERSION: Literal[4] = 4
+VERSION: Literal[5] = 5
 #: The arguments of a command, as they travel over a bus or through the database.
 Arguments = dict[str, str | int | float | bool | None]
 
@@ -24,7 +24,7 @@ class BusMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    version: Literal[4] = VERSION
+    version: Literal[5] = VERSION
 
 
 class Register(BusMessage):
@@ -92,10 +92,18 @@ class StatusRequest(BusMessage):
 
 
 class CommandRequest(BusMessage):
-    """A client to a master: carry out a command; `jfr_mp.supervisor.commands` has them all."""
+    """A client to a master: carry out a command; `jfr_mp.supervisor.commands` has them all.
+
+    Parameters
+    ----------
+    id
+        The same for all attempts to send it, by whichever way: a master carries it out once.
+    master
+        The owner id of the master that it is for; empty for the one that gets it.
+    """
 
     kind: Literal["command"] = "command"
-    #: The owner id of the master that it is for; empty for the one that gets it.
+    id: str = ""
     master: str = ""
     name: str
     arguments: Arguments = Field(default_factory=dict)

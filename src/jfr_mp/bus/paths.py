@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -90,6 +90,8 @@ class MasterFile(ProcessIdentity):
     roles: dict[Role, int]
     project: str
     started: datetime
+    #: The roles whose processes do not run until `jfr-mp resume`.
+    held: frozenset[Role] = frozenset()
     #: The pid of the process that forks the role processes, if it is not the master itself that starts them.
     fork_server: int | None = None
 
@@ -136,10 +138,11 @@ class RunDir:
         self._content = master.model_dump_json()
         self.restore()
 
-    def note_roles(self, roles: Mapping[Role, int]) -> None:
-        """Write how many processes of each role the master keeps from now on."""
+    def note_roles(self, roles: Mapping[Role, int], held: Iterable[Role]) -> None:
+        """Write how many processes of each role the master keeps from now on, and which of them do not run."""
         if (master := self.master) is not None:
-            self._content = master.model_copy(update={"roles": dict(roles)}).model_dump_json()
+            update = {"roles": dict(roles), "held": frozenset(held)}
+            self._content = master.model_copy(update=update).model_dump_json()
             self.restore()
 
     def restore(self) -> None:

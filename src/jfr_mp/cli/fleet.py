@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -17,10 +19,12 @@ from jfr_mp.step_table import ROLES, Role
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
+    from jfr_mp.supervisor.control import MasterInfo
     from jfr_mp.supervisor.fleet import MasterAnswer
 
 _STYLES = {"done": "green", "refused": "red", "unanswered": "yellow"}
-_EXIT_CODES = {
+#: Of the commands to masters.
+EXIT_CODES = {
     "0": "every master does it",
     "1": "a master refuses it, with the reason",
     "5": "no master is running there",
@@ -81,7 +85,7 @@ WhereOptions = Annotated[Where, Options(chosen_machines)]
 
 
 @with_examples({"jfr-mp pause --host login1": "on another machine", "jfr-mp pause --all-hosts": "on all"})
-@with_list("Exit codes", _EXIT_CODES)
+@with_list("Exit codes", EXIT_CODES)
 def pause(*, where: WhereOptions, as_json: JsonOption = False, project: ProjectOption) -> None:
     """Stop the role processes of a master after their current steps; the master waits for `jfr-mp resume`.
 
@@ -90,14 +94,14 @@ def pause(*, where: WhereOptions, as_json: JsonOption = False, project: ProjectO
     send(project, where, "pause", as_json=as_json)
 
 
-@with_list("Exit codes", _EXIT_CODES)
+@with_list("Exit codes", EXIT_CODES)
 def resume(*, where: WhereOptions, as_json: JsonOption = False, project: ProjectOption) -> None:
     """Start the role processes of a master again after `jfr-mp pause` or `jfr-mp drain`."""
     send(project, where, "resume", as_json=as_json)
 
 
 @with_examples({"jfr-mp drain --all-hosts": "before an upgrade: what was begun is brought to its end"})
-@with_list("Exit codes", _EXIT_CODES)
+@with_list("Exit codes", EXIT_CODES)
 def drain(*, where: WhereOptions, as_json: JsonOption = False, project: ProjectOption) -> None:
     """Take no new jobs: the role checkout stops, and the other roles finish the jobs that are under way.
 
@@ -107,7 +111,7 @@ def drain(*, where: WhereOptions, as_json: JsonOption = False, project: ProjectO
 
 
 @with_examples({"jfr-mp scale transfer=4 complete=2": "this many processes from now on"})
-@with_list("Exit codes", _EXIT_CODES)
+@with_list("Exit codes", EXIT_CODES)
 def scale(
     numbers: Annotated[list[str], typer.Argument(metavar="ROLE=N...", help="Roles and numbers of processes.")],
     *,
@@ -129,9 +133,33 @@ def _role_and_number(text: str) -> tuple[Role, int]:
     return Role(name), int(count)
 
 
-def send(project: Project, where: Where, name: str, *, as_json: bool = False, **arguments: Any) -> None:
-    """Send a command to masters, print what became of it, and exit with a code that says so."""
-    _report(_sent(project, where, name, **arguments), as_json=as_json)
+def send(
+    project: Project, where: Where, name: str, *, as_json: bool = False, file: Path | None = None, **arguments: Any
+) -> None:
+    """Send a command to masters, print what became of it, and exit with a code that says so.
+
+    Parameters
+    ----------
+    file
+        Gets the answers as JSON, if it is given.
+    """
+    answers = _sent(project, where, name, **arguments)
+    if file is not None:
+        file.write_text(json.dumps([asdict(answer) for answer in answers]) + "\n")
+    _report(answers, as_json=as_json)
+
+
+def done_here(masters: Sequence[MasterInfo], name: str, text: str, *, as_json: bool) -> None:
+    """Print that a command was carried out on this machine."""
+    if not as_json:
+        typer.echo(text)
+        return
+    from jfr_mp.identity import host_name, this_machine
+    from jfr_mp.supervisor.fleet import SHORT_ID, MasterAnswer
+
+    here = host_name(), this_machine()[:SHORT_ID]
+    answers = [MasterAnswer(*here, master.pid, name, "bus", "done", text) for master in masters]
+    print_json([asdict(answer) for answer in answers])
 
 
 def _sent(project: Project, where: Where, name: str, **arguments: Any) -> list[MasterAnswer]:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from jfr_mp.cli.commands import Options, with_examples
+from jfr_mp.cli.commands import Options, with_examples, with_list
 from jfr_mp.cli.connect import ConnectOption, connect_all
 from jfr_mp.cli.errors import report, warn
-from jfr_mp.cli.fleet import WhereOptions, send
+from jfr_mp.cli.fleet import EXIT_CODES as FLEET_EXIT_CODES
+from jfr_mp.cli.fleet import WhereOptions, done_here, send
 from jfr_mp.cli.options import (
+    JsonOption,
     LogFormatName,
     LogLevelName,
     LogLevelOption,
@@ -31,6 +33,7 @@ from jfr_mp.step_table import ROLES, Role
 if TYPE_CHECKING:
     from jfr_mp.api.runner import Runner
     from jfr_mp.config import Project
+    from jfr_mp.supervisor.control import MasterInfo
 
 #: Opens a runner in this process on a project, and closes it.
 OpenRunner = Callable[["Project"], AbstractContextManager["Runner"]]
@@ -218,30 +221,38 @@ def _failure_of(project: Project, roles: Mapping[Role, int], log_level: LogLevel
     return None
 
 
-def restart(*, where: WhereOptions, log_level: LogLevelOption = None, project: ProjectOption) -> None:
+@with_list("Exit codes", FLEET_EXIT_CODES)
+def restart(
+    *, where: WhereOptions, log_level: LogLevelOption = None, as_json: JsonOption = False, project: ProjectOption
+) -> None:
     """Stop the processes on this machine and start the same roles again; all roles if no master was running.
 
     They read the project file again, so a change of it takes effect. Masters restart in place: one that a service
-    manager or a container has started stays there.
+    manager or a container has started stays there. What `jfr-mp scale`, `pause` and `drain` have changed is kept.
+    On this machine the command waits until the processes are ready again.
     """
     from jfr_mp.supervisor import control, renewal
 
+    level = log_level.value if log_level else None
     if where.is_elsewhere:
-        send(project, where, "restart")
+        send(project, where, "restart", as_json=as_json, level=level)
         return
     try:
         with doing("restarting"):
-            renewal.restart(project, log_level.value if log_level else None)
-        typer.echo(f"Restarted project {project.name} on this machine.")
+            restarted = renewal.restart(project, level)
+        done_here(restarted, "restart", f"Restarted project {project.name} on this machine.", as_json=as_json)
     except NotRunning:
         # The error names the machines on which the project does run.
         if control.masters(project):
             raise
-        typer.echo("No master was running: starting all roles.")
-        _start(project, dict.fromkeys(ROLES, 1), log_level)
+        if not as_json:
+            typer.echo("No master was running: starting all roles.")
+        started = _started(project, dict.fromkeys(ROLES, 1), log_level)
+        done_here([started], "restart", _started_text(project, started), as_json=as_json)
 
 
-def reload(*, where: WhereOptions, project: ProjectOption) -> None:
+@with_list("Exit codes", FLEET_EXIT_CODES)
+def reload(*, where: WhereOptions, as_json: JsonOption = False, project: ProjectOption) -> None:
     """Have the processes on this machine, or on others, use the project file as it is now.
 
     The file is validated first; if it cannot be used, the earlier one stays in effect. The role processes are then
@@ -251,11 +262,11 @@ def reload(*, where: WhereOptions, project: ProjectOption) -> None:
     from jfr_mp.supervisor import renewal
 
     if where.is_elsewhere:
-        send(project, where, "reload")
+        send(project, where, "reload", as_json=as_json)
         return
     with doing("reloading"):
-        renewal.reload(project)
-    typer.echo(f"Reloaded project {project.name} on this machine.")
+        reloaded = renewal.reload(project)
+    done_here(reloaded, "reload", f"Reloaded project {project.name} on this machine.", as_json=as_json)
 
 
 @with_examples(
@@ -289,12 +300,19 @@ def _warn_of_exposed_password(project: Project) -> None:
         warn(f"{path} contains a password and can be read by other users; to change it: chmod 600 {path}")
 
 
-def _start(project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None) -> None:
+def _started(project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None) -> MasterInfo:
     from jfr_mp.supervisor import control
 
     level = log_level.value if log_level else project.log_level
     with doing("starting"):
-        master = control.start(project, roles, log_level=level)
-    names = ", ".join(f"{count} {role}" for role, count in roles.items())
-    typer.echo(f"Started project {project.name} (master pid {master.pid}): {names}.")
+        return control.start(project, roles, log_level=level)
+
+
+def _started_text(project: Project, master: MasterInfo) -> str:
+    names = ", ".join(f"{count} {role}" for role, count in master.roles.items())
+    return f"Started project {project.name} (master pid {master.pid}): {names}."
+
+
+def _start(project: Project, roles: Mapping[Role, int], log_level: LogLevelName | None) -> None:
+    typer.echo(_started_text(project, _started(project, roles, log_level)))
     suggest("Check progress with `jfr-mp status`; follow the logs with `jfr-mp logs -f`; stop with `jfr-mp stop`.")

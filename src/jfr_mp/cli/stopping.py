@@ -54,7 +54,8 @@ def chosen_projects(
             "-j",
             metavar="FILE",
             dir_okay=False,
-            help="Write the names of the projects that were stopped to this file, as JSON.",
+            help="Write the names of the projects that were stopped to this file, as JSON; on other machines, the "
+            "answers of the masters.",
         ),
     ] = None,
     max_wait: Annotated[
@@ -104,7 +105,7 @@ def stop(*, which: ProjectsOptions, where: WhereOptions, project: ProjectNameOpt
     if where.is_elsewhere:
         if which.everything:
             raise typer.BadParameter("--all, for all projects on this machine, excludes --host and --all-hosts")
-        send(load_project(project), where, "stop")
+        send(load_project(project), where, "stop", file=which.report)
         return
     if not which.everything:
         project_or_place, broken = load_or_salvage(project)

@@ -7,7 +7,6 @@ it, read or not, so that an order whose sender has given up is not carried out l
 from __future__ import annotations
 
 import logging
-import secrets
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +28,7 @@ class MasterOrder(Document):
     Parameters
     ----------
     id
-        The document's `_id`.
+        The document's `_id`, which is the id of the command on a bus, too.
     master
         The owner id of the master that is to carry it out.
     name, arguments
@@ -53,9 +52,8 @@ class MasterOrder(Document):
     text: str = ""
 
 
-def give(db: QueueDatabase, master: str, name: str, arguments: dict[str, Any], sender: str) -> MasterOrder:
+def give(db: QueueDatabase, order: MasterOrder) -> MasterOrder:
     """Give an order to a master, which takes it with its next heartbeat."""
-    order = MasterOrder(id=secrets.token_hex(12), master=master, name=name, arguments=arguments, sender=sender)
     fields: Doc = order.model_dump(exclude={"id", "created_on"})
     db.orders.update_one({"_id": order.id}, {"$set": fields, "$currentDate": {"created_on": True}}, upsert=True)
     return order

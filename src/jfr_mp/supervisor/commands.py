@@ -7,6 +7,7 @@ command, add a row, and a method of `Commanded` if a master has to learn somethi
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +18,9 @@ from jfr_mp.bus.messages import CommandReply
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import ConfigError, JfrMpError
 from jfr_mp.step_table import ROLES, Role
+
+#: Commands that a master remembers; all that can still be on their way to it are among them.
+_REMEMBERED = 1000
 
 
 class CommandRefused(JfrMpError):
@@ -33,8 +37,14 @@ class Commanded(Protocol):
     def stop(self, *, drain: bool, why: str) -> None:
         """Stop the role processes, after the current steps if `drain`, and exit."""
 
-    def restart(self) -> None:
-        """Stop after the current steps, and begin again with the same roles in a new program."""
+    def restart(self, level: LogLevel | None) -> None:
+        """Stop after the current steps, and begin again in a new program, as this one is now.
+
+        Parameters
+        ----------
+        level
+            From which level on to log then; None for the level of now.
+        """
 
     def reload(self) -> None:
         """Replace the role processes one by one by processes with the project file as it is now.
@@ -68,6 +78,12 @@ class StopArguments(NoArguments):
     """How to stop."""
 
     drain: bool = True
+
+
+class RestartArguments(NoArguments):
+    """The level to log from after the restart."""
+
+    level: LogLevel | None = None
 
 
 class LogLevelArguments(NoArguments):
@@ -104,8 +120,8 @@ def _stop(master: Commanded, arguments: StopArguments) -> str:
     return "stops after the current steps" if arguments.drain else "stops at once"
 
 
-def _restart(master: Commanded, _arguments: NoArguments) -> str:
-    master.restart()
+def _restart(master: Commanded, arguments: RestartArguments) -> str:
+    master.restart(arguments.level)
     return "restarts after the current steps"
 
 
@@ -152,7 +168,7 @@ def _log_level(master: Commanded, arguments: LogLevelArguments) -> str:
 
 COMMANDS: dict[str, CommandRule] = {
     "stop": CommandRule(_stop, StopArguments),
-    "restart": CommandRule(_restart),
+    "restart": CommandRule(_restart, RestartArguments),
     "reload": CommandRule(_reload),
     "drain": CommandRule(_drain),
     "pause": CommandRule(_pause),
@@ -160,6 +176,31 @@ COMMANDS: dict[str, CommandRule] = {
     "scale": CommandRule(_scale, ScaleArguments),
     "log-level": CommandRule(_log_level, LogLevelArguments),
 }
+
+
+class Commands:
+    """The commands to one master. Each is carried out once, though it may come by two ways if its answer was lost.
+
+    Parameters
+    ----------
+    master
+        The master.
+    """
+
+    def __init__(self, master: Commanded) -> None:
+        self._master = master
+        self._replies: OrderedDict[str, CommandReply] = OrderedDict()
+
+    def carry_out(self, id_: str, name: str, arguments: Mapping[str, Any]) -> CommandReply:
+        """Carry out a command, unless one with this id was carried out before, and return the reply to its sender."""
+        if id_ and id_ in self._replies:
+            return self._replies[id_]
+        reply = carry_out(self._master, name, arguments)
+        if id_:
+            self._replies[id_] = reply
+            if len(self._replies) > _REMEMBERED:
+                self._replies.popitem(last=False)
+        return reply
 
 
 def carry_out(master: Commanded, name: str, arguments: Mapping[str, Any]) -> CommandReply:

@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY = 0.05
 #: Seconds beyond all of its own deadlines within which a master that was told to stop has exited.
 _MARGIN = 15.0
+#: The states of a master some or all of whose roles are held.
+HELD = ("PAUSED", "DRAINING")
 #: Seconds for the role processes of a master that was killed.
 _REAPED_WITHIN = 5.0
 
@@ -203,11 +205,13 @@ def wait_until_ready(run_dir: RunDir, deadline: float) -> None:
     """Wait for the role processes of a master; raise `StartFailed` if one is given up or the deadline passes."""
     with MasterClient(run_dir) as client:
         while True:
-            roles = client.status().roles
-            if all(role.state == State.RUNNING for role in roles):
+            master = client.status()
+            # The roles that a restarted master holds are STOPPED until `jfr-mp resume`.
+            ready = (State.RUNNING, State.STOPPED) if master.state in HELD else (State.RUNNING,)
+            if all(role.state in ready for role in master.roles):
                 return
             late = time.monotonic() > deadline
-            failed = [role for role in roles if role.state == State.FATAL or (late and role.state != State.RUNNING)]
+            failed = [role for role in master.roles if role.state == State.FATAL or (late and role.state not in ready)]
             if failed:
                 raise StartFailed(_reasons(failed))
             time.sleep(_LOOK_EVERY)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import os
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from jfr_mp.bus.messages import MasterStatus
+from jfr_mp.identity import host_name
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import Child, ChildSpec, specs
 from jfr_mp.supervisor.lifecycle import State
@@ -16,6 +20,8 @@ class Crew:
     ----------
     roles
         How many processes of each role.
+    held
+        The roles whose processes are not to run at first.
     hire
         Returns the child for a role process that is wanted.
 
@@ -25,10 +31,10 @@ class Crew:
         The processes that were removed are listed until they have stopped.
     """
 
-    def __init__(self, roles: Mapping[Role, int], hire: Callable[[ChildSpec], Child]) -> None:
+    def __init__(self, roles: Mapping[Role, int], held: Collection[Role], hire: Callable[[ChildSpec], Child]) -> None:
         self._hire = hire
         self._roles = dict(roles)
-        self._held: set[Role] = set()
+        self._held = set(held)
         self.children = [hire(spec) for spec in specs(roles)]
 
     @property
@@ -40,6 +46,20 @@ class Crew:
     def held(self) -> frozenset[Role]:
         """The roles among them whose processes are not to run."""
         return frozenset(self._held & self._roles.keys())
+
+    def status(self, state: str, notices: Sequence[str]) -> MasterStatus:
+        """Return the status of the master, which this process is, and of its role processes."""
+        now, conditions = time.monotonic(), [child.condition for child in self.children]
+        return MasterStatus(
+            host=host_name(),
+            pid=os.getpid(),
+            state=state,
+            roles=[child.status(now) for child in self.children],
+            outages=[outage for condition in conditions for outage in condition.outages or ()],
+            transfers=[transfer for condition in conditions for transfer in condition.transfers or ()],
+            steps=[step for condition in conditions for step in condition.steps or ()],
+            notices=list(notices),
+        )
 
     def wants(self, child: Child) -> bool:
         """Return whether the process of a child is to run."""

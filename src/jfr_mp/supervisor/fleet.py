@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import secrets
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -22,13 +23,13 @@ from jfr_mp.bus.messages import CommandRequest
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.database import orders, processes
 from jfr_mp.database.connection import PERSON_TIMEOUT, QueueDatabase
+from jfr_mp.database.orders import MasterOrder
 from jfr_mp.errors import BusError, DatabaseError, ExitCode, NotAllowed, NotRunning
 from jfr_mp.identity import host_name
 from jfr_mp.supervisor.control import living_here
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
-    from jfr_mp.database.orders import MasterOrder
     from jfr_mp.database.processes import ProcessRecord
 
 logger = logging.getLogger(__name__)
@@ -131,16 +132,24 @@ def command(
     deadline = time.monotonic() + timeout
     with _database(project, needed=bool(hosts) or everywhere) as db:
         targets = _targets(project, db, hosts, everywhere=everywhere)
-        results, left = {}, []
+        results: dict[MasterAddress, MasterAnswer] = {}
+        left: dict[MasterAddress, MasterOrder] = {}
+        sender = f"{getpass.getuser()}@{host_name()}"
         for target in targets:
-            if (result := _over_bus(project, target, name, arguments)) is not None:
+            # If the answer over the bus is lost, the master knows the order from its id and does nothing twice.
+            order = MasterOrder(
+                id=secrets.token_hex(12), master=target.owner, name=name, arguments=arguments, sender=sender
+            )
+            if (result := _over_bus(project, target, order)) is not None:
                 results[target] = result
             else:
-                left.append(target)
+                left[target] = order
         if left and db is None:
-            raise BusError(f"the master with pid {left[0].pid} does not answer: see its log, or use `jfr-mp kill`")
+            raise BusError(
+                f"the master with pid {next(iter(left)).pid} does not answer: see its log, or use `jfr-mp kill`"
+            )
         if left and db is not None:
-            results |= _through_database(db, left, name, arguments, deadline)
+            results |= _through_database(db, left, deadline)
         if name == "stop":
             results = {target: _stopped(db, target, result, deadline) for target, result in results.items()}
         return [results[target] for target in targets]
@@ -210,14 +219,15 @@ def _result(target: MasterAddress, name: str, way: Way, outcome: AnswerKind, tex
     return MasterAnswer(target.host, target.machine[:SHORT_ID], target.pid, name, way, outcome, text)
 
 
-def _over_bus(project: Project, target: MasterAddress, name: str, arguments: dict[str, Any]) -> MasterAnswer | None:
+def _over_bus(project: Project, target: MasterAddress, order: MasterOrder) -> MasterAnswer | None:
     """Send a command over the bus of a master; return None if the bus does not reach it."""
+    name, arguments = order.name, order.arguments
     try:
         if target.run_dir is not None:
             with MasterClient(target.run_dir) as client:
-                reply = client.command(name, **arguments)
+                reply = client.command(name, id_=order.id, **arguments)
         elif target.bus and (keys := read_keys(project)) is not None:
-            request = CommandRequest(master=target.owner, name=name, arguments=arguments)
+            request = CommandRequest(id=order.id, master=target.owner, name=name, arguments=arguments)
             reply = command_through_gate(target.bus, target.bus_key, keys, request, _BUS_TIMEOUT)
         else:
             return None
@@ -228,31 +238,34 @@ def _over_bus(project: Project, target: MasterAddress, name: str, arguments: dic
 
 
 def _through_database(
-    db: QueueDatabase, targets: Sequence[MasterAddress], name: str, arguments: dict[str, Any], deadline: float
+    db: QueueDatabase, given: dict[MasterAddress, MasterOrder], deadline: float
 ) -> dict[MasterAddress, MasterAnswer]:
-    sender = f"{getpass.getuser()}@{host_name()}"
-    waiting = {target: orders.give(db, target.owner, name, arguments, sender) for target in targets}
+    waiting = dict(given)
     results: dict[MasterAddress, MasterAnswer] = {}
-    given = dict(waiting)
     try:
+        for order in given.values():
+            orders.give(db, order)
         while waiting and time.monotonic() < deadline:
             for target, order in list(waiting.items()):
                 answer = orders.read(db, order)
                 if answer is not None and answer.done is not None:
                     outcome: AnswerKind = "done" if answer.done else "refused"
-                    results[target] = _result(target, name, "database", outcome, answer.text)
+                    results[target] = _result(target, order.name, "database", outcome, answer.text)
                     del waiting[target]
             if waiting:
                 time.sleep(_LOOK_EVERY)
         for target, order in waiting.items():
-            results[target] = _result(target, name, "database", "unanswered", _silence(orders.read(db, order)))
+            why = _silence(orders.read(db, order), is_there=processes.is_registered(db, target.owner))
+            results[target] = _result(target, order.name, "database", "unanswered", why)
     finally:
         for order in given.values():
             orders.withdraw(db, order)
     return results
 
 
-def _silence(order: MasterOrder | None) -> str:
+def _silence(order: MasterOrder | None, *, is_there: bool) -> str:
+    if not is_there:
+        return "the master is not there any more: it has stopped, or restarted"
     if order is not None and order.taken_on is not None:
         return "the master has taken the command and not answered yet"
     return "the master has not taken the command, which is withdrawn"

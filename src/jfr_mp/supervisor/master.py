@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -30,13 +29,13 @@ from jfr_mp.bus.messages import (
 from jfr_mp.bus.server import BusServer, Letter
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import ConfigError, ExitCode
-from jfr_mp.identity import host_name
 from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
 from jfr_mp.model import Condition
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import Child, ChildArguments
-from jfr_mp.supervisor.commands import carry_out
+from jfr_mp.supervisor.commands import Commands
+from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.crew import Crew
 from jfr_mp.supervisor.lifecycle import (
     Action,
@@ -79,10 +78,12 @@ class Master:
     def __init__(self, plan: Plan, member: Member) -> None:
         self._plan = plan
         self._member = member
-        self._crew = Crew(plan.roles, lambda spec: Child(spec, LogFile(plan.log_dir / f"{spec.name}.log")))
+        begin = plan.begin
+        self._crew = Crew(begin.roles, begin.held, lambda spec: Child(spec, LogFile(plan.log_dir / f"{spec.name}.log")))
         self._children = self._crew.children
         self._own_log = None if plan.terminal else LogFile(plan.log_dir / "master.log")
-        self.log_level = plan.log_level
+        self._commands = Commands(self)
+        self.log_level = begin.log_level
         self._stopping = False
         self._service = ServiceState.STARTING
         #: Whether the program is to begin again when it has stopped.
@@ -95,6 +96,11 @@ class Master:
     def roles(self) -> Mapping[Role, int]:
         """How many processes of each role it keeps."""
         return self._crew.roles
+
+    @property
+    def continuation(self) -> Continuation:
+        """What the program that follows a restart begins with."""
+        return Continuation(roles=dict(self.roles), held=self._crew.held, log_level=self.log_level)
 
     def run(self, on_up: Callable[[], None] = lambda: None) -> ExitCode:
         """Start the role processes, and return when the master was told to stop and all of them have exited.
@@ -133,17 +139,7 @@ class Master:
 
     def status(self) -> MasterStatus:
         """Return the status of this master and its role processes."""
-        now = time.monotonic()
-        return MasterStatus(
-            host=host_name(),
-            pid=os.getpid(),
-            state=self._state,
-            roles=[child.status(now) for child in self._children],
-            outages=[outage for child in self._children for outage in child.condition.outages or ()],
-            transfers=[transfer for child in self._children for transfer in child.condition.transfers or ()],
-            steps=[step for child in self._children for step in child.condition.steps or ()],
-            notices=self._notices,
-        )
+        return self._crew.status(self._state, self._notices)
 
     @property
     def _notices(self) -> list[str]:
@@ -166,7 +162,7 @@ class Master:
             reap_orphans([self._plan.processes.server_pid, *(child.pid for child in self._children)])
             return
         if number == signal.SIGHUP and not self._plan.stops_on_hangup:
-            reply = carry_out(self, "reload", {})
+            reply = self._commands.carry_out("", "reload", {})
             logger.log(logging.INFO if reply.done else logging.ERROR, "SIGHUP: %s", reply.text)
             return
         # With a second Ctrl-C the user does not want to wait for the current steps.
@@ -177,8 +173,8 @@ class Master:
         match letter.message:
             case StatusRequest():
                 self._bus.send(letter.sender, StatusReply(master=self.status()))
-            case CommandRequest(name=name, arguments=arguments):
-                self._bus.send(letter.sender, carry_out(self, name, arguments))
+            case CommandRequest(id=id_, name=name, arguments=arguments):
+                self._bus.send(letter.sender, self._commands.carry_out(id_, name, arguments))
             case Register() as registration:
                 self._register(letter.sender, registration)
             case message:
@@ -232,10 +228,10 @@ class Master:
     def _obey(self) -> None:
         """Carry out the commands that came through the database, or from other machines."""
         for order in self._member.new_orders():
-            self._member.answer(order, carry_out(self, order.name, order.arguments))
+            self._member.answer(order, self._commands.carry_out(order.id, order.name, order.arguments))
         if (gate := self._plan.gate) is not None:
             for command in gate.new_orders():
-                gate.answer(command, carry_out(self, command.name, command.arguments))
+                gate.answer(command, self._commands.carry_out(command.id, command.name, command.arguments))
 
     # Commands, as `jfr_mp.supervisor.commands` gives them
 
@@ -246,9 +242,10 @@ class Master:
         self._stopping = True
         self._apply_to_all(Stop(drain=drain))
 
-    def restart(self) -> None:
+    def restart(self, level: LogLevel | None) -> None:
         """Stop after the current steps, and have the program begin again."""
         self.restarting = True
+        self.log_level = level or self.log_level
         self.stop(drain=True, why="a restart")
 
     def reload(self) -> None:
@@ -266,15 +263,17 @@ class Master:
     def hold(self, roles: Collection[Role]) -> None:
         """Stop the processes of some roles after the current steps, and start none until `release`."""
         self._stop_all(self._crew.hold(roles))
+        self._note_roles()
 
     def release(self, roles: Collection[Role]) -> None:
         """Start the processes of these roles again."""
         self._crew.release(roles)
+        self._note_roles()
 
     def scale(self, role: Role, number: int) -> None:
         """Keep this number of processes of a role from now on."""
         self._stop_all(self._crew.scale(role, number))
-        self._plan.run_dir.note_roles(self.roles)
+        self._note_roles()
 
     def set_log_level(self, level: LogLevel) -> None:
         """Log from this level on, with all role processes."""
@@ -285,6 +284,9 @@ class Master:
                 self._bus.send(child.owner.encode(), message)
 
     # Actions
+
+    def _note_roles(self) -> None:
+        self._plan.run_dir.note_roles(self.roles, self._crew.held)
 
     def _start_wanted(self) -> None:
         """Start the processes that are wanted and stopped, such as those of a role that was paused."""
@@ -344,13 +346,11 @@ class Master:
 
     def _tell_manager(self) -> None:
         states = {child.spec.name: child.life.state for child in self._children}
-        if self.restarting:
-            self._service = ServiceState.RELOADING
-        elif self._stopping:
+        if self._stopping and not self.restarting:
             self._service = ServiceState.STOPPING
-        elif self._roll.active:
+        elif self.restarting or self._roll.active:
             self._service = ServiceState.RELOADING
-        elif settled(states):
+        elif settled({child.spec.name: child.life.state for child in self._children if self._crew.wants(child)}):
             self._service = ServiceState.READY
         self._plan.manager.update(self._service, summary(states, self._notices))
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jfr_mp.bus.gate import BusGate
 from jfr_mp.bus.paths import RunDir
-from jfr_mp.config import LogLevel
 from jfr_mp.log_entries import LogOutput
-from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import RoleProcesses
+from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.metrics import Exporter
 from jfr_mp.supervisor.reload import ProjectFile
@@ -24,16 +22,14 @@ class Plan:
 
     Parameters
     ----------
-    roles
-        How many processes of each role it keeps.
+    begin
+        How many processes of each role it keeps at first, and which of them are held; the level from which on all log.
     processes
         Starts the role processes.
     run_dir
         Its directory, which exists.
     log_dir
         The directory of the logs of its role processes, and of its own if it is a daemon.
-    log_level
-        From which level on all of them log.
     policy
         How long role processes may take, and when they are restarted.
     terminal
@@ -52,11 +48,10 @@ class Plan:
         Whether SIGHUP means that the terminal of the user was closed; otherwise it asks for a reload.
     """
 
-    roles: Mapping[Role, int]
+    begin: Continuation
     processes: RoleProcesses
     run_dir: RunDir
     log_dir: Path
-    log_level: LogLevel = LogLevel.INFO
     policy: Policy = field(default_factory=Policy)
     terminal: LogOutput | None = None
     manager: ServiceManager = field(default_factory=ServiceManager)

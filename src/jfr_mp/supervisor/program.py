@@ -7,7 +7,7 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -25,6 +25,7 @@ from jfr_mp.membership.records import master_record
 from jfr_mp.membership.registry import MasterRegistry
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
+from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.daemon import detach, report_failure, report_up
 from jfr_mp.supervisor.fork_server import role_processes
 from jfr_mp.supervisor.lifecycle import Policy
@@ -153,21 +154,22 @@ def run_master(
     """
     require_open_files()
     log_format, label = shown or Shown()
-    logs.configure(log_level.to_logging(), f"{label}master", log_format)
+    held = _held_before(project, roles) if shown else frozenset()
+    begin = Continuation.taken_over() or Continuation(roles=dict(roles), held=held, log_level=log_level)
+    logs.configure(begin.log_level.to_logging(), f"{label}master", log_format)
     allow_early_end()
     manager = ServiceManager.from_environment()
-    with role_processes(project.name) as processes, occupied(project, roles, processes.server_pid) as (run_dir, owner):
+    with role_processes(project.name) as processes, occupied(project, begin, processes.server_pid) as (run_dir, owner):
         ensure_running(project)
         with ExitStack() as stack:
-            member, registry = stack.enter_context(_entered(project, roles, owner))
+            member, registry = stack.enter_context(_entered(project, begin.roles, owner))
             processes.wait_ready()
             exporter = stack.enter_context(exporting(project))
             plan = Plan(
-                roles=roles,
+                begin=begin,
                 processes=processes,
                 run_dir=run_dir,
                 log_dir=log_dir(project),
-                log_level=log_level,
                 policy=Policy(drain=project.jfr_mp.stop_timeout),
                 terminal=LogOutput(log_format.stream, log_format, label) if shown else None,
                 manager=manager,
@@ -176,6 +178,8 @@ def run_master(
                 gate=stack.enter_context(open_gate(project, owner, lambda: registry.bus_keys)),
                 stops_on_hangup=shown is not None and sys.stderr.isatty(),
             )
+            if begin.held:
+                logger.warning("%s held as before: start with `jfr-mp resume`", ", ".join(sorted(begin.held)))
             master = Master(plan, member)
             code = master.run(lambda: on_up(run_dir))
     if master.restarting:
@@ -186,6 +190,7 @@ def run_master(
 
 def _begin_again(project: Project, master: Master, *, foreground: bool) -> None:
     """Replace this process by a new program with the same pid, which a service manager takes for the same service."""
+    master.continuation.hand_over()
     again = [*command_line(project, master.roles, master.log_level), "--again"]
     argv = [sys.executable, *sys.orig_argv[1:]] if foreground else again
     logger.info("beginning again")
@@ -212,15 +217,15 @@ def require_open_files() -> None:
 
 
 @contextmanager
-def occupied(
-    project: Project, roles: Mapping[Role, int], fork_server: int | None = None
-) -> Iterator[tuple[RunDir, str]]:
+def occupied(project: Project, begin: Continuation, fork_server: int | None = None) -> Iterator[tuple[RunDir, str]]:
     """Take the roles on this machine; yield the directory of the master and its owner id.
 
     Parameters
     ----------
-    project, roles
-        See `run_master`.
+    project
+        What to work on.
+    begin
+        The roles, and which of them are held.
     fork_server
         The pid of the fork server of this master, if it has one.
 
@@ -233,13 +238,14 @@ def occupied(
     run_dir, owner = RunDir(runtime / str(os.getpid())), new_owner()
     with exclusive(runtime):
         for other in run_dirs(runtime):
-            _check_other(other, project, roles)
+            _check_other(other, project, begin.roles)
         process = ProcessIdentity.of_this_process()
         run_dir.create(
             MasterFile(
                 **process.model_dump(),
                 owner=owner,
-                roles=dict(roles),
+                roles=begin.roles,
+                held=begin.held,
                 project=project.name,
                 started=utcnow(),
                 fork_server=fork_server,
@@ -249,6 +255,13 @@ def occupied(
         yield run_dir, owner
     finally:
         run_dir.remove()
+
+
+def _held_before(project: Project, roles: Iterable[Role]) -> frozenset[Role]:
+    """Return the roles that a master on this machine held when it was killed: its service stays paused."""
+    files = [other.master for other in run_dirs(runtime_dir(project))]
+    dead = [master for master in files if master is not None and not master.alive]
+    return frozenset(role for master in dead for role in master.held).intersection(roles)
 
 
 def _check_other(other: RunDir, project: Project, roles: Mapping[Role, int]) -> None:

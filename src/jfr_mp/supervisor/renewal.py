@@ -50,14 +50,11 @@ def restart(project: Project, log_level: LogLevel | str | None = None) -> list[M
     found = required(project)
     for run_dir, _ in found:
         with MasterClient(run_dir) as client:
-            client.command("restart")
+            client.command("restart", level=None if log_level is None else LogLevel(log_level))
     deadline = time.monotonic() + policy.drain + policy.term + _MARGIN
     for run_dir, master in found:
         _wait_for_successor(project, run_dir, master, deadline)
         wait_until_ready(run_dir, deadline)
-        if log_level is not None:
-            with MasterClient(run_dir) as client:
-                client.command("log-level", level=LogLevel(log_level))
     return [master_info(run_dir, master) for run_dir, master in found]
 
 

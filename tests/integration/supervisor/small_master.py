@@ -21,6 +21,7 @@ from jfr_mp.membership.member import Member
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import ChildArguments, ColdStart
+from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.master import Master
 from jfr_mp.supervisor.plan import Plan
@@ -83,7 +84,7 @@ run_dir.create(
 )
 member = Member(Notebook(directory / "registry"), JfrMpOptions(heartbeat_interval=0.1))
 plan = Plan(
-    roles=roles,
+    begin=Continuation(roles=roles),
     processes=SmallRoles("main"),
     run_dir=run_dir,
     log_dir=directory / "logs",

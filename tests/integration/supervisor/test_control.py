@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from jfr_mp.bus.client import MasterClient
 from jfr_mp.bus.paths import RunDir, runtime_dir
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.database import orders, processes
@@ -298,7 +300,7 @@ def _answered(order: orders.MasterOrder | None) -> orders.MasterOrder | None:
     return order if order is not None and order.done is not None else None
 
 
-def test_a_master_restarts_in_place_when_the_database_tells_it_to(project: Project) -> None:
+def test_a_master_restarts_in_place_as_it_is_when_the_database_tells_it_to(project: Project) -> None:
     # Given a master with two processes of a role that it did not start with
     master = control.start(project, TWO)
     before = pids(project)
@@ -306,24 +308,52 @@ def test_a_master_restarts_in_place_when_the_database_tells_it_to(project: Proje
         (record,) = [each for each in processes.registered(db) if each.kind == "master"]
 
         def told(name: str, **arguments: Any) -> tuple[bool | None, str]:
-            order = orders.give(db, record.id, name, arguments, "a test")
+            order = orders.MasterOrder(
+                id=secrets.token_hex(12), master=record.id, name=name, arguments=arguments, sender="a test"
+            )
+            orders.give(db, order)
             reply = wait_until(lambda: _answered(orders.read(db, order)), 20, name)
             assert reply is not None
             return reply.done, reply.text
 
         assert told("scale", role="complete", number=2) == (True, "complete: 1 -> 2 processes")
+        # and that takes no new jobs
+        assert told("drain")[0]
         # When
-        assert told("restart") == (True, "restarts after the current steps")
+        assert told("restart", level="debug") == (True, "restarts after the current steps")
 
-    # Then the master has the same pid, and all its role processes are new
+    # Then the master has the same pid and state, and all its role processes are new
     def again() -> bool:
         # Between its two lives the master cannot be reached.
         roles = [role for status in control.masters(project) for role in status.roles]
         names = {role.name: role.pid for role in roles if role.state == "RUNNING"}
-        return names.keys() == {"checkout-1", "complete-1", "complete-2"} and not {*names.values()} & {*before.values()}
+        return names.keys() == {"complete-1", "complete-2"} and not {*names.values()} & {*before.values()}
 
     wait_until(again, 30, "the new role processes")
     assert pids(project)["master"] == master.pid
+    (status,) = control.masters(project)
+    assert status.state == "DRAINING"
+    # and it logs from the level of the command on
+    (log,) = log_files(project, "master")
+    wait_until(lambda: "STARTING -> RUNNING" in log.read_text(), 20, "a debug message")
+
+
+def test_a_command_that_comes_by_two_ways_is_carried_out_once(project: Project) -> None:
+    # Given a command that a master has carried out, and whose answer was lost
+    control.start(project, {Role.CHECKOUT: 1})
+    ((run_dir, master),) = control.living_here(project)
+    with MasterClient(run_dir) as client:
+        answer = client.command("drain", id_="this-one")
+        assert client.command("resume").done
+    with closing(QueueDatabase.connect(project)) as db:
+        # When it comes again, through the database
+        order = orders.give(db, orders.MasterOrder(id="this-one", master=master.owner, name="drain", sender="a test"))
+        reply = wait_until(lambda: _answered(orders.read(db, order)), 20, "an answer")
+    # Then the answer is the same, and nothing was done
+    assert reply is not None
+    assert (reply.done, reply.text) == (answer.done, answer.text)
+    (status,) = control.masters_here(project)
+    assert status.state == "RUNNING"
 
 
 # The fork server
