@@ -10,25 +10,21 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
-import tempfile
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import psutil
-import pytest
 
 from jfr_mp import submit_flow
 from jfr_mp.states import JobState
-from tests.support.gui import Browser, GuiServer
+from tests.support.gui import Browser, GuiServer, ground
 from tests.support.jobs import chain
-from tests.support.mongod import Mongod
-from tests.support.processes import Processes
-from tests.support.projects import ProjectFactory, TestProject
+from tests.support.projects import TestProject
 
 LARGE = 5_000
 ORDINARY = 10
@@ -43,24 +39,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jfr-mp-bench-")))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        (directory / "logs").mkdir()
-        processes = Processes(directory / "logs")
-        stack.callback(processes.end_all)
-        server = Mongod(directory / "mongod", replica_set="rs_bench")
-        stack.callback(server.close)
-        server.start()
-        factory = ProjectFactory(directory, patch, server)
-        stack.callback(factory.remove)
-        project = factory()
+    with ground() as place:
+        project = place.factory()
         flows = fill(project, given.jobs)
-        gui = GuiServer(processes, project.env, "--port", "0")
-        browser = gui.operator()
-        stack.callback(browser.close)
-        measure(browser, project, flows, given.repeats, [gui.process.pid, server.pid])
-        idle(gui, browser)
+        gui = GuiServer(place.processes, project.env, "--port", "0")
+        with closing(gui.operator()) as browser:
+            measure(browser, project, flows, given.repeats, [gui.process.pid, place.mongod.pid])
+            idle(gui, browser)
 
 
 def fill(project: TestProject, number: int) -> list[str]:
@@ -70,7 +55,8 @@ def fill(project: TestProject, number: int) -> list[str]:
     assert job is not None
     assert flow is not None
     random.seed(1)
-    now, written, flows = datetime.now(UTC), 0, []
+    now, written = datetime.now(UTC), 0
+    flows: list[dict[str, Any]] = []
     while written < number:
         size = ORDINARY if flows else LARGE
         uuids = [str(uuid4()) for _ in range(size)]

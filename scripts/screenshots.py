@@ -1,7 +1,8 @@
 """Leave pictures of the web page in a directory: each page at three widths, in both colour schemes.
 
-It needs the extras of `dev`, selenium (``pip install selenium``) and Debian's chromium and chromium-driver. The
-pictures show a real project: real jobs that real processes have run.
+It needs the extras of `dev` and Debian's chromium. The pictures show a real project: real jobs that real processes have
+run. `tests/integration/gui/test_browser.py` takes pictures of a smaller one, into the directory that JFR_MP_PICTURES
+names.
 
     PYTHONPATH=. python scripts/screenshots.py docs/images
 """
@@ -9,22 +10,14 @@ pictures show a real project: real jobs that real processes have run.
 from __future__ import annotations
 
 import argparse
-import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from tests.support.gui import GuiServer
-from tests.support.mongod import Mongod
-from tests.support.processes import Processes, run_cli
-from tests.support.projects import ProjectFactory, TestProject
+from tests.support.chromium import SCHEMES, WIDTHS, Tab, chromium
+from tests.support.gui import Ground, GuiServer, addresses, ground
+from tests.support.processes import run_cli
+from tests.support.projects import TestProject
 from tests.support.waiting import wait_until
-
-WIDTHS = {"narrow": (390, 800), "wide": (1280, 800), "large": (2560, 1200)}
-SCHEMES = ("light", "dark")
 
 
 def main() -> None:
@@ -35,41 +28,34 @@ def main() -> None:
     parser.add_argument("--schemes", nargs="*", default=list(SCHEMES), choices=SCHEMES)
     given = parser.parse_args()
     given.directory.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jfr-mp-pictures-")))
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        project, processes = demo(directory, patch, stack)
-        server = GuiServer(processes, project.env, "--port", "0")
+    with ground() as place, chromium() as browser, ExitStack() as stack:
+        project = demo(place, stack)
+        server = GuiServer(place.processes, project.env, "--port", "0")
+        pages = {**addresses(project), "folded": folded(project)}
         for scheme in given.schemes:
-            browser = chromium(scheme)
-            stack.callback(browser.quit)
-            browser.get(f"{server.base}/login?token={server.links[-1]}")
-            for width in given.widths:
-                for name, url in addresses(project).items():
-                    if not given.pages or name in given.pages:
-                        path = given.directory / f"gui-{name}-{width}-{scheme}.png"
-                        picture(browser, server.base + url, WIDTHS[width], path)
+            tab = Tab(browser, server.base, scheme=scheme)
+            tab.open(f"/login?token={server.links[-1]}")
+            for name in given.pages or pages:
+                tab.open(pages[name])
+                for width in given.widths:
+                    path = given.directory / f"gui-{name}-{width}-{scheme}.png"
+                    fits = tab.size(width)
+                    tab.picture(path)
+                    print(path.name, "" if fits else "DOES NOT FIT", *tab.complaints)
+            tab.close()
             wait_until(lambda: len(server.links) > 1, 10, "another link")
 
 
-def demo(directory: Path, patch: pytest.MonkeyPatch, stack: ExitStack) -> tuple[TestProject, Processes]:
+def demo(place: Ground, stack: ExitStack) -> TestProject:
     """Run some flows, and leave some of them on their way."""
-    from jobflow import Flow
+    from jobflow import Flow, Job
 
     from jfr_mp import submit_flow
     from tests.support import jobs
 
-    (directory / "logs").mkdir()
-    processes = Processes(directory / "logs")
-    stack.callback(processes.end_all)
-    server = Mongod(directory / "mongod", replica_set="rs_demo")
-    stack.callback(server.close)
-    server.start()
-    factory = ProjectFactory(directory, patch, server)
-    stack.callback(factory.remove)
-    remote = {"type": "local", "scheduler_type": "shell", "work_dir": str(directory / "work2"), "max_jobs": 2}
-    project = factory("materials", workers={"cluster": remote}, worker={"max_jobs": 4})
-    gate = str(directory / "gate")
+    remote = {"type": "local", "scheduler_type": "shell", "work_dir": str(place.directory / "work2"), "max_jobs": 2}
+    project = place.factory("materials", workers={"cluster": remote}, worker={"max_jobs": 4})
+    gate = str(place.directory / "gate")
     gated = jobs.waits_for(gate, 1)
     gated.name = "static"
     relax = [jobs.add(n, 1) for n in range(3)]
@@ -84,12 +70,13 @@ def demo(directory: Path, patch: pytest.MonkeyPatch, stack: ExitStack) -> tuple[
     waiting.name = "report"
     gated2 = jobs.waits_for(gate, 2)
     gated2.name = "phonon"
-    for each in (
+    flows: tuple[Flow | Job, ...] = (
         Flow([*relax, after, *bands, waiting], name="Si2 band structure"),
         Flow([jobs.replace_with([float(n) for n in range(90)])], name="elastic tensor MgO"),
         jobs.chain(6),
-    ):
-        submit_flow(each, worker="local")
+    )
+    for flow in flows:
+        submit_flow(flow, worker="local")
     submit_flow(Flow([gated2, gated], name="NaCl phonons"), worker="cluster")
     for message in ("VASP: ZBRENT: fatal error in bracketing", "electronic minimisation did not converge in 60 steps"):
         failing = jobs.raises(message)
@@ -107,67 +94,14 @@ def demo(directory: Path, patch: pytest.MonkeyPatch, stack: ExitStack) -> tuple[
     wait_until(is_settled, 300, "the jobs")
     stack.callback(run_cli, "kill", env=project.env)
     stack.callback(Path(gate).touch)
-    return project, processes
+    return project
 
 
-def addresses(project: TestProject) -> dict[str, str]:
-    """Return the pages that are shown."""
-
-    def flow(name: str) -> str:
-        found = project.db.flows.find_one({"name": name})
-        assert found is not None
-        return str(found["uuid"])
-
-    failed = project.db.jobs.find_one({"state": "FAILED"})
-    assert failed is not None
-    pages = {
-        "overview": "",
-        "jobs": "jobs",
-        "flows": "flows",
-        "flow": f"flows/{flow('Si2 band structure')}",
-        "folded": f"flows/{flow('elastic tensor MgO')}",
-        "job": f"jobs/{failed['db_id']}",
-        "queue": f"jobs/{failed['db_id']}/queue",
-        "workers": "workers",
-        "batches": "batches",
-        "log": "log",
-        "preview": f"jobs/act?action=rerun&db_ids={failed['db_id']}",
-    }
-    return {name: f"/p/{project.name}/{path}" for name, path in pages.items()}
-
-
-def chromium(scheme: str) -> Any:
-    """Return Debian's browser without a window."""
-    from selenium import webdriver  # not a requirement of this package
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in ("--headless=new", "--no-sandbox", "--hide-scrollbars", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    return driver
-
-
-def picture(browser: Any, url: str, size: tuple[int, int], path: Path) -> None:
-    """Take a picture of a page, as high as the window."""
-    width, height = size
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.get(url)
-    live: Callable[[], bool] = lambda: browser.execute_script(  # noqa: E731
-        "const c = document.getElementById('connection'); return !c || c.hidden || c.className === 'on'"
-    )
-    wait_until(live, 10, f"the events of {url}")
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
-    complaints = [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-    browser.save_screenshot(str(path))
-    print(
-        path.name, f"{path.stat().st_size / 1024:.0f} kB", "" if wide <= width else f"OVERFLOWS to {wide}", *complaints
-    )
+def folded(project: TestProject) -> str:
+    """Return the path of the page of a flow with many jobs."""
+    flow = project.db.flows.find_one({"name": "elastic tensor MgO"})
+    assert flow is not None
+    return f"/p/{project.name}/flows/{flow['uuid']}"
 
 
 if __name__ == "__main__":

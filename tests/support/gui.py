@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from tests.support.mongod import Mongod
 from tests.support.processes import JFR_MP, Processes
+from tests.support.projects import ProjectFactory, TestProject
 from tests.support.waiting import wait_until
 
 _LINK = re.compile(r"(https?://[^/\s]+)/login\?token=([\w-]+)")
@@ -76,3 +83,69 @@ class Browser(httpx.Client):
         answer = self.post(path, data={"csrf": self.csrf, **fields})
         assert answer.status_code == status, answer.text
         return answer.text
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where throwaway projects live that outlast one test.
+
+    Parameters
+    ----------
+    directory
+        Where all their files are.
+    mongod
+        Their database server.
+    factory
+        Makes the projects.
+    processes
+        Starts the processes.
+    """
+
+    directory: Path
+    mongod: Mongod
+    factory: ProjectFactory
+    processes: Processes
+
+
+@contextmanager
+def ground(mongod: Mongod | None = None) -> Iterator[Ground]:
+    """Prepare what throwaway projects need, and remove every trace of them.
+
+    Parameters
+    ----------
+    mongod
+        The server to use; a replica set of one for this ground alone by default.
+    """
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jfr-mp-ground-")))
+        (directory / "logs").mkdir()
+        processes = Processes(directory / "logs")
+        stack.callback(processes.end_all)
+        if mongod is None:
+            mongod = Mongod(directory / "mongod", replica_set="rs_ground")
+            stack.callback(mongod.close)
+            mongod.start()
+        factory = ProjectFactory(directory, stack.enter_context(pytest.MonkeyPatch.context()), mongod)
+        stack.callback(factory.remove)
+        yield Ground(directory, mongod, factory, processes)
+
+
+def addresses(project: TestProject) -> dict[str, str]:
+    """Return the path of each kind of page, by name; the project needs a flow and a failed job."""
+    failed = project.db.jobs.find_one({"state": "FAILED"})
+    flow = project.db.flows.find_one(sort=[("_id", 1)])
+    assert failed is not None
+    assert flow is not None
+    pages = {
+        "overview": "",
+        "jobs": "jobs",
+        "flows": "flows",
+        "flow": f"flows/{flow['uuid']}",
+        "job": f"jobs/{failed['db_id']}",
+        "queue": f"jobs/{failed['db_id']}/queue",
+        "workers": "workers",
+        "batches": "batches",
+        "log": "log",
+        "preview": f"jobs/act?action=rerun&db_ids={failed['db_id']}",
+    }
+    return {name: f"/p/{project.name}/{path}" for name, path in pages.items()}

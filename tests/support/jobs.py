@@ -150,6 +150,16 @@ def waits_for(gate: str, value: float = 0, ledger: str | None = None) -> float:
 
 
 @job
+def speaks(gate: str, cure: str) -> None:
+    """Print a line, wait for a file, print another line, and fail where a second file is missing."""
+    print("the first line", flush=True)
+    wait_until(Path(gate).exists, 100, f"the file {gate}")
+    print("the last line", flush=True)
+    if not Path(cure).exists():
+        raise RuntimeError("there is no cure")
+
+
+@job
 def needs(path: str) -> int:
     """Return the size of a file; fail where there is none."""
     return Path(path).stat().st_size
