@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from jfr_mp.config import Project
 from jfr_mp.database.faults import explain_bad_query, translate
 from jfr_mp.errors import DatabaseError, HostError, InvalidQuery, JfrMpError, NotFound
 from jfr_mp.gui import actions, lists, master_actions, single
+from jfr_mp.gui.audit import Audit
 from jfr_mp.gui.hub import MOST_PAGES
 from jfr_mp.gui.projects import OpenProjects, gui_dir
 from jfr_mp.gui.rendering import Pages
@@ -59,6 +61,8 @@ ACTIONS: dict[str, tuple[Page, Page]] = {
     "/flows/act": (actions.preview_flows, actions.act_on_flows),
     "/workers/act": (master_actions.preview_master, master_actions.act_on_master),
 }
+#: Seconds within which the body of a request has to arrive.
+_MOST_BODY_TIME = 20.0
 _STATUS: tuple[tuple[type[JfrMpError], int], ...] = (
     (NotFound, 404),
     (InvalidQuery, 400),
@@ -93,6 +97,7 @@ class Gui:
     def __post_init__(self) -> None:
         """Open what all requests share."""
         directory = gui_dir(self.project)
+        self.audit = Audit(directory)
         self.projects = OpenProjects(self.project)
         self.sessions = Sessions(directory, Users(directory / "users.json"), cookie=self.cookie, secure=self.secure)
         self.pages = Pages()
@@ -109,7 +114,9 @@ class Gui:
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
             Mount("/p/{project}", routes=below),
         ]
-        return Gate(Starlette(routes=routes, exception_handlers={TooMuch: _too_much}), self.hosts)
+        return Gate(
+            Starlette(routes=routes, exception_handlers={TooMuch: _too_much, TimeoutError: _too_slow}), self.hosts
+        )
 
     def close(self) -> None:
         """Close all connections."""
@@ -128,24 +135,25 @@ class Gui:
     def _log_in(self, request: Request, form: dict[str, list[str]]) -> Response:
         address = request.client.host if request.client else ""
         goal = _local_path((form.get("next") or request.query_params.getlist("next") or ["/"])[0])
-        audit = self.projects.open(self.project.name).audit
-        answer = RedirectResponse(goal, 303)
-        if token := request.query_params.get("token"):
-            if self._attempts.allows(address) and self.sessions.use_link(token):
-                audit.write(self.sessions.log_owner_in(answer), address, "login by link")
-                self.on_link_used()
-                return answer
-            audit.write("", address, "login by link refused")
-            return self._login_page("This link is not valid any more. The server prints new ones.", goal, 403)
-        if request.method == "GET":
+        token = request.query_params.get("token")
+        if not token and request.method == "GET":
             return self._login_page(None, goal, 200)
-        name, password = (form.get(key, [""])[0] for key in ("name", "password"))
+        # What is over the limit is not written down: it would push out of the audit log what matters.
         if not self._attempts.allows(address):
             return self._login_page("Too many attempts; wait a minute.", goal, 429)
-        if self.sessions.log_in(answer, name, password):
-            audit.write(name, address, "login")
+        answer = RedirectResponse(goal, 303)
+        if token and self.sessions.use_link(token):
+            self.audit.write(self.sessions.log_owner_in(answer), address, "login by link")
+            self.on_link_used()
             return answer
-        audit.write(name[:64], address, "login refused")
+        if token:
+            self.audit.write("", address, "login by link refused")
+            return self._login_page("This link is not valid any more. The server prints new ones.", goal, 403)
+        name, password = (form.get(key, [""])[0] for key in ("name", "password"))
+        if self.sessions.log_in(answer, name, password):
+            self.audit.write(name, address, "login")
+            return answer
+        self.audit.write(name[:64], address, "login refused")
         return self._login_page("The name or the password is wrong.", goal, 403)
 
     def _login_page(self, error: str | None, goal: str, status: int) -> Response:
@@ -236,7 +244,12 @@ async def _form(request: Request) -> dict[str, list[str]]:
     """Return the fields of a form; there are no uploads."""
     if request.method != "POST":
         return {}
-    return parse_qs((await request.body()).decode(errors="replace"), keep_blank_values=True, max_num_fields=5_000)
+    body = await asyncio.wait_for(request.body(), _MOST_BODY_TIME)
+    return parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=5_000)
+
+
+async def _too_slow(_request: Request, _error: Exception) -> Response:
+    return PlainTextResponse("The body of the request has not arrived in time.", 408)
 
 
 async def _too_much(_request: Request, _error: Exception) -> Response:

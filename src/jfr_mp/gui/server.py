@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MOST_CONNECTIONS = 256
 #: Seconds for which a connection without a request is kept, and for which open pages delay the stop.
 _KEEP_ALIVE, _GRACE = 30, 1
+#: Milliseconds after which a connection ends whose client takes nothing of what is sent.
+_MOST_UNREAD = 60_000
 _BACKLOG = 128
 
 
@@ -79,6 +81,7 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
         import uvicorn
 
         from jfr_mp.gui.app import Gui
+        from jfr_mp.gui.connections import Connection
     except ModuleNotFoundError as error:
         raise ConfigError(f"the web page needs {error.name}: pip install 'jfr-mp[gui]'") from error
 
@@ -98,6 +101,8 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
         say(f"{what}: {scheme}://{shown}:{port}/login?token={gui.sessions.new_link()}")
 
     options: dict[str, Any] = {
+        "http": Connection,
+        "ws": "none",
         "log_config": None,
         "access_log": False,
         "server_header": False,
@@ -108,7 +113,8 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
         "ssl_certfile": listen.certificate,
         "ssl_keyfile": listen.key,
     }
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # Its warnings are about requests that were refused, of which anyone can send many.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     tell("Log in, once, within ten minutes")
     try:
         uvicorn.Server(uvicorn.Config(gui.application(), **options)).run(sockets=[sock])
@@ -121,6 +127,8 @@ def _bound(listen: Listen) -> socket.socket:
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; connections inherit it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _MOST_UNREAD)
     try:
         sock.bind((listen.host, listen.port))
         # The link is shown before the server accepts connections, which wait here.
