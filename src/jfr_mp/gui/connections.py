@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_HEADERS = 5.0
 
 
-class Connection(H11Protocol):
+class PatientConnection(H11Protocol):
     """Closes if a request does not arrive completely; uvicorn's own limit begins behind the first answer."""
 
     _deadline: asyncio.TimerHandle | None = None

@@ -81,7 +81,7 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
         import uvicorn
 
         from jfr_mp.gui.app import Gui
-        from jfr_mp.gui.connections import Connection
+        from jfr_mp.gui.connections import PatientConnection
     except ModuleNotFoundError as error:
         raise ConfigError(f"the web page needs {error.name}: pip install 'jfr-mp[gui]'") from error
 
@@ -101,7 +101,7 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
         say(f"{what}: {scheme}://{shown}:{port}/login?token={gui.sessions.new_link()}")
 
     options: dict[str, Any] = {
-        "http": Connection,
+        "http": PatientConnection,
         "ws": "none",
         "log_config": None,
         "access_log": False,
