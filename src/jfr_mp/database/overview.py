@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,12 @@ _MOST_MEMBERS = 5_000
 #: The states in which only jfr-mp itself has to act.
 _IN_TRANSIT = (JobState.CHECKED_OUT, JobState.UPLOADED, JobState.RUN_FINISHED, JobState.DOWNLOADED)
 _ENDS = (JobState.COMPLETED, JobState.FAILED)
+#: The phases of the life of a job, with the fields of its document between which each one is.
+_PHASES = {
+    "waiting": ("created_on", "start_time"),
+    "running": ("start_time", "end_time"),
+    "closing": ("end_time", "updated_on"),
+}
 
 _FLOW_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("uuid", "name", "state", "created_on", "updated_on"), 1),
@@ -61,6 +67,24 @@ class FlowRow:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """Jobs that ended in a part of a time span.
+
+    Parameters
+    ----------
+    completed, failed
+        Their numbers.
+    phases
+        The mean time in seconds that they spent `waiting` before they started, `running` on their worker and `closing`
+        until their state was final; without those that are not known of any job.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    phases: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class FlowMember:
     """A job of a flow, with no more than a graph needs."""
 
@@ -70,7 +94,6 @@ class FlowMember:
     name: str
     state: JobState
     parents: Sequence[str]
-    worker: str
 
 
 def counts_by_worker(db: QueueDatabase) -> dict[str, dict[JobState, int]]:
@@ -84,23 +107,34 @@ def counts_by_worker(db: QueueDatabase) -> dict[str, dict[JobState, int]]:
     return dict(sorted(found.items()))
 
 
-def ends_since(db: QueueDatabase, since: datetime, seconds: int) -> dict[JobState, dict[int, int]]:
-    """Return how many jobs have become COMPLETED or FAILED, by state and by part of the time since then.
+def ends_since(db: QueueDatabase, since: datetime, seconds: int) -> dict[int, Ended]:
+    """Return the jobs that have become COMPLETED or FAILED, by the part of the time since then.
 
     Parameters
     ----------
     seconds
         The length of a part. A part is given by its number since 1970.
     """
-    found: dict[JobState, dict[int, int]] = {state: {} for state in _ENDS}
     part = {"$floor": {"$divide": [{"$toLong": "$updated_on"}, 1000 * seconds]}}
+    group: Doc = {
+        "_id": part,
+        "number": {"$sum": 1},
+        "failed": {"$sum": {"$cond": [{"$eq": ["$state", JobState.FAILED.value]}, 1, 0]}},
+        **{name: {"$avg": {"$subtract": [f"${end}", f"${begin}"]}} for name, (begin, end) in _PHASES.items()},
+    }
     pipeline: list[Doc] = [
         {"$match": {"updated_on": {"$gte": since}, "state": {"$in": [state.value for state in _ENDS]}}},
-        {"$group": {"_id": {"state": "$state", "part": part}, "count": {"$sum": 1}}},
+        {"$group": group},
     ]
-    for row in db.jobs.aggregate(pipeline):
-        found[JobState(row["_id"]["state"])][int(row["_id"]["part"])] = row["count"]
-    return found
+    return {
+        int(row["_id"]): Ended(
+            completed=row["number"] - row["failed"],
+            failed=row["failed"],
+            # A clock of a worker that is not right may give less than nothing.
+            phases={name: max(row[name], 0.0) / 1000 for name in _PHASES if row[name] is not None},
+        )
+        for row in db.jobs.aggregate(pipeline)
+    }
 
 
 def late_jobs(db: QueueDatabase, older_than: timedelta, limit: int) -> list[JobInfo]:
@@ -156,8 +190,9 @@ def flow_row(db: QueueDatabase, flow_id: str) -> FlowRow | None:
 
 def members_of_flow(db: QueueDatabase, flow_id: str) -> list[FlowMember]:
     """Return the jobs of a flow, those of inner flows included, in the order in which they were added."""
-    fields = dict.fromkeys(("db_id", "uuid", "index", "job.name", "state", "parents", "worker"), 1)
-    found = db.jobs.find({"job.hosts": flow_id}, fields, sort=[("_id", 1)])
+    fields = dict.fromkeys(("db_id", "uuid", "index", "job.name", "state", "parents"), 1)
+    # Sorted here: to sort by `_id`, the server may read all jobs in that order instead of the index of the flow.
+    found = sorted(db.jobs.find({"job.hosts": flow_id}, fields), key=lambda job: job["_id"])
     return [
         FlowMember(
             db_id=str(job["db_id"]),
@@ -166,7 +201,6 @@ def members_of_flow(db: QueueDatabase, flow_id: str) -> list[FlowMember]:
             name=str(job["job"].get("name", "")),
             state=JobState(job["state"]),
             parents=job.get("parents") or (),
-            worker=job["worker"],
         )
         for job in found
     ]

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from jfr_mp.database.overview import FlowMember
+from jfr_mp.database.overview import Ended, FlowMember
 from jfr_mp.gui.rendering import tone
-from jfr_mp.states import JobState
 
 #: The spans of the throughput, with the length of a bar in seconds.
 SPANS = {
@@ -18,6 +17,8 @@ SPANS = {
     "day": (timedelta(days=1), 1800),
     "month": (timedelta(days=30), 43_200),
 }
+#: The phases of the life of a job, with their colours.
+PHASES = {"waiting": "idle", "running": "running", "closing": "queued"}
 #: Jobs of a flow that are drawn one by one; more are folded.
 _MOST_SINGLE = 80
 #: Folded nodes that are drawn.
@@ -30,21 +31,49 @@ _SWEEPS = 4
 
 @dataclass(frozen=True)
 class Bar:
-    """The jobs that ended in a part of a span."""
+    """The jobs that ended in a part of a span, which begins at `start`."""
 
     start: datetime
-    completed: int
-    failed: int
+    ended: Ended
+
+    @property
+    def number(self) -> int:
+        """The number of the jobs."""
+        return self.ended.completed + self.ended.failed
+
+    @property
+    def seconds(self) -> float:
+        """The mean time of these jobs in all phases."""
+        return sum(self.ended.phases.values())
+
+    @property
+    def layers(self) -> list[tuple[str, str, float, float]]:
+        """The phases with the colour, the begin and the length of each in seconds, one upon the other."""
+        found, begin = [], 0.0
+        for name, colour in PHASES.items():
+            if length := self.ended.phases.get(name):
+                found.append((name, colour, begin, length))
+                begin += length
+        return found
 
 
-def bars(ends: Mapping[JobState, Mapping[int, int]], span: timedelta, seconds: int) -> list[Bar]:
+def bars(ends: Mapping[int, Ended], span: timedelta, seconds: int) -> list[Bar]:
     """Return one bar for each part of a span that ends now."""
     last = int(time.time() // seconds)
-    done, failed = ends[JobState.COMPLETED], ends[JobState.FAILED]
     return [
-        Bar(datetime.fromtimestamp(part * seconds, UTC), done.get(part, 0), failed.get(part, 0))
+        Bar(datetime.fromtimestamp(part * seconds, UTC), ends.get(part, Ended()))
         for part in range(last - int(span.total_seconds()) // seconds + 1, last + 1)
     ]
+
+
+def mean_phases(found: Sequence[Bar]) -> dict[str, float]:
+    """Return the mean time of each phase over all jobs for which it is known."""
+    means = {}
+    for name in PHASES:
+        known = [bar for bar in found if name in bar.ended.phases]
+        if number := sum(bar.number for bar in known):
+            means[name] = sum(bar.number * bar.ended.phases[name] for bar in known) / number
+    return means
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ def overview_page(view: View) -> Response:
         span=span,
         spans=figures.SPANS,
         bars=bars,
-        highest=max((bar.completed + bar.failed for bar in bars), default=0) or 1,
-        ended=sum(bar.completed + bar.failed for bar in bars),
+        phases=figures.mean_phases(bars),
+        colours=figures.PHASES,
     )
 
 

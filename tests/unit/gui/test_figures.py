@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from itertools import pairwise
 
-from jfr_mp.database.overview import FlowMember
-from jfr_mp.gui.figures import bars, drawing
+from jfr_mp.database.overview import Ended, FlowMember
+from jfr_mp.gui.figures import bars, drawing, mean_phases
 from jfr_mp.states import JobState
 
 
 def job(number: int, name: str, *parents: int, state: JobState = JobState.READY) -> FlowMember:
-    return FlowMember(str(number), f"u{number}", 1, name, state, [f"u{parent}" for parent in parents], "local")
+    return FlowMember(str(number), f"u{number}", 1, name, state, [f"u{parent}" for parent in parents])
 
 
 def test_parents_are_above_their_children() -> None:
@@ -40,6 +41,21 @@ def test_a_long_chain_a_cycle_and_nothing() -> None:
 
 
 def test_bars_end_now_and_have_no_gap() -> None:
-    made = bars({JobState.COMPLETED: {}, JobState.FAILED: {}}, timedelta(hours=1), 60)
+    made = bars({}, timedelta(hours=1), 60)
     assert len(made) == 60
     assert {later.start - earlier.start for earlier, later in pairwise(made)} == {timedelta(minutes=1)}
+
+
+def test_the_times_of_phases_are_means_of_all_jobs() -> None:
+    # Given three jobs in one part, and one in another whose start is not known
+    now = int(time.time() // 60)
+    ends = {now: Ended(2, 1, {"waiting": 10.0, "running": 2.0, "closing": 1.0}), now - 5: Ended(1, 0, {"closing": 5.0})}
+    made = bars(ends, timedelta(hours=1), 60)
+    assert (made[-1].ended.completed, made[-1].ended.failed) == (2, 1)
+    assert mean_phases(made) == {"waiting": 10.0, "running": 2.0, "closing": 2.0}
+    assert made[-6].layers == [("closing", "queued", 0.0, 5.0)]
+    assert made[-1].layers == [
+        ("waiting", "idle", 0.0, 10.0),
+        ("running", "running", 10.0, 2.0),
+        ("closing", "queued", 12.0, 1.0),
+    ]
