@@ -67,7 +67,7 @@ class FlowRow:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedJobs:
     """Jobs that ended in a part of a time span.
 
     Parameters
@@ -107,7 +107,7 @@ def counts_by_worker(db: QueueDatabase) -> dict[str, dict[JobState, int]]:
     return dict(sorted(found.items()))
 
 
-def ends_since(db: QueueDatabase, since: datetime, seconds: int) -> dict[int, Ended]:
+def ends_since(db: QueueDatabase, since: datetime, seconds: int) -> dict[int, EndedJobs]:
     """Return the jobs that have become COMPLETED or FAILED, by the part of the time since then.
 
     Parameters
@@ -127,7 +127,7 @@ def ends_since(db: QueueDatabase, since: datetime, seconds: int) -> dict[int, En
         {"$group": group},
     ]
     return {
-        int(row["_id"]): Ended(
+        int(row["_id"]): EndedJobs(
             completed=row["number"] - row["failed"],
             failed=row["failed"],
             # A clock of a worker that is not right may give less than nothing.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from jfr_mp.database.overview import Ended, FlowMember
+from jfr_mp.database.overview import EndedJobs, FlowMember
 from jfr_mp.gui.rendering import tone
 
 #: The spans of the throughput, with the length of a bar in seconds.
@@ -34,7 +34,7 @@ class Bar:
     """The jobs that ended in a part of a span, which begins at `start`."""
 
     start: datetime
-    ended: Ended
+    ended: EndedJobs
 
     @property
     def number(self) -> int:
@@ -57,11 +57,11 @@ class Bar:
         return found
 
 
-def bars(ends: Mapping[int, Ended], span: timedelta, seconds: int) -> list[Bar]:
+def bars(ends: Mapping[int, EndedJobs], span: timedelta, seconds: int) -> list[Bar]:
     """Return one bar for each part of a span that ends now."""
     last = int(time.time() // seconds)
     return [
-        Bar(datetime.fromtimestamp(part * seconds, UTC), ends.get(part, Ended()))
+        Bar(datetime.fromtimestamp(part * seconds, UTC), ends.get(part, EndedJobs()))
         for part in range(last - int(span.total_seconds()) // seconds + 1, last + 1)
     ]
 

@@ -23,7 +23,7 @@ from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
-    from jfr_mp.database.overview import Ended, FlowMember
+    from jfr_mp.database.overview import EndedJobs, FlowMember
     from jfr_mp.database.processes import ProcessRecord
     from jfr_mp.model import JobInfo
 
@@ -95,7 +95,7 @@ class OpenProject:
         """Return the number of jobs by worker and state."""
         return self._shared("counts", lambda: overview.counts_by_worker(self.db))
 
-    def ends(self, span: timedelta, seconds: int) -> dict[int, Ended]:
+    def ends(self, span: timedelta, seconds: int) -> dict[int, EndedJobs]:
         """Return the jobs that have ended by part of a time span."""
         since = datetime.now(UTC) - span
         return self._shared(f"ends {seconds}", lambda: overview.ends_since(self.db, since, seconds), _MOST_ENDS)

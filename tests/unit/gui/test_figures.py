@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from itertools import pairwise
 
-from jfr_mp.database.overview import Ended, FlowMember
+from jfr_mp.database.overview import EndedJobs, FlowMember
 from jfr_mp.gui.figures import bars, drawing, mean_phases
 from jfr_mp.states import JobState
 
@@ -49,7 +49,10 @@ def test_bars_end_now_and_have_no_gap() -> None:
 def test_the_times_of_phases_are_means_of_all_jobs() -> None:
     # Given three jobs in one part, and one in another whose start is not known
     now = int(time.time() // 60)
-    ends = {now: Ended(2, 1, {"waiting": 10.0, "running": 2.0, "closing": 1.0}), now - 5: Ended(1, 0, {"closing": 5.0})}
+    ends = {
+        now: EndedJobs(2, 1, {"waiting": 10.0, "running": 2.0, "closing": 1.0}),
+        now - 5: EndedJobs(1, 0, {"closing": 5.0}),
+    }
     made = bars(ends, timedelta(hours=1), 60)
     assert (made[-1].ended.completed, made[-1].ended.failed) == (2, 1)
     assert mean_phases(made) == {"waiting": 10.0, "running": 2.0, "closing": 2.0}
