@@ -76,7 +76,7 @@ class EndedJobs:
         Their numbers.
     phases
         The mean time in seconds that they spent `waiting` before they started, `running` on their worker and `closing`
-        until their state was final; without those that are not known of any job.
+        until their state was final; a phase is missing if no job has its times.
     """
 
     completed: int = 0

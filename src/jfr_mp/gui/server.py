@@ -113,7 +113,7 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
         "ssl_certfile": listen.certificate,
         "ssl_keyfile": listen.key,
     }
-    # Its warnings are about requests that were refused, of which anyone can send many.
+    # Its warnings are about refused requests, and a client can send thousands of these.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     tell("Log in, once, within ten minutes")
     try:
