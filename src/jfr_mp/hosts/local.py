@@ -35,6 +35,11 @@ class LocalHost(BaseHost):
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of commands."""
+        return os.environ if self._environment is None else self._environment
+
     def connect(self) -> None:
         """Do nothing."""
 

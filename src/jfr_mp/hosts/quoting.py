@@ -23,6 +23,9 @@ _EXPANDING = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
+#: A value in which no shell finds anything to do.
+_PLAIN_VALUE = re.compile(r"[\w./:%+=,@ -]*", re.ASCII)
+
 #: csh interprets newlines and exclamation marks even within quotes, fish backslashes.
 _READ_DIFFERENTLY = frozenset("\n!\\")
 
@@ -73,6 +76,11 @@ def export_line(name: str, value: Any) -> str:
     if quoted := re.fullmatch(r'"([^"]*)"', text):
         text = quoted[1]
     return f'export {name}="{_EXPANDING.sub(_escape, text)}"'
+
+
+def is_plain(name: str, value: Any) -> bool:
+    """Return whether the line that exports a variable exports exactly the text of its value: nothing in it expands."""
+    return bool(_VARIABLE_NAME.fullmatch(name) and _PLAIN_VALUE.fullmatch(str(value)))
 
 
 def _escape(match: re.Match[str]) -> str:

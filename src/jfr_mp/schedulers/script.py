@@ -11,12 +11,13 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import jfr_mp
 from jfr_mp.errors import ConfigError
-from jfr_mp.hosts.quoting import export_line, quote
+from jfr_mp.hosts.quoting import export_line, is_plain, quote
 from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
 from jfr_mp.schedulers.dialects import dialect_of
 from jfr_mp.schedulers.journal import journal_lines
@@ -79,6 +80,15 @@ def execution_command(worker: WorkerBase, run_dir: str) -> str:
         raise ConfigError(
             f"execution_cmd {worker.execution_cmd!r}: use one {{}}; other braces must be doubled, as in ${{{{HOME}}}}"
         ) from error
+
+
+def exports_alone(job: JobDoc, worker: WorkerBase, exec_config: ExecutionConfig) -> dict[str, str] | None:
+    """Return the variables that the script of a job exports; None if a shell has anything more to interpret in it."""
+    exports = exec_config.export or {}
+    texts = _texts(worker.pre_run, exec_config.pre_run, worker.post_run, exec_config.post_run, worker.execution_cmd)
+    if texts or exec_config.modules or _resources(job, worker):
+        return None
+    return {name: str(value) for name, value in exports.items()} if all(starmap(is_plain, exports.items())) else None
 
 
 def job_script(

@@ -53,12 +53,17 @@ kill -s KILL -- "-$1" 2>/dev/null || :
 """
 
 
+def shown_name(name: str) -> str:
+    """Return the name of a job as its output shows it, in one line."""
+    return "".join(letter if letter.isprintable() else "_" for letter in name)
+
+
 class Shell(Dialect):
     """The shell of a host and its process table."""
 
     def job_name(self, name: str, submission: str) -> str:
         """Return the name of a job, quoted, because the header is itself shell text."""
-        return quote(["".join(letter if letter.isprintable() else "_" for letter in name)])
+        return quote([shown_name(name)])
 
     def read_list(self, result: CommandResult) -> Iterator[Listed]:
         """Return the jobs in an answer; each row is parsed separately, and ps prints its heading even without jobs."""

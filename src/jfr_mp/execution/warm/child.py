@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
+from jfr_mp.execution.warm.direct import Submission
 from jfr_mp.execution.warm.imports import new_modules
 from jfr_mp.execution.warm.kinds import limits
 from jfr_mp.execution.warm.wire import unpack
@@ -44,13 +45,15 @@ class Order:
     values
         Further attributes of the process, as `jfr_mp.execution.warm.client.request` names them.
     life
-        The pipe that tells the client of the end of the child.
+        The pipe that tells the client of the end of the child, or of its id if it has no script.
     begins
         The pipe from which one byte comes when the child shall begin; none comes if the client has given up.
     watched
         The pipe that ends when the client does.
     files
         The files that the client would let a command inherit, by their numbers there.
+    submission
+        What the job does instead of its script; None if a script has started it.
     """
 
     kind: bytes
@@ -62,6 +65,7 @@ class Order:
     begins: int
     watched: int
     files: Mapping[int, int]
+    submission: Submission | None
 
     @classmethod
     def read(cls, fields: Sequence[bytes], files: Sequence[int]) -> Self:
@@ -77,6 +81,7 @@ class Order:
             life, begins, watched, *rest = files
             known = ast.literal_eval(values.decode())
             numbered = dict(zip(known["files"], rest, strict=True))
+            submission = Submission(**known["submission"]) if known["submission"] else None
         except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
             raise ValueError("this is not a request") from error
         variables = (os.fsdecode(variable).partition("=") for variable in unpack(environment))
@@ -90,6 +95,7 @@ class Order:
             begins=begins,
             watched=watched,
             files=numbered,
+            submission=submission,
         )
 
     @property
@@ -101,26 +107,38 @@ class Order:
 def begin(order: Order, news: int) -> NoReturn:
     """Become the process that the client describes, run its job, and exit.
 
+    If the job has no script, the client does not wait for it, and the job outlives the client.
+
     Parameters
     ----------
     news
         The socket to which the child writes what it had to import.
     """
-    code, known = 1, tuple(sys.modules)
+    code, known, server = 1, tuple(sys.modules), os.getppid()
     try:
         life, begins, watched, news = _take_files(order, news)
         os.setsid()
         if os.read(begins, 1) == b"!":
-            _die_with_client(watched)
+            if order.submission is None:
+                _die_with_client(watched)
             _become(order)
-            code = _run(order)
-            if code == 0:
-                _tell(news, new_modules(known))
-            os.write(life, bytes([code & 255]))
+            if order.submission is None or order.submission.begin(life):
+                code = _run(order)
+                if code == 0:
+                    _tell(news, new_modules(known))
+                _tell_end(order, life, code, server)
     except BaseException:  # the top of a process: what it is goes to the job's own standard error
         traceback.print_exc()
     finally:
         os._exit(code & 255)
+
+
+def _tell_end(order: Order, life: int, code: int, server: int) -> None:
+    """Report the end of the job to its client, or to the journal if the server is gone, which otherwise does it."""
+    if order.submission is None:
+        os.write(life, bytes([code & 255]))
+    elif os.getppid() != server:
+        order.submission.report("end")
 
 
 def _die_with_client(watched: int) -> None:

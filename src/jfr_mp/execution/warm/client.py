@@ -19,6 +19,7 @@ from jfr_mp.execution.warm.wire import MOST_FILES, pack, receive, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
 #: Seconds that a client waits for a server that is being started, and for the answer of one that runs.
@@ -72,13 +73,13 @@ def connect(directory: str, python: str, kind: bytes) -> _socket.socket:
     """
     if directory == "-":
         raise NoServer("warm execution is switched off")
-    _check_private(directory)
+    check_private(directory)
     path = socket_path(directory, kind)
     started, deadline = 0, time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if is_cold(path):
             raise NoServer(f"jobs of this kind start cold: see {path}.log")
-        if connection := _connected(path):
+        if connection := connected(path):
             return connection
         if start(path, python):
             started += 1
@@ -90,7 +91,8 @@ def connect(directory: str, python: str, kind: bytes) -> _socket.socket:
     raise NoServer("the server did not start in time")
 
 
-def _check_private(directory: str) -> None:
+def check_private(directory: str) -> None:
+    """Make the directory of the sockets, or raise `NoServer` if other users can enter it."""
     os.makedirs(directory, 0o700, exist_ok=True)
     status = os.lstat(directory)
     if status.st_uid != os.getuid() or status.st_mode & _PRIVACY != _PRIVATE_DIRECTORY:
@@ -105,7 +107,8 @@ def is_cold(path: str) -> bool:
         return False
 
 
-def _connected(path: str) -> _socket.socket | None:
+def connected(path: str) -> _socket.socket | None:
+    """Return a connection to the server of a path, or None if there is none."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
     try:
         connection.connect(path)
@@ -124,7 +127,7 @@ def start(path: str, python: str) -> bool:
         os.close(lock)
         return False
     # It may have begun to listen since this client looked.
-    connection = _connected(path)
+    connection = connected(path)
     if connection is not None:
         connection.close()
     elif (pid := os.fork()) == 0:
@@ -180,7 +183,10 @@ def run(directory: str, python: str, command: list[str]) -> int:
     numbers = inherited()
     if len(numbers) + 3 > MOST_FILES:
         raise NoServer("too many open files")
-    send(connection, request(kind, command, numbers), [held, begins, watched, *numbers])
+    mask = os.umask(0)
+    os.umask(mask)
+    fields = request(kind, command, numbers, environment=os.environ, directory=os.getcwd(), umask=mask)
+    send(connection, fields, [held, begins, watched, *numbers])
     for descriptor in (held, begins, watched):
         os.close(descriptor)
     poll = select.poll()
@@ -193,24 +199,46 @@ def run(directory: str, python: str, command: list[str]) -> int:
     return _wait(connection, life, int(value), wakes, heard)
 
 
-def request(kind: bytes, command: list[str], numbers: list[int]) -> list[bytes]:
-    """Return the fields that describe this process: what the child takes over."""
+def request(
+    kind: bytes,
+    command: Sequence[str],
+    numbers: Sequence[int],
+    *,
+    environment: Mapping[str, str],
+    directory: str,
+    **further: object,
+) -> list[bytes]:
+    """Return the fields that describe the process that the child becomes.
+
+    Parameters
+    ----------
+    command
+        The arguments of the worker command.
+    numbers
+        The files that come with the request.
+    environment, directory
+        Its environment and its working directory.
+    **further
+        Its `umask`, and its `submission` if it has no script. All else is as in this process.
+    """
     mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
     ignored = [number for number in range(1, _signal.NSIG) if _disposition(number) == _signal.SIG_IGN]
-    umask = os.umask(0)
-    os.umask(umask)
+    if further.get("submission"):
+        # As for what a shell runs in the background.
+        ignored += [_signal.SIGINT, _signal.SIGQUIT]
     values = {
-        "umask": umask,
-        "reap": bool(os.environ.get("JFR_MP_REAP")),
+        "submission": None,
+        "reap": bool(environment.get("JFR_MP_REAP")),
         "affinity": sorted(os.sched_getaffinity(0)),
         "soft_limits": [resource.getrlimit(limit)[0] for limit in limits()],
         "blocked": sorted(int(number) for number in mask if number not in FORWARDED),
         "ignored": [number for number in ignored if number not in (_signal.SIGPIPE, _signal.SIGXFSZ)],
-        "files": numbers,
+        "files": list(numbers),
+        **further,
     }
-    environment = (f"{name}={value}" for name, value in os.environ.items())
-    lists = [pack(map(os.fsencode, texts)) for texts in (command, environment)]
-    return [kind, os.fsencode(os.getcwd()), repr(values).encode(), *lists]
+    variables = (f"{name}={value}" for name, value in environment.items())
+    lists = [pack(map(os.fsencode, texts)) for texts in (command, variables)]
+    return [kind, os.fsencode(directory), repr(values).encode(), *lists]
 
 
 def _disposition(number: int) -> object:

@@ -44,11 +44,11 @@ LOCK = 3
 
 @dataclass
 class Job:
-    """A child and the client that waits for it."""
+    """A child, its order, and the client that waits for it."""
 
     pid: int
     connection: socket.socket
-    reap: bool
+    order: Order
 
 
 class Server:
@@ -181,7 +181,11 @@ class Server:
         if pid == 0:
             self._become_child(order)
         self._served += 1
-        self._jobs[pid] = Job(pid, connection, order.reap)
+        self._jobs[pid] = Job(pid, connection, order)
+        if order.submission is not None:
+            # The child answers itself, and the queue role reads of its end in the journal.
+            connection.close()
+            return
         send(connection, [b"pid", str(pid).encode()])
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._client_gone(pid))
 
@@ -205,10 +209,12 @@ class Server:
             status = os.waitid(os.P_PID, job.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if status is None:
                 continue
-            if job.reap:
+            if job.order.reap:
                 with suppress(ProcessLookupError):
                     os.killpg(job.pid, signal.SIGKILL)
             os.waitpid(job.pid, 0)
+            if job.order.submission is not None:
+                job.order.submission.report_end(job.order.directory, job.pid)
             how = b"exit" if status.si_code == os.CLD_EXITED else b"signal"
             with suppress(OSError):
                 send(job.connection, [how, str(status.si_status).encode()])
