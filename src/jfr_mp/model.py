@@ -370,3 +370,16 @@ def db_ids_by_job(ids: Iterable[tuple[str, str, int]]) -> dict[str, dict[int, st
     for db_id, uuid, index in ids:
         found.setdefault(uuid, {})[int(index)] = db_id
     return found
+
+
+def build_models() -> None:
+    """Make the validators of all models of jfr-mp that are imported, which otherwise the first use of each does."""
+    for model in _subclasses(BaseModel):
+        if model.__module__.startswith("jfr_mp."):
+            model.model_rebuild()
+
+
+def _subclasses(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for subclass in model.__subclasses__():
+        yield subclass
+        yield from _subclasses(subclass)

@@ -6,7 +6,9 @@ import argparse
 import logging
 import os
 import signal
+from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from jfr_mp import logs
@@ -14,6 +16,7 @@ from jfr_mp.bus.client import RoleBus
 from jfr_mp.bus.lifeline import Lifeline
 from jfr_mp.bus.paths import warm_path
 from jfr_mp.config import ConfigManager, LogLevel, Project
+from jfr_mp.config.fingerprint import fingerprint
 from jfr_mp.config.options import JfrMpOptions
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.output_files import OutputFiles
@@ -24,10 +27,11 @@ from jfr_mp.engine.lanes import Lanes
 from jfr_mp.errors import ConfigError, DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.execution.warm.control import retire
 from jfr_mp.identity import new_owner, show_as
+from jfr_mp.jobdata.transfer_stores import parts_of
 from jfr_mp.membership.member import Member
-from jfr_mp.model import Condition
+from jfr_mp.model import Condition, build_models
 from jfr_mp.places import Places
-from jfr_mp.step_table import ROLES, Role, wake_states
+from jfr_mp.step_table import ROLES, STEPS, Role, wake_states
 from jfr_mp.steps.services import Services
 
 #: Not __name__, which is __main__ in a role process.
@@ -47,6 +51,24 @@ def main(arguments: list[str] | None = None) -> int:
         logger.error("%s", error)
         return error.exit_code
     return ExitCode.OK
+
+
+def rehearse(project: str) -> None:
+    """Do what every role process does at its start, as far as it needs no connection.
+
+    The fork server calls this before it forks the first of them. They share what this leaves in memory, such as modules
+    that are imported late and the validators of pydantic.
+    """
+    for step in STEPS:
+        step.load()
+    build_models()
+    with suppress(JfrMpError):  # the role processes report it
+        read = ConfigManager().get_project(project)
+        fingerprint(read)
+        if any(type(part).__name__ == "S3Store" for part in parts_of(read.get_jobstore())):
+            import_module("boto3")
+        if not all(worker.is_local for worker in read.workers.values()):
+            import_module("jfr_mp.hosts.ssh_hosts")
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -148,6 +148,14 @@ def test_each_job_draws_its_own_numbers(execution: Execution) -> None:
     assert all(len({str(value) for value in values}) == len(drawn) for values in zip(*drawn, strict=True))
 
 
+def test_a_job_gets_the_packages_that_jobflow_would_have_imported(cold: Execution, warm: Execution) -> None:
+    # Given a cold start, which imports jobflow without some of them
+    found = {way: way.output(way.run(probe_jobs.uses_clients())[0]) for way in (cold, warm)}
+    # Then the job uses them, directly and by maggma, as in a warm start
+    assert found[cold] == found[warm]
+    assert found[cold]["deferred"] == []
+
+
 def test_what_a_job_changes_is_gone_with_it(execution: Execution, tmp_path: Path) -> None:
     # Given a job that changes all it can
     before = execution.output(execution.run(probe_jobs.looks_around())[0])

@@ -68,6 +68,43 @@ def looks_around() -> dict[str, Any]:
 
 
 @job
+def uses_clients() -> dict[str, Any]:
+    """Use what maggma needs in some stores only, by maggma and directly, and a module that others have imported."""
+    from importlib import import_module
+
+    from maggma.stores import MemoryStore, S3Store
+
+    modules: list[Any] = [import_module(f"maggma.stores.{name}") for name in ("aws", "mongolike", "ssh_tunnel")]
+    aws, _, ssh_tunnel = modules
+    memory: Any = MemoryStore()
+    memory.connect()
+    memory.update([{"key": 1}], key="key")
+    s3: Any = S3Store(memory, "bucket", s3_profile={"region_name": "x"})
+    caught = ""
+    try:
+        raise aws.botocore.exceptions.ClientError({}, "test")
+    except aws.ClientError as error:
+        caught = str(error)
+    found: list[Any] = [import_module(name) for name in ("boto3", "paramiko", "urllib", "xml", "multiprocessing")]
+    boto3, paramiko, urllib, xml, multiprocessing = found
+    return {
+        "stored": memory.count(),
+        "s3": s3._get_session().region_name,  # noqa: SLF001
+        "caught": caught,
+        "same": [aws.boto3 is boto3, aws.Session is boto3.session.Session],
+        "key": [ssh_tunnel.paramiko.PKey is paramiko.PKey, ssh_tunnel.paramiko is paramiko],
+        "by their packages": [
+            urllib.request.__name__,
+            xml.etree.ElementTree.__name__,
+            multiprocessing.pool.__name__,
+        ],
+        "deferred": [
+            name for module in modules for name, value in vars(module).items() if type(value).__name__ == "StandIn"
+        ],
+    }
+
+
+@job
 def draws() -> list[Any]:
     """Return random numbers of every generator that is there when a job starts."""
     return [random.random(), float(np.random.rand()), os.urandom(8).hex(), os.getpid()]

@@ -243,6 +243,11 @@ def decode(data: bytes) -> Message:
         ) from error
 
 
+def prepare() -> None:
+    """Make the validator of messages, which otherwise the first message does."""
+    _ADAPTER.rebuild()
+
+
 def topic(state: JobState) -> bytes:
     """Return the prefix for subscriptions to the wake-ups of a state; none is the prefix of another."""
     return f"{state.value} ".encode()

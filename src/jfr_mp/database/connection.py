@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pymongo import MongoClient
@@ -39,6 +41,14 @@ LEASES_COLLECTION = "jfr_mp_leases"
 BUS_KEYS_COLLECTION = "jfr_mp_bus_keys"
 ORDERS_COLLECTION = "jfr_mp_orders"
 LOST_MASTERS_COLLECTION = "jfr_mp_lost_masters"
+
+
+def prepare_clients() -> None:
+    """Import what pymongo imports when a client connects and logs in; a process may then fork."""
+    for name in ("pymongo.saslprep", "pymongo.synchronous.auth"):
+        with suppress(ImportError):
+            import_module(name)
+    MongoClient[Doc](connect=False).close()
 
 
 class QueueDatabase:

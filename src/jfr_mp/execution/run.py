@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import JfrMpError, UnresolvableReference
 from jfr_mp.execution.current import CURRENT_JOBDOC
+from jfr_mp.execution.deferral import deferred
 from jfr_mp.jobdata import json_text
 from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, write_atomically
 
@@ -74,6 +75,9 @@ def run_job(run_dir: str | Path = ".") -> None:
 def _run(directory: Path) -> dict[str, Any]:
     """Run the job and return its serialized response."""
     document = _read_input(directory)
+    # Before the module of the job, which would import all of it; decoding the job says what is missing.
+    with deferred(), contextlib.suppress(ImportError):
+        import jobflow  # noqa: F401
     job = _load_job(document["job"])
 
     from jobflow import initialize_logger

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.errors import ConfigError
-from jfr_mp.jobdata.transfer_stores import additional_stores
+from jfr_mp.jobdata.transfer_stores import additional_stores, parts_of
 
 if TYPE_CHECKING:
     from jobflow import JobStore
@@ -99,5 +99,6 @@ def _is_served(store: JobStore) -> bool:
     """Return whether all parts of a JobStore are on a server, so that an open connection is never stale."""
     from maggma.stores import GridFSStore, MemoryStore, MongoStore
 
-    parts = [store.docs_store, *additional_stores(store).values()]
-    return all(isinstance(part, MongoStore | GridFSStore) and not isinstance(part, MemoryStore) for part in parts)
+    return all(
+        isinstance(part, MongoStore | GridFSStore) and not isinstance(part, MemoryStore) for part in parts_of(store)
+    )

@@ -99,7 +99,7 @@ def load_transfer_store(document: Mapping[str, Any], *, exact: bool = False) -> 
     additional = {name: _as_ours(store) for name, store in document["additional_stores"].items()}
     ours = {**document, "docs_store": _as_ours(document["docs_store"]), "additional_stores": additional}
     store: JobStore = MontyDecoder().process_decoded(ours)
-    for part in (store.docs_store, *additional_stores(store).values()):
+    for part in parts_of(store):
         if hasattr(part, "exact"):
             part.exact = exact
     return store
@@ -111,9 +111,14 @@ def additional_stores(jobstore: JobStore) -> dict[str, Store]:
     return stores
 
 
+def parts_of(jobstore: JobStore) -> list[Store]:
+    """Return the stores of a JobStore, the main store first."""
+    return [jobstore.docs_store, *additional_stores(jobstore).values()]
+
+
 def store_paths(store: JobStore) -> list[Path]:
     """Return the files of a transfer store, that of the main store first."""
-    parts: list[Any] = [store.docs_store, *additional_stores(store).values()]
+    parts: list[Any] = list(parts_of(store))
     return [Path(part.paths[0] if getattr(part, "paths", None) else part.path) for part in parts]
 
 

@@ -31,18 +31,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 import psutil
 
+from jfr_mp.bus import messages
+from jfr_mp.database.connection import prepare_clients
+from jfr_mp.execution.deferral import deferred
 from jfr_mp.execution.warm.imports import count_threads, preload
-from jfr_mp.identity import show_as
+from jfr_mp.identity import ProcessIdentity, show_as
+from jfr_mp.model import build_models
 from jfr_mp.supervisor.child import PROGRAM, ChildArguments, ColdStart, RoleProcess, role_arguments
 
 logger = logging.getLogger(__name__)
 
 #: What role processes need; imported by name, because the master itself imports none of it.
-MODULES = (PROGRAM, "maggma.stores", "jobflow")
+MODULES = (PROGRAM, "jobflow")
 #: Seconds for the imports, and for a fork.
 _READY_WITHIN, _ANSWER_WITHIN = 60.0, 15.0
 #: The file descriptor of the lifeline in a role process that was forked.
@@ -204,10 +209,11 @@ def role_processes(project: str) -> Iterator[ForkServer | ColdStart]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
+    _prepare()
     if (pid := os.fork()) == 0:
         ours.close()
         show_as("fork server", project)
-        _leave(lambda: _serve(theirs))
+        _leave(lambda: _serve(theirs, project))
     theirs.close()
     server = ForkServer(project, pid, ours)
     try:
@@ -217,10 +223,21 @@ def role_processes(project: str) -> Iterator[ForkServer | ColdStart]:
             server.close()
 
 
+def _prepare() -> None:
+    """Leave in memory what both the master and the role processes need, so that they share it."""
+    build_models()
+    messages.prepare()
+    prepare_clients()
+    ProcessIdentity.of_this_process()
+    version("jfr-mp")
+    # A collection of garbage writes to each object, and what is written to is no longer shared with other processes.
+    gc.freeze()
+
+
 # The fork server's side
 
 
-def _serve(connection: socket.socket) -> int:
+def _serve(connection: socket.socket, project: str) -> int:
     """Be the fork server until the master ends."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -228,7 +245,9 @@ def _serve(connection: socket.socket) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _redirect({0: os.open(os.devnull, os.O_RDWR), 1: 2})
     try:
-        preload(MODULES)
+        with deferred():
+            preload(MODULES)
+        import_module(PROGRAM).rehearse(project)
     except Exception as error:  # whatever an installation raises: a cold start says it in the role's log
         _send(connection, {"failed": f"{type(error).__name__}: {error}"})
         return 1

@@ -1,0 +1,137 @@
+"""Importing jobflow without the packages that hardly any job uses: boto3, paramiko and mongomock.
+
+Importing jobflow imports all stores of maggma, and these import clients for S3 and SSH, which takes a third of the time
+of the worker command and of the memory of a role process. Within `deferred`, the modules of maggma that are listed here
+get a stand-in for each of these packages. Its first use imports the package and puts it in the place of the stand-in.
+
+Only import statements of the listed modules are answered with stand-ins, so nothing else can see one: `sys.modules`
+has none, and a job that imports boto3 itself gets boto3. If a listed module uses a package while it is being imported,
+it is imported again without stand-ins. Setting JFR_MP_IMPORT_ALL to 1 in the environment of a job turns this off.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+VARIABLE = "JFR_MP_IMPORT_ALL"
+
+#: The modules that use certain packages in some of their functions only.
+DEFERRED: Mapping[str, frozenset[str]] = {
+    "maggma.stores.aws": frozenset({"boto3", "botocore"}),
+    "maggma.stores.ssh_tunnel": frozenset({"paramiko", "sshtunnel"}),
+    "maggma.stores.mongolike": frozenset({"mongomock", "mongomock_ng"}),
+}
+#: What these packages import of Python's own. A job may use such a module by its package, as in ``urllib.request``,
+#: without importing it.
+_SUBMODULES = (
+    "html.parser",
+    "http.client",
+    "multiprocessing.managers",
+    "multiprocessing.pool",
+    "urllib.request",
+    "xml.etree.ElementTree",
+)
+
+
+class StandIn:
+    """Stands for a package, or for a name in it, in the module that has imported it.
+
+    Parameters
+    ----------
+    importer
+        The name of that module.
+    module
+        The name of the package or of one of its modules.
+    attribute
+        A name in it; None for the module itself.
+    """
+
+    __slots__ = ("_attribute", "_importer", "_module")
+
+    def __init__(self, importer: str, module: str, attribute: str | None = None) -> None:
+        for name, value in (("_importer", importer), ("_module", module), ("_attribute", attribute)):
+            object.__setattr__(self, name, value)
+
+    def resolve(self) -> Any:
+        """Import what it stands for and return it."""
+        module = import_module(self._module)
+        return getattr(module, self._attribute) if self._attribute else module
+
+    def _replaced(self) -> Any:
+        """Return what it stands for, after replacing all stand-ins in the importing module."""
+        names = vars(sys.modules[self._importer])
+        for name, value in tuple(names.items()):
+            if isinstance(value, StandIn):
+                names[name] = value.resolve()
+        return self.resolve()
+
+    def __getattr__(self, name: str) -> Any:
+        if not _is_being_imported(self._importer):
+            return getattr(self._replaced(), name)
+        if self._attribute is None and not name.startswith("__"):
+            return StandIn(self._importer, self._module, name)
+        raise AttributeError(f"{self._module}.{name} is used while {self._importer} is being imported")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._replaced(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._replaced(), name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call what it stands for."""
+        if _is_being_imported(self._importer):
+            raise TypeError(f"{self._module} is called while {self._importer} is being imported")
+        return self._replaced()(*args, **kwargs)
+
+
+def _is_being_imported(name: str) -> bool:
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return getattr(spec, "_initializing", False)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Within it, the listed modules are imported without the packages that they may not need.
+
+    It changes how all import statements of the process are executed, so it is for a process that has one thread.
+    """
+    original = builtins.__import__
+    if os.environ.get(VARIABLE) == "1" or "maggma.stores" in sys.modules:
+        yield
+        return
+    eager: set[str] = set()
+
+    def importing(
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> Any:
+        importer = str((globals or {}).get("__name__"))
+        packages = DEFERRED.get(importer, ()) if level == 0 and importer not in eager else ()
+        if (package := name.partition(".")[0]) in packages and package not in sys.modules and find_spec(package):
+            return StandIn(importer, name if fromlist else package)
+        try:
+            return original(name, globals, locals, fromlist or (), level)
+        except Exception:
+            if name not in DEFERRED or name in eager or name in sys.modules:
+                raise
+            eager.add(name)
+            return original(name, globals, locals, fromlist or (), level)
+
+    builtins.__import__ = importing
+    try:
+        yield
+    finally:
+        builtins.__import__ = original
+    for name in _SUBMODULES:
+        import_module(name)

@@ -1,0 +1,93 @@
+"""jobflow is imported without some packages, which are imported at their first use."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jfr_mp.execution.deferral import VARIABLE
+from tests.support.processes import ROOT
+
+HEAVY = ("boto3", "paramiko", "sshtunnel", "mongomock", "mongomock_ng")
+
+
+def run(code: str, *paths: Path, **environment: str) -> list[str]:
+    """Run code in an interpreter of its own and return the lines that it prints."""
+    path = os.pathsep.join([f"{ROOT}/src", *map(str, paths)])
+    env = {**os.environ, "PYTHONPATH": path, **environment}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+IMPORTING = f"""
+import builtins, sys
+before = builtins.__import__
+from jfr_mp.execution.deferral import deferred
+with deferred():
+    import jobflow
+print(builtins.__import__ is before)
+print(sorted(set({HEAVY!r}) & set(sys.modules)))
+"""
+
+
+def test_jobflow_is_imported_without_them_unless_the_user_wants_all() -> None:
+    assert run(IMPORTING) == ["True", "[]"]
+    assert "'boto3'" in run(IMPORTING, **{VARIABLE: "1"})[1]
+
+
+MODULES = {
+    "calls": "import heavy\nfrom heavy.part import Client\ndef use(): return [heavy.VALUE, Client(7).number]\n",
+    "catches": "from heavy.part import Client, Trouble\ndef use():\n  try: Client(-1)\n  except Trouble: return 1\n",
+    "patched": "import heavy\ndef use():\n  heavy.VALUE = 4\n  import heavy as real\n  return real.VALUE\n",
+    "annotates": "import heavy\ndef use(client: heavy.Client = None) -> 'heavy.X': return heavy.VALUE\n",
+    "inherits": "import heavy.part\nclass Own(heavy.part.Client): pass\ndef use(): return Own(3).number\n",
+    "computes": "import heavy\nVALUE = heavy.VALUE + 1\ndef use(): return VALUE\n",
+    "is made": "from heavy.part import Client\nCLIENT = Client(9)\ndef use(): return CLIENT.number\n",
+    "lacks": "try:\n    import missing\nexcept ImportError:\n    missing = None\ndef use(): return missing\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("calls", "[3, 7] early False"),
+        ("catches", "1 early False"),
+        ("patched", "4 early False"),
+        ("annotates", "3 early False"),
+        ("inherits", "3 early True"),
+        ("computes", "4 early True"),
+        ("is made", "9 early True"),
+        ("lacks", "None early False"),
+    ],
+)
+def test_a_module_works_whatever_it_does_with_a_package(tmp_path: Path, name: str, expected: str) -> None:
+    # Given a module for which a package is deferred
+    (tmp_path / "heavy").mkdir()
+    (tmp_path / "heavy" / "__init__.py").write_text("VALUE = 3\nclass Client: pass\n")
+    (tmp_path / "heavy" / "part.py").write_text(
+        "class Trouble(Exception): pass\n"
+        "class Client:\n"
+        "    def __init__(self, number):\n"
+        "        if number < 0: raise Trouble\n"
+        "        self.number = number\n"
+    )
+    (tmp_path / "importer.py").write_text(MODULES[name])
+
+    # When it is imported, and then used
+    code = (
+        "import sys\n"
+        "from jfr_mp.execution import deferral\n"
+        "deferral.DEFERRED = {'importer': {'heavy', 'missing'}}\n"
+        "with deferral.deferred():\n"
+        "    import importer\n"
+        "early = 'heavy' in sys.modules\n"
+        "print(importer.use(), 'early', early)\n"
+    )
+
+    # Then it does what it does without, and only a use at its import has the package imported at once
+    assert run(code, tmp_path) == [expected]
