@@ -118,6 +118,8 @@ class Step:
         Whether it decides on which machine a job of a local worker runs.
     remote_only
         Whether only jobs of remote workers and batch workers pass through it.
+    begins
+        Whether it brings a job closer to its start, so that it leaves out the jobs of paused workers.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Step:
     placed: bool = False
     places: bool = False
     remote_only: bool = False
+    begins: bool = False
 
     def load(self) -> Any:
         """Import and return the implementation of the step."""
@@ -154,6 +157,7 @@ CHECKOUT = Step(
     interval="delay_checkout",
     limit=600.0,
     claims=20,
+    begins=True,
 )
 UPLOAD = Step(
     name="upload",
@@ -167,6 +171,7 @@ UPLOAD = Step(
     claims=16,
     inputs=True,
     places=True,
+    begins=True,
     fault_points=(
         ("before_put", "the input is built, nothing is on the worker"),
         ("after_put", "the input is on the worker"),
@@ -183,6 +188,7 @@ SUBMIT = Step(
     claims=16,
     respects_max_jobs=True,
     placed=True,
+    begins=True,
     fault_points=(("after_submit", "the scheduler has the job, its id is not in the database"),),
 )
 POLL = Step(

@@ -12,7 +12,14 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(200)
 
-OWN_COLLECTIONS = ("jfr_mp_processes", "jfr_mp_orders", "jfr_mp_leases", "jfr_mp_bus_keys", "jfr_mp_lost_masters")
+OWN_COLLECTIONS = (
+    "jfr_mp_processes",
+    "jfr_mp_orders",
+    "jfr_mp_leases",
+    "jfr_mp_bus_keys",
+    "jfr_mp_lost_masters",
+    "jfr_mp_paused_workers",
+)
 #: Documents of no kind, and values of other types than those that belong there.
 BROKEN: list[dict[str, Any]] = [{}, {"name": ["stop"], "arguments": "x", "heartbeat": "now", "host": 5}, {"kind": 7}]
 BROKEN_JOBS: list[dict[str, Any]] = [

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from jfr_mp.cli.commands import Options, with_examples, with_list
+from jfr_mp.cli.completion import complete_worker
 from jfr_mp.cli.options import JsonOption, ProjectOption, number
-from jfr_mp.cli.printing import doing, print_json, print_sheet
+from jfr_mp.cli.printing import doing, print_json, print_sheet, print_text
 from jfr_mp.cli.tables import Cell, Column, Sheet
 from jfr_mp.errors import ExitCode
 from jfr_mp.step_table import ROLES, Role
@@ -82,22 +83,67 @@ def chosen_machines(
 
 
 WhereOptions = Annotated[Where, Options(chosen_machines)]
+PausedWorkersOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--worker",
+        "-wk",
+        metavar="NAME",
+        help="Only this worker, on all machines; can be repeated.",
+        autocompletion=complete_worker,
+    ),
+]
 
 
-@with_examples({"jfr-mp pause --host login1": "on another machine", "jfr-mp pause --all-hosts": "on all"})
+@with_examples(
+    {
+        "jfr-mp pause --host login1": "on another machine; --all-hosts for all",
+        "jfr-mp pause --worker cluster": "one worker, whichever machines serve it",
+    }
+)
 @with_list("Exit codes", EXIT_CODES)
-def pause(*, where: WhereOptions, as_json: JsonOption = False, project: ProjectOption) -> None:
+def pause(
+    *, where: WhereOptions, worker: PausedWorkersOption = None, as_json: JsonOption = False, project: ProjectOption
+) -> None:
     """Stop the role processes of a master after their current steps; the master waits for `jfr-mp resume`.
 
-    Jobs on workers go on running.
+    Jobs on workers go on running. With --worker, the masters go on, and begin no more jobs of that worker: what is in
+    its scheduler, or in the pool of a batch worker, is brought to its end. That lasts until `jfr-mp resume --worker`,
+    whichever processes stop and start.
     """
+    if worker:
+        _of_workers(project, where, worker, "pause", as_json=as_json)
+        return
     send(project, where, "pause", as_json=as_json)
 
 
 @with_list("Exit codes", EXIT_CODES)
-def resume(*, where: WhereOptions, as_json: JsonOption = False, project: ProjectOption) -> None:
-    """Start the role processes of a master again after `jfr-mp pause` or `jfr-mp drain`."""
+def resume(
+    *, where: WhereOptions, worker: PausedWorkersOption = None, as_json: JsonOption = False, project: ProjectOption
+) -> None:
+    """Start the role processes of a master again after `jfr-mp pause` or `jfr-mp drain`.
+
+    With --worker, the masters begin the jobs of that worker again.
+    """
+    if worker:
+        _of_workers(project, where, worker, "resume", as_json=as_json)
+        return
     send(project, where, "resume", as_json=as_json)
+
+
+def _of_workers(project: Project, where: Where, names: list[str], command: str, *, as_json: bool) -> None:
+    from jfr_mp.supervisor import fleet
+
+    if where.is_elsewhere:
+        raise typer.BadParameter("--worker is for all machines: it excludes --host and --all-hosts")
+    changed = fleet.pause_workers(project, names) if command == "pause" else fleet.resume_workers(project, names)
+    is_paused = command == "pause"
+    if as_json:
+        print_json([{"worker": name, "paused": is_paused, "changed": name in changed} for name in names])
+        return
+    for name in names:
+        already = "" if name in changed else ", as before"
+        print_text(f"Worker {name} is {'paused' if is_paused else 'not paused'}{already}.")
 
 
 @with_examples({"jfr-mp drain --all-hosts": "before an upgrade: what was begun is brought to its end"})

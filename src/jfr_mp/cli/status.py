@@ -46,7 +46,8 @@ _RECORD_FIELDS = (
 def status(*, as_json: JsonOption = False, project: ProjectNameOption) -> None:
     """Show the masters of a project, their role processes and the number of jobs in each state.
 
-    If the database is down, the masters on this machine are still shown, and "jobs" is null in JSON. Unavailable hosts
+    If the database is down, the masters on this machine are still shown, and "jobs" is null in JSON. Paused workers are
+    named. Unavailable hosts
     are listed with the reason and the time of the next attempt; their jobs wait. Transfers that take longer than a
     second are shown with their progress, and steps that take longer than five seconds with their begin and their limit.
 
@@ -98,6 +99,7 @@ def _show(project: Project, *, as_json: bool) -> None:
         deployment = {
             "machines": [] if seen is None else [machine_row(seen, record) for record in seen.records],
             "findings": None if seen is None else [asdict(finding) for finding in findings_of(seen)],
+            "paused_workers": [each.model_dump(mode="json") for each in seen.paused_workers] if seen else None,
         }
         found_here = {
             "masters": masters,
@@ -108,6 +110,8 @@ def _show(project: Project, *, as_json: bool) -> None:
         print_json({"project": project.name, **found_here, **deployment})
     else:
         _print(project, masters, counts)
+        for each in seen.paused_workers if seen else ():
+            print_text(f"Worker {each.worker}: PAUSED by {each.by}; `jfr-mp resume --worker {each.worker}`")
         for transfer in transfers:
             print_text(f"  {transfer_text(transfer)}")
         for step in steps:

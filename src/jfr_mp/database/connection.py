@@ -41,6 +41,7 @@ LEASES_COLLECTION = "jfr_mp_leases"
 BUS_KEYS_COLLECTION = "jfr_mp_bus_keys"
 ORDERS_COLLECTION = "jfr_mp_orders"
 LOST_MASTERS_COLLECTION = "jfr_mp_lost_masters"
+PAUSED_WORKERS_COLLECTION = "jfr_mp_paused_workers"
 
 
 def prepare_clients() -> None:
@@ -82,6 +83,7 @@ class QueueDatabase:
         self.bus_keys: Collection[Doc] = self.db[BUS_KEYS_COLLECTION]
         self.orders: Collection[Doc] = self.db[ORDERS_COLLECTION]
         self.lost_masters: Collection[Doc] = self.db[LOST_MASTERS_COLLECTION]
+        self.paused_workers: Collection[Doc] = self.db[PAUSED_WORKERS_COLLECTION]
         #: Locks that the server may or may not have set, because the answer to a claim was lost.
         self.doubtful_locks: set[str] = set()
         #: A cache of the uuid of the flow of each job, by the uuid of the job.

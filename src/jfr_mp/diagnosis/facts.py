@@ -104,6 +104,8 @@ class Facts:
         The outage of the host of its worker.
     worker_known
         Whether the project has its worker.
+    paused_by
+        Who has paused its worker; None if it is not paused.
     in_queue, max_jobs
         How many jobs the scheduler has from its worker, and how many it may have.
     scheduler
@@ -120,6 +122,7 @@ class Facts:
     roles: frozenset[Role] = frozenset(Role)
     outage: Outage | None = None
     worker_known: bool = True
+    paused_by: str | None = None
     in_queue: int = 0
     max_jobs: int | None = None
     scheduler: str | None = None

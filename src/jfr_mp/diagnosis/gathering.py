@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from jfr_mp.database import processes, queries, running_runner
+from jfr_mp.database import paused_workers, processes, queries, running_runner
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.diagnosis.causes import causes_of
 from jfr_mp.diagnosis.facts import Facts, LockHolder, Parent
@@ -38,6 +38,7 @@ def gather(db: QueueDatabase, job: JobInfo) -> Facts:
         roles=_roles(db, living),
         outage=_outage(job.worker, living),
         worker_known=worker is not None,
+        paused_by=next((each.by for each in paused_workers.listed(db) if each.worker == job.worker), None),
         in_queue=queries.count_jobs(db, JobFilter(workers=(job.worker,), states=POLL.sources)),
         max_jobs=db.project.job_limits().get(job.worker),
     )

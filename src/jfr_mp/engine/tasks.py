@@ -10,6 +10,7 @@ from functools import partial
 from jfr_mp.config import Project
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.leases import Lease
+from jfr_mp.database.paused_workers import PausedWorkers
 from jfr_mp.engine.limits import WorkerLimits
 from jfr_mp.engine.loop import Task
 from jfr_mp.engine.step_runner import StepResult, StepRunner
@@ -77,6 +78,7 @@ class LaneTasks:
         self._breaker = breaker
         self._lease = lease
         self._project = steps.services.project
+        self._paused = PausedWorkers(steps.db)
         self._limits = WorkerLimits(self._project, steps.db, steps.services.places)
         self.surveys: dict[Step, Survey] = {}
         self.tasks: list[Task] = [task for step in steps_of(role) for task in self._of_step(step)]
@@ -115,14 +117,17 @@ class LaneTasks:
 
     def _advance(self, step: Step) -> float | None:
         """Move the next jobs; return 0 if more may be waiting, and None if there was nothing to do."""
-        jobs, limit = self._within_reach(step), None
+        paused = self._paused.names() if step.begins else ()
+        jobs, limit = self._within_reach(step).without_workers(paused), None
         if step.respects_max_jobs:
             self._limits.refresh()
             jobs, limit = jobs.without_workers(self._limits.full_workers()), self._limits.room
         done = self._steps.advance(step, jobs, limit=limit)
         if not done.results:
             self._host_skipped()
-            return 0.0 if done.more else None
+            # No event announces that a worker is resumed.
+            nothing = self._project.jfr_mp.probe_interval if paused else None
+            return 0.0 if done.more else nothing
         for result in done.results:
             self._announce(step, result)
         if pause := self._judge_host(done.results):

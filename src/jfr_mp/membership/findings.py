@@ -10,6 +10,7 @@ from jfr_mp.logs import counted
 from jfr_mp.step_table import Role, steps_of
 
 if TYPE_CHECKING:
+    from jfr_mp.database.paused_workers import PausedWorker
     from jfr_mp.database.processes import ProcessRecord
 
 #: Seconds by which the clock of a machine may differ from that of the database server.
@@ -52,6 +53,8 @@ class Overview:
         How many jobs wait for files on a machine that no process of the registry is on.
     lost
         The masters that were evicted because they were not heard of, and whose machines have had none since.
+    paused_workers
+        The workers that users have paused.
     """
 
     records: Sequence[ProcessRecord]
@@ -59,6 +62,7 @@ class Overview:
     lease_ttl: float
     lost_jobs: int = 0
     lost: Sequence[ProcessRecord] = ()
+    paused_workers: Sequence[PausedWorker] = ()
 
     def masters(self) -> list[ProcessRecord]:
         """Return the masters that are heard of."""

@@ -13,7 +13,7 @@ from jfr_mp.bus.keys import read_keys
 from jfr_mp.bus.messages import MasterStatus
 from jfr_mp.bus.paths import runtime_path
 from jfr_mp.config.fingerprint import fingerprint
-from jfr_mp.database import processes
+from jfr_mp.database import paused_workers, processes
 from jfr_mp.database.deployment import count_lost_jobs
 from jfr_mp.database.processes import ProcessRecord, Report
 from jfr_mp.identity import ProcessIdentity, host_name
@@ -82,7 +82,8 @@ def overview(db: QueueDatabase) -> Overview:
     """Return the registry as it is now, for `jfr_mp.membership.findings`."""
     ttl, records = db.project.jfr_mp.lease_ttl, processes.registered(db)
     silence = {owner: ttl - left for owner, left in processes.time_left(db, ttl).items()}
-    return Overview(records, silence, ttl, count_lost_jobs(db), processes.lost_masters(db))
+    lost, paused = processes.lost_masters(db), paused_workers.listed(db)
+    return Overview(records, silence, ttl, count_lost_jobs(db), lost, paused)
 
 
 def report_of(status: MasterStatus) -> Report:

@@ -21,10 +21,10 @@ from jfr_mp.bus.gate import command_through_gate
 from jfr_mp.bus.keys import read_keys
 from jfr_mp.bus.messages import CommandRequest
 from jfr_mp.bus.paths import RunDir
-from jfr_mp.database import orders, processes
+from jfr_mp.database import orders, paused_workers, processes
 from jfr_mp.database.connection import PERSON_TIMEOUT, QueueDatabase
 from jfr_mp.database.orders import MasterOrder
-from jfr_mp.errors import BusError, DatabaseError, ExitCode, NotAllowed, NotRunning
+from jfr_mp.errors import BusError, DatabaseError, ExitCode, NotAllowed, NotFound, NotRunning
 from jfr_mp.identity import host_name
 from jfr_mp.supervisor.control import living_here
 
@@ -134,7 +134,7 @@ def command(
         targets = _targets(project, db, hosts, everywhere=everywhere)
         results: dict[MasterAddress, MasterAnswer] = {}
         left: dict[MasterAddress, MasterOrder] = {}
-        sender = f"{getpass.getuser()}@{host_name()}"
+        sender = _sender()
         for target in targets:
             # If the answer over the bus is lost, the master knows the order from its id and does nothing twice.
             order = MasterOrder(
@@ -153,6 +153,44 @@ def command(
         if name == "stop":
             results = {target: _stopped(db, target, result, deadline) for target, result in results.items()}
         return [results[target] for target in targets]
+
+
+def pause_workers(project: Project, names: Collection[str]) -> list[str]:
+    """Let no master begin jobs of some workers until they are resumed; return the workers that this has paused.
+
+    Raises
+    ------
+    NotFound
+        The project has no such worker; then none is paused.
+    DatabaseError
+        The database cannot be used.
+    """
+    if unknown := [name for name in names if name not in project.workers]:
+        known = ", ".join(project.workers)
+        raise NotFound(f"project {project.name} has no worker {unknown[0]}; its workers are {known}")
+    with closing(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT)) as db:
+        return [name for name in names if paused_workers.pause(db, name, _sender())]
+
+
+def resume_workers(project: Project, names: Collection[str]) -> list[str]:
+    """Let masters begin jobs of some workers again; return the workers that were paused.
+
+    Raises
+    ------
+    NotFound
+        The project has no such worker, and none of that name is paused; then none is resumed.
+    DatabaseError
+        The database cannot be used.
+    """
+    with closing(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT)) as db:
+        known = {*project.workers, *(each.worker for each in paused_workers.listed(db))}
+        if unknown := [name for name in names if name not in known]:
+            raise NotFound(f"project {project.name} has no worker {unknown[0]}; its workers are {', '.join(known)}")
+        return [name for name in names if paused_workers.resume(db, name)]
+
+
+def _sender() -> str:
+    return f"{getpass.getuser()}@{host_name()}"
 
 
 def exit_code(results: Sequence[MasterAnswer]) -> ExitCode:
