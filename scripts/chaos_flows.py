@@ -32,7 +32,7 @@ EXEC_CONFIG = {
 FAILING = ["breaks_off", "fails", "hostile", "is_killed", "uses_up_memory"]
 FAILED = "FAILED or REMOTE_ERROR"
 #: How many jobs of a flood fail by a bug, and before they begin.
-FLOOD = (5, 60)
+FLOOD = (5, 200)
 #: A worker whose disk is full now and then, so that its jobs may fail.
 SMALL = "small"
 

@@ -8,7 +8,8 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,10 @@ class Ground:
         """Return how many jobs must fail."""
         return sum(expected.states[FAILED] for expected in self.expected)
 
+    def states(self, worker: str) -> Mapping[str, int]:
+        """Return how many jobs of a worker are in which state."""
+        return Counter(job["state"] for job in self.db.jobs.find({"worker": worker}, {"state": 1}))
+
     def locks(self) -> list[str]:
         """Return the locks of now."""
         return [
@@ -155,7 +160,12 @@ def ground(home: Path, *, local: bool, more: bool) -> Iterator[Ground]:
         made.mongod.start()
         # The jobs of a cluster don't take the processor time of those who run them.
         command = f"nice -n 19 {sys.executable} -P -m jfr_mp.execution run {{}}"
-        local_worker = {"type": "local", "scheduler_type": "shell", "max_jobs": 2, "execution_cmd": command}
+        local_worker = {
+            "type": "local",
+            "scheduler_type": "shell",
+            "max_jobs": 4 if more else 2,
+            "execution_cmd": command,
+        }
         workers: dict[str, Any] = {"local": {**local_worker, "work_dir": str(home / "local")}}
         if not local:
             made.cluster = Cluster(home / "cluster")
