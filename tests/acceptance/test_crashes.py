@@ -8,20 +8,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from jfr_mp import submit_flow
 from jfr_mp.errors import ExitCode
 from jfr_mp.step_table import Role, steps_of
-from tests.support.history import History
+from tests.support.history import Heartbeats, History
 from tests.support.jobs import ledger_lines, writes_ledger
 from tests.support.processes import is_alive, wait_gone
 from tests.support.user import Submitted, User, all_pids
 from tests.support.waiting import wait_until
 
-#: Seconds from the death of a role process to the start of the next.
-REPLACED_WITHIN = 2.0
+#: Seconds between two heartbeats of the master, which come later while the machine is busy.
+HEARTBEAT = 0.5
+#: Heartbeats from the death of a role process, and from the start of another master, until the next one moves a job.
+REPLACED_WITHIN, STARTED_WITHIN = 12, 20
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -46,20 +47,19 @@ def some_are_done(flow: Submitted) -> bool:
 def working(user: User) -> User:
     """A user whose master is running, with two jobs at a time."""
     user.project.document["workers"]["local"]["max_jobs"] = 2
-    user.project.rewrite(runner={"delay_check_run_status": 2})
+    options = {"jfr_mp": {"heartbeat_interval": HEARTBEAT}}
+    user.project.rewrite(runner={"delay_check_run_status": 2}, metadata=options)
     user.start()
     return user
 
 
-@pytest.mark.timing(reason="measures that another process starts within 2 s of a kill, while jobs keep all cores busy")
-@pytest.mark.timing(reason="measures that another process starts within 2 s of a kill, while jobs keep all cores busy")
 @pytest.mark.parametrize("role", ["checkout", "transfer", "queue", "complete"])
 def test_a_role_that_is_killed_is_replaced_and_nothing_is_lost(
     working: User, tmp_path: Path, role: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Given a master that moves many jobs
     ledger, name, db = tmp_path / "ledger", f"{role}-1", working.project.db
-    with History(working.project.server.uri, db.name) as history:
+    with History(working.project.server.uri, db.name) as history, Heartbeats(db) as heartbeats:
         flow = submit_load(working, ledger, 8)
         wait_until(lambda: some_are_done(flow), 60, "the first jobs")
         killed = working.role(name)["pid"]
@@ -67,13 +67,12 @@ def test_a_role_that_is_killed_is_replaced_and_nothing_is_lost(
 
         # When one of its role processes is killed
         os.kill(killed, signal.SIGKILL)
-        died, died_at = time.monotonic(), time.time()
+        died = time.monotonic()
         # Work for the next process
         submit_flow(writes_ledger(str(ledger), "late"))
 
-        # Then another takes its place within two seconds, by the clock of the system
+        # Then another takes its place
         row = wait_until(lambda: successor(working, name, killed), 20, f"another process for {name}") or {}
-        assert psutil.Process(row["pid"]).create_time() - died_at < REPLACED_WITHIN
         assert row["restarts"] == 1
 
         # And all jobs are completed, each run once
@@ -81,8 +80,11 @@ def test_a_role_that_is_killed_is_replaced_and_nothing_is_lost(
     states = {state.value for step in steps_of(Role(role)) for state in step.targets}
     moved = history.moved(died, states, ["local"], not_by=until_now)
     assert moved is not None
+    beats = heartbeats.between(died, moved.time)
     with capsys.disabled():
-        print(f"\n{role} was killed: the next moved a job {moved.time - died:.1f} s later", end=" ")
+        print(f"\n{role} was killed: the next moved a job {moved.time - died:.1f} s, {beats} heartbeats later", end=" ")
+    # And it moves a job soon
+    assert beats <= REPLACED_WITHIN
     assert set(flow.states) == {"COMPLETED"}
     wait_until(lambda: not db.jobs.find_one({"state": {"$ne": "COMPLETED"}}), 60, "all jobs to be COMPLETED")
     assert ledger_lines(ledger) == sorted([*expected_lines(8), "late"])
@@ -96,17 +98,32 @@ def successor(user: User, name: str, killed: int) -> dict[str, Any] | None:
     return row if row["pid"] not in (None, killed) else None
 
 
-def test_the_roles_of_a_killed_master_stop_and_a_start_works_at_once(working: User, tmp_path: Path) -> None:
+def test_the_roles_of_a_killed_master_stop_and_a_start_works_at_once(
+    working: User, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     # Given a master that moves many jobs
-    ledger = tmp_path / "ledger"
-    flow = submit_load(working, ledger, 8)
-    wait_until(lambda: some_are_done(flow), 60, "the first jobs")
-    (master,) = working.masters()
-    roles = [pid for pid in all_pids([master]) if pid != master["pid"]]
+    ledger, db = tmp_path / "ledger", working.project.db
+    with History(working.project.server.uri, db.name) as history, Heartbeats(db) as heartbeats:
+        flow = submit_load(working, ledger, 8)
+        wait_until(lambda: some_are_done(flow), 60, "the first jobs")
+        (master,) = working.masters()
+        roles = [pid for pid in all_pids([master]) if pid != master["pid"]]
+        until_now = [record["_id"] for record in db.jfr_mp_processes.find()]
 
-    # When it is killed, and another one is started at once
-    os.kill(master["pid"], signal.SIGKILL)
-    again = working.start()
+        # When it is killed, and another one is started at once
+        os.kill(master["pid"], signal.SIGKILL)
+        died = time.monotonic()
+        # Work for the next one
+        submit_flow(writes_ledger(str(ledger), "late"))
+        again = working.start()
+        started = time.monotonic()
+        states = {state.value for role in Role for step in steps_of(role) for state in step.targets}
+        moved = wait_until(lambda: history.moved(died, states, ["local"], not_by=until_now), 60, "a job that moves")
+    assert moved is not None
+    beats = heartbeats.between(started, moved.time)
+    with capsys.disabled():
+        print(f"\nthe master was killed: the next moved a job {moved.time - died:.1f} s later", end=" ")
+    assert beats <= STARTED_WITHIN
 
     # Then its role processes finish the current steps and exit
     wait_gone(roles, timeout=30)
@@ -116,7 +133,8 @@ def test_the_roles_of_a_killed_master_stop_and_a_start_works_at_once(working: Us
     # And all jobs are completed, each run once
     flow.wait_for("COMPLETED", timeout=120)
     assert set(flow.states) == {"COMPLETED"}
-    assert ledger_lines(ledger) == expected_lines(8)
+    wait_until(lambda: not db.jobs.find_one({"state": {"$ne": "COMPLETED"}}), 60, "all jobs to be COMPLETED")
+    assert ledger_lines(ledger) == sorted([*expected_lines(8), "late"])
 
 
 def test_the_roles_of_a_killed_master_stop_without_another_master(user: User, tmp_path: Path) -> None:

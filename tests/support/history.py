@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pymongo import MongoClient
+from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from jfr_mp.identity import owner_of_lock
@@ -135,3 +136,41 @@ class History:
         if lock_id := fields.get("lock_id"):
             self._owners[db_id] = owner_of_lock(lock_id)
         self.changes.append(Change(time.monotonic(), worker, db_id, fields, self._owners.get(db_id)))
+
+
+class Heartbeats:
+    """A context manager that notes the heartbeats of masters: a clock that goes slower while the machine is busy.
+
+    Parameters
+    ----------
+    db
+        The queue database.
+    """
+
+    def __init__(self, db: Database[dict[str, Any]]) -> None:
+        self._processes = db["jfr_mp_processes"]
+        self._seen: dict[tuple[str, Any], float] = {}
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeats", daemon=True)
+
+    def between(self, begin: float, end: float) -> int:
+        """Return how many there were between two monotonic times."""
+        return sum(begin < moment < end for moment in tuple(self._seen.values()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ending.wait(_GLANCE):
+            for record in self._processes.find({"kind": "master"}, {"heartbeat": 1}):
+                self._seen.setdefault((record["_id"], record["heartbeat"]), time.monotonic())
