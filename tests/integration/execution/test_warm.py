@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,18 @@ def run_own(execution: Execution, module: str) -> tuple[Any, str]:
     return execution.output(run_dir), done.stderr
 
 
+def wait_for_lesson(execution: Execution) -> str:
+    """Wait until a server has learned what a job imported, or has not; return the line of its log that says so."""
+    assert execution.warm_dir is not None
+    directory = execution.warm_dir
+
+    def line() -> str | None:
+        lines = [line for log in directory.glob("*.log") for line in log.read_text().splitlines()]
+        return next((line for line in lines if "learned" in line), None)
+
+    return str(wait_until(line, 60, "the end of a lesson"))
+
+
 def test_a_job_outlives_its_server(execution: Execution, tmp_path: Path) -> None:
     # Given a job that runs in a child of a server
     ready = tmp_path / "ready"
@@ -128,7 +139,7 @@ def _lives(pid: int) -> bool:
 def test_a_server_that_does_not_answer_costs_no_job(execution: Execution) -> None:
     # Given a server that is stopped
     execution.run(add(1, 2))
-    time.sleep(1)  # until it has learned what the job imported
+    wait_for_lesson(execution)
     for server in servers(execution):
         server.suspend()
 
@@ -174,17 +185,15 @@ def test_what_two_jobs_must_not_share_is_not_learned(execution: Execution, body:
     # Given a module whose import leaves something
     own_job(execution, f"import time\n{body}\nIMPORTED = time.time()\ndef work(): return IMPORTED", "leaves")
 
-    # When jobs run long enough for a server to learn
-    outputs = []
-    for _ in range(4):
-        output, stderr = run_own(execution, "leaves")
-        assert COLD not in stderr
-        outputs.append(output)
-        time.sleep(0.5)
+    # When a server has tried to learn it from a job
+    outputs = [run_own(execution, "leaves")]
+    learned = "not learned" not in wait_for_lesson(execution)
 
-    # Then each imports it itself, unless it leaves nothing
-    learned = len(set(outputs)) < len(outputs)
+    # Then each of the next jobs imports it itself, unless it leaves nothing
+    outputs += [run_own(execution, "leaves") for _ in range(2)]
+    assert not [stderr for _, stderr in outputs if COLD in stderr]
     assert learned is ("raise_once" in body)
+    assert learned or len({output for output, _ in outputs}) == len(outputs)
 
 
 def test_a_changed_module_is_imported_anew(execution: Execution) -> None:
@@ -192,7 +201,7 @@ def test_a_changed_module_is_imported_anew(execution: Execution) -> None:
     own_job(execution, "def work(): return 1", "changes")
     assert run_own(execution, "changes")[0] == 1
     module = execution.base / "modules" / "changes.py"
-    time.sleep(1)
+    wait_for_lesson(execution)
     run_own(execution, "changes")
 
     # When the module is changed
