@@ -196,6 +196,10 @@ class BusError(JfrMpError):
     """A master did not answer on its control bus."""
 
 
+class DeliveryFailed(JfrMpError):
+    """A notification could not be delivered; the message contains no secret of the target."""
+
+
 class NotRunning(JfrMpError):
     """The process to be queried or stopped is not running."""
 

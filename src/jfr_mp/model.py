@@ -188,12 +188,15 @@ class Outage(BaseModel):
         The reason of the last failed attempt.
     next_try
         The time of the next attempt.
+    wants_login
+        Whether the user has to log in.
     """
 
     host: str
     since: datetime
     why: str
     next_try: datetime
+    wants_login: bool = False
 
 
 class Transfer(BaseModel):

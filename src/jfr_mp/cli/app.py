@@ -154,6 +154,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Run the processes as services of systemd.",
         _SETUP,
     ),
+    "notify": CommandRow(
+        "notify:app",
+        "List and try the notifications of a project.",
+        _SETUP,
+    ),
     "db": CommandRow(
         "db:app",
         "Start and stop the database that `jfr-mp init` made.",

@@ -42,6 +42,7 @@ BUS_KEYS_COLLECTION = "jfr_mp_bus_keys"
 ORDERS_COLLECTION = "jfr_mp_orders"
 LOST_MASTERS_COLLECTION = "jfr_mp_lost_masters"
 PAUSED_WORKERS_COLLECTION = "jfr_mp_paused_workers"
+NOTIFICATIONS_COLLECTION = "jfr_mp_notifications"
 
 
 def prepare_clients() -> None:
@@ -84,6 +85,7 @@ class QueueDatabase:
         self.orders: Collection[Doc] = self.db[ORDERS_COLLECTION]
         self.lost_masters: Collection[Doc] = self.db[LOST_MASTERS_COLLECTION]
         self.paused_workers: Collection[Doc] = self.db[PAUSED_WORKERS_COLLECTION]
+        self.notifications: Collection[Doc] = self.db[NOTIFICATIONS_COLLECTION]
         #: Locks that the server may or may not have set, because the answer to a claim was lost.
         self.doubtful_locks: set[str] = set()
         #: A cache of the uuid of the flow of each job, by the uuid of the job.

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from jfr_mp.config.settings import VARIABLES, unknown_variables
@@ -64,7 +65,7 @@ def check_project(data: ProjectData, only: Parts | None = None) -> list[Check]:
     workers = [name for name in project.workers if every or name == parts.worker]
     stores = [None, *project.optional_jobstores] if parts.jobstore else []
     checks: list[Callable[[], Iterable[Check]]] = [
-        *((lambda: [check_file(data), *check_environment()],) if every else ()),
+        *((lambda: [check_file(data), *check_environment(), *check_notifications(project)],) if every else ()),
         *((lambda: [check_queue(project)],) if parts.queue else ()),
         *(lambda name=name: [check_jobstore(project, name)] for name in stores),
         *(lambda name=name: [*check_worker(project, name, hosts)] for name in workers),
@@ -99,6 +100,24 @@ def check_environment() -> Iterator[Check]:
     for name in sorted(unknown_variables()):
         hint = suggestion(name, VARIABLES)
         yield Check("environment", Verdict.WARNING, f"{name} is not a setting{hint}", f"unset {name}, or correct it")
+
+
+def check_notifications(project: Project) -> Iterator[Check]:
+    """Check the targets of notifications without sending anything."""
+    from jfr_mp.notify.targets import masked, open_target
+
+    for name, target in project.jfr_mp.notify.targets.items():
+        what, field = f"notify {name}", f"metadata.jfr_mp.notify.targets.{name}"
+        try:
+            url = masked(open_target(name, target)[1])
+        except ConfigError as error:
+            yield Check(what, Verdict.FAILED, str(error), f"see {field} in the project file")
+        else:
+            file = Path(target.file).expanduser() if target.file else None
+            if file is not None and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                yield Check(what, Verdict.WARNING, f"{file} can be read by other users", f"chmod 600 {file}")
+            else:
+                yield Check(what, Verdict.OK, f"{url}, not tried: jfr-mp notify test")
 
 
 def check_queue(project: Project) -> Check:

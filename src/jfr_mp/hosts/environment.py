@@ -51,7 +51,7 @@ def job_environment(options: JfrMpOptions, environment: Mapping[str, str] | None
 def _is_passed(name: str, options: JfrMpOptions) -> bool:
     if _matches(name, options.pass_environment):
         return True
-    if name in options.withhold_environment or _matches(name, OF_THE_RUNNER):
+    if name in (*options.withhold_environment, *options.notify.variables) or _matches(name, OF_THE_RUNNER):
         return False
     if _matches(name, ESSENTIAL):
         return True

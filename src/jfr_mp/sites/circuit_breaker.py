@@ -79,7 +79,8 @@ class CircuitBreaker:
             news = self._outage is None
             self._failures += 1
             self._closed_until = self._clock() + pause
-            self._outage = Outage(host=self.host, since=since, why=why, next_try=now + timedelta(seconds=pause))
+            next_try = now + timedelta(seconds=pause)
+            self._outage = Outage(host=self.host, since=since, why=why, next_try=next_try, wants_login=wants_login)
             return news
 
     def worked(self) -> bool:

@@ -24,6 +24,7 @@ from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import master_record
 from jfr_mp.membership.registry import MasterRegistry
 from jfr_mp.model import utcnow
+from jfr_mp.notify.sender import notifying
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.daemon import detach, report_failure, report_up
@@ -165,6 +166,8 @@ def run_master(
             member, registry = stack.enter_context(_entered(project, begin.roles, owner))
             processes.wait_ready()
             exporter = stack.enter_context(exporting(project))
+            project_file = ProjectFile(project)
+            stack.enter_context(notifying(lambda: project_file.project, owner))
             plan = Plan(
                 begin=begin,
                 processes=processes,
@@ -173,7 +176,7 @@ def run_master(
                 policy=Policy(drain=project.jfr_mp.stop_timeout),
                 terminal=LogOutput(log_format.stream, log_format, label) if shown else None,
                 manager=manager,
-                project_file=ProjectFile(project),
+                project_file=project_file,
                 exporter=exporter,
                 gate=stack.enter_context(open_gate(project, owner, lambda: registry.bus_keys)),
                 stops_on_hangup=shown is not None and sys.stderr.isatty(),

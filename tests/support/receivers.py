@@ -1,0 +1,161 @@
+"""Servers that receive notifications: a webhook and a mail server, which can keep a sender waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import json
+import socket
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import Any
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.support.processes import free_port
+from tests.support.waiting import LOOK_EVERY
+
+#: The state of a connection in `struct tcp_info` of Linux.
+_ESTABLISHED = 1
+
+
+class Gate:
+    """Keeps senders waiting while it is closed.
+
+    Attributes
+    ----------
+    arrived
+        Set as soon as a sender waits.
+    """
+
+    def __init__(self) -> None:
+        self.arrived = Event()
+        self._open = Event()
+        self.open()
+
+    def close(self) -> None:
+        """Have the next senders wait."""
+        self.arrived.clear()
+        self._open.clear()
+
+    def open(self) -> None:
+        """Let all senders go on."""
+        self._open.set()
+
+    def wait(self) -> None:
+        """Wait, in a thread of a server."""
+        if not self._open.is_set():
+            self.arrived.set()
+            self._open.wait(60)
+
+    async def wait_async(self) -> None:
+        """Wait, in an event loop."""
+        while not self._open.is_set():
+            self.arrived.set()
+            await asyncio.sleep(LOOK_EVERY)
+
+
+class Webhook:
+    """A web server that accepts JSON; as a context manager it runs.
+
+    Attributes
+    ----------
+    received
+        What it has accepted. A request whose client has died before it was read is not accepted.
+    """
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.received: list[dict[str, Any]] = []
+        webhook = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                webhook.gate.wait()
+                if not _is_connected(self.connection):
+                    return
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                webhook.received.append({**body, "path": self.path})
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Print nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+
+    @property
+    def bodies(self) -> list[str]:
+        """The texts of all messages."""
+        return [each["message"] for each in self.received]
+
+    def url(self, secret: str) -> str:
+        """Return its URL for apprise."""
+        return f"json://127.0.0.1:{self._server.server_port}/{secret}"
+
+    def __enter__(self) -> Webhook:
+        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gate.open()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class MailServer:
+    """A server for mail; as a context manager it runs.
+
+    Attributes
+    ----------
+    received
+        The mails that it has accepted.
+    """
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+        self.received: list[Message] = []
+        self._controller = Controller(self, hostname="127.0.0.1", port=free_port())
+
+    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, _: list[str]) -> str:
+        """Keep the sender waiting, before it has sent the text."""
+        await self.gate.wait_async()
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        """Accept a mail."""
+        assert isinstance(envelope.content, bytes)
+        self.received.append(email.message_from_bytes(envelope.content))
+        return "250 OK"
+
+    @property
+    def bodies(self) -> list[str]:
+        """The texts of all mails."""
+        return [
+            part.get_payload(decode=True).decode()
+            for mail in self.received
+            for part in mail.walk()
+            if part.get_content_type() == "text/plain"
+        ]
+
+    def url(self, user: str) -> str:
+        """Return its URL for apprise."""
+        port = self._controller.port
+        return f"mailto://127.0.0.1:{port}?from={user}@example.org&to=group@example.org&mode=insecure&format=text"
+
+    def __enter__(self) -> MailServer:
+        self._controller.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gate.open()
+        self._controller.stop()
+
+
+def _is_connected(connection: socket.socket) -> bool:
+    """Return whether the client has not closed its end, as a client that was killed has."""
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
