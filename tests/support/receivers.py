@@ -135,12 +135,8 @@ class MailServer:
     @property
     def bodies(self) -> list[str]:
         """The texts of all mails."""
-        return [
-            part.get_payload(decode=True).decode()
-            for mail in self.received
-            for part in mail.walk()
-            if part.get_content_type() == "text/plain"
-        ]
+        parts = (part for mail in self.received for part in mail.walk() if part.get_content_type() == "text/plain")
+        return [payload.decode() for part in parts if isinstance(payload := part.get_payload(decode=True), bytes)]
 
     def url(self, user: str) -> str:
         """Return its URL for apprise."""

@@ -55,6 +55,7 @@ def test_many_notices_are_one_message_and_the_next_one_waits(outbox: Outbox) -> 
     assert bundle(outbox, interval=60) is None
     assert outbox.waiting() == {"r": 1}
     following = wait_until(lambda: bundle(outbox, interval=0.2), 10, "the time of the next message")
+    assert following is not None
     assert following.counts == {"job_failed": 1}
     assert outbox.targets_due() == ["a", "b"]
 
@@ -94,16 +95,18 @@ def test_a_delivery_is_taken_by_one_and_comes_back(outbox: Outbox, db: QueueData
     # When that process is found dead, then the delivery comes back after a pause
     outbox.release("a", "it was killed")
     assert outbox.take("a", 60) is None
-    taken = wait_until(lambda: outbox.take("a", 0.2), 10, "the delivery after its pause")
-    assert (taken.tries, taken.error) == (2, "it was killed")
+    again = wait_until(lambda: outbox.take("a", 0.2), 10, "the delivery after its pause")
+    assert again is not None
+    assert (again.tries, again.error) == (2, "it was killed")
 
     # And also if nobody finds it dead
-    taken = wait_until(lambda: outbox.take("a", 60), 10, "the delivery after its time")
-    assert taken.tries == 3
+    last = wait_until(lambda: outbox.take("a", 60), 10, "the delivery after its time")
+    assert last is not None
+    assert last.tries == 3
 
     # When it fails for a day, then it is given up
-    assert outbox.failed(taken, "refused")
-    db.notifications.update_one({"_id": taken.id}, {"$set": {"created_on": datetime.now(UTC) - timedelta(days=2)}})
+    assert outbox.failed(last, "refused")
+    db.notifications.update_one({"_id": last.id}, {"$set": {"created_on": datetime.now(UTC) - timedelta(days=2)}})
     (late,) = outbox.recent(9)
     assert not outbox.failed(late, "refused")
     assert [(each.state, each.error) for each in outbox.recent(9)] == [("given_up", "refused")]

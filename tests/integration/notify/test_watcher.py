@@ -59,7 +59,7 @@ def test_failures_are_noticed_once_over_restarts(
     kind: str, fresh_project: ProjectFactory, mongod_standalone: Mongod
 ) -> None:
     # Given a failure before anything watches, and one after it
-    project = fresh_project("p", **({} if kind == "replica set" else {"server": mongod_standalone}))
+    project = fresh_project("p", server=None if kind == "replica set" else mongod_standalone)
     db = QueueDatabase.connect(ConfigManager().get_project())
     outbox = Outbox(db)
     (early,) = submit_flow(add(1))
