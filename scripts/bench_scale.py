@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from jfr_mp.config import Project
@@ -21,8 +22,8 @@ from jfr_mp.outcomes import Completion
 from jfr_mp.states import JobState
 from jfr_mp.step_table import CHECKOUT, COMPLETE, SUBMIT, Step
 
-#: How often each operation is measured; the median counts.
-TIMES = 41
+#: How often each operation is measured, and how often it is performed before; the median counts.
+TIMES, WARM_UP = 41, 7
 BEGIN = datetime(2026, 1, 1)  # noqa: DTZ001 - as documents have it
 
 
@@ -85,59 +86,63 @@ def _add_flow(db: QueueDatabase, worker: str, numbers: range, state: JobState, f
     )
 
 
-def median(operation: Callable[[], object]) -> float:
-    """Return the median of the seconds that an operation takes."""
-    times = []
-    for _ in range(TIMES):
-        begun = time.perf_counter()
-        operation()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+def growth(small: Callable[[], object], large: Callable[[], object]) -> float:
+    """Return how many times longer an operation takes in a large database than in a small one.
+
+    Both are measured in turns, so that the load of the machine changes for both.
+    """
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(WARM_UP + TIMES):
+        for operation, took in zip((small, large), times, strict=True):
+            begun = time.perf_counter()
+            operation()
+            if turn >= WARM_UP:
+                took.append(time.perf_counter() - begun)
+    return statistics.median(times[1]) / statistics.median(times[0])
 
 
-def _claim_time(db: QueueDatabase, step: Step, jobs: JobFilter) -> float:
-    def one() -> None:
-        with claim(db, step, "host:1:aaaa", jobs):
-            pass
+@contextmanager
+def queues(stores: ManagedStores, name: str) -> Iterator[tuple[QueueDatabase, QueueDatabase]]:
+    """Open two empty project databases: one to stay small, and one to become large."""
+    with queue(stores, f"{name}_small") as small, queue(stores, f"{name}_large") as large:
+        yield small, large
 
-    return median(one)
+
+def _claim_one(db: QueueDatabase, step: Step, jobs: JobFilter) -> None:
+    with claim(db, step, "host:1:aaaa", jobs):
+        pass
 
 
 def claims(stores: ManagedStores, name: str) -> float:
     """Claim among 100,000 READY jobs, against 50."""
-    times = []
-    for number in (50, 100_000):
-        with queue(stores, name) as db:
+    with queues(stores, name) as dbs:
+        for db, number in zip(dbs, (50, 100_000), strict=True):
             fill(db, "a", number, JobState.READY)
-            times.append(_claim_time(db, CHECKOUT, JobFilter()))
-    return times[1] / times[0]
+        return growth(*(partial(_claim_one, db, CHECKOUT, JobFilter()) for db in dbs))
 
 
 def other_worker(stores: ManagedStores, name: str) -> float:
     """Claim for worker b beside 50,000 older jobs of worker a, against none."""
-    times = []
-    for number in (0, 50_000):
-        with queue(stores, name) as db:
-            if number:
-                fill(db, "a", number, JobState.UPLOADED, "first")
+    with queues(stores, name) as dbs:
+        fill(dbs[1], "a", 50_000, JobState.UPLOADED, "first")
+        for db in dbs:
             fill(db, "b", 50, JobState.UPLOADED, "second")
-            times.append(_claim_time(db, SUBMIT, JobFilter(workers=("b",))))
-    return times[1] / times[0]
+        return growth(*(partial(_claim_one, db, SUBMIT, JobFilter(workers=("b",))) for db in dbs))
 
 
 def outputs(stores: ManagedStores, name: str) -> float:
     """Store an output among 100,000, against 100."""
-    times = []
-    for number in (100, 100_000):
-        with queue(stores, name) as db:
+    with queues(stores, name) as dbs, ExitStack() as stack:
+        stored = []
+        for db, number in zip(dbs, (100, 100_000), strict=True):
             jobstores = JobStores(db.project)
-            with jobstores.named() as store:
-                store.docs_store.ensure_index("uuid")
-                documents = [{"uuid": f"u{n}", "index": 1, "output": n} for n in range(number)]
-                store.docs_store._collection.insert_many(documents)  # noqa: SLF001 - quicker than one by one
-                times.append(median(lambda: _update(store)))
-            jobstores.close()
-    return times[1] / times[0]
+            stack.callback(jobstores.close)
+            store = stack.enter_context(jobstores.named())
+            store.docs_store.ensure_index("uuid")
+            documents = [{"uuid": f"u{n}", "index": 1, "output": n} for n in range(number)]
+            store.docs_store._collection.insert_many(documents)  # noqa: SLF001 - quicker than one by one
+            stored.append(partial(_update, store))
+        return growth(*stored)
 
 
 def _update(store: Any) -> None:
@@ -146,12 +151,10 @@ def _update(store: Any) -> None:
 
 def completions(stores: ManagedStores, name: str) -> float:
     """Complete a job in a flow of 5,000, against 50."""
-    times = []
-    for number in (TIMES + 9, 5_000):
-        with queue(stores, name) as db:
+    with queues(stores, name) as dbs:
+        for db, number in zip(dbs, (WARM_UP + TIMES + 2, 5_000), strict=True):
             fill(db, "a", number, JobState.DOWNLOADED)
-            times.append(median(lambda: _complete(db)))
-    return times[1] / times[0]
+        return growth(*(partial(_complete, db) for db in dbs))
 
 
 def _complete(db: QueueDatabase) -> None:

@@ -104,6 +104,9 @@ class Step:
         How it finds its jobs.
     claims
         The maximum number of jobs that one turn claims and commits together.
+    at_once
+        The number of claimed jobs on a remote host for which a process performs it at the same time: a job mostly waits
+        for answers of the host.
     wakes
         The states that trigger a search for work as soon as a job enters them; `sources` by default.
     inputs
@@ -132,6 +135,7 @@ class Step:
     limit: float = _HOUR
     kind: Kind = Kind.CLAIM
     claims: int = 1
+    at_once: int = 1
     wakes: tuple[S, ...] = ()
     inputs: bool = False
     respects_max_jobs: bool = False
@@ -169,6 +173,7 @@ UPLOAD = Step(
     interval="delay_advance_status",
     limit=6 * _HOUR,
     claims=16,
+    at_once=6,
     inputs=True,
     places=True,
     begins=True,
@@ -186,6 +191,7 @@ SUBMIT = Step(
     function="jfr_mp.steps.submit:run",
     interval="delay_advance_status",
     claims=16,
+    at_once=6,
     respects_max_jobs=True,
     placed=True,
     begins=True,
@@ -226,6 +232,7 @@ DOWNLOAD = Step(
     interval="delay_advance_status",
     limit=6 * _HOUR,
     claims=16,
+    at_once=6,
     fault_points=(("after_get", "the output is on this machine"),),
     placed=True,
     remote_only=True,

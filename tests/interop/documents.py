@@ -19,7 +19,7 @@ _AT_REST = [state.value for state in (*FINAL_STATES, JobState.WAITING, JobState.
 _UUID = re.compile(r"(?:/[0-9a-f]{2}){3}/(?=[0-9a-f]{8}-)|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 #: Fields of ours in the documents, which the peer ignores.
-OURS = {"submission", "home", "place", "outputs"}
+OURS = {"submission", "home", "place", "outputs", "jfr_mp_completing"}
 
 #: Versions of packages, and what MongoDB adds.
 _IGNORED = {"_id", "@version"} | OURS

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -157,15 +159,38 @@ class StepRunner:
         results: list[StepResult] = []
         outcomes: list[tuple[Claim, Outcome]] = []
         begun = time.monotonic()
-        for each, result in claims:
-            if self._wakeups.stop_requested:
-                # The others are released unchanged.
-                break
-            outcomes.append((each, self._outcome(each, step, result)))
-            if time.monotonic() - begun > _HOLD:
-                results += self._write_together(outcomes, step)
-                outcomes, begun = [], time.monotonic()
+        with closing(self._outcomes(claims, step)) as coming:
+            for outcome in coming:
+                outcomes.append(outcome)
+                if time.monotonic() - begun > _HOLD:
+                    results += self._write_together(outcomes, step)
+                    outcomes, begun = [], time.monotonic()
         return results + self._write_together(outcomes, step)
+
+    def _outcomes(
+        self, claims: Sequence[tuple[Claim, Outcome | StepFunction | None]], step: Step
+    ) -> Generator[tuple[Claim, Outcome], None, None]:
+        """Yield the outcomes of a step as they come; after a request to stop, the other jobs are released unchanged."""
+        at_once = step.at_once if all(self._is_remote(claim) for claim, _ in claims) else 1
+        if at_once == 1:
+            for each, result in claims:
+                if self._wakeups.stop_requested:
+                    return
+                yield each, self._outcome(each, step, result)
+            return
+        with ThreadPoolExecutor(at_once, thread_name_prefix=step.name) as helpers:
+            running = {helpers.submit(self._unless_stopping, each, step, result): each for each, result in claims}
+            for done in as_completed(running):
+                if outcome := done.result():
+                    yield running[done], outcome
+
+    def _unless_stopping(self, claim: Claim, step: Step, result: Outcome | StepFunction | None) -> Outcome | None:
+        return None if self._wakeups.stop_requested else self._outcome(claim, step, result)
+
+    def _is_remote(self, claim: Claim) -> bool:
+        """Return whether the step of a job waits for a remote host."""
+        worker = self.services.project.workers.get(claim.job.worker)
+        return worker is not None and not worker.is_local and not worker.is_batch
 
     def finish(self, claim: Claim, step: Step, result: Outcome | StepFunction | None = None) -> StepResult | None:
         """Run a step for a claimed job, write its outcome, release the lock and return the result.

@@ -92,6 +92,7 @@ class Leftovers:
         self._host = host
         self._clock = clock
         self._rounds: dict[str, _Round] = {}
+        self._look_due = 0.0
 
     def __bool__(self) -> bool:
         """Return whether there are jobs whose processes have not been looked for."""
@@ -105,8 +106,10 @@ class Leftovers:
     def reap(self) -> None:
         """Look for processes, if it is time."""
         now = self._clock()
-        if not self._rounds or now < min(each.due for each in self._rounds.values()):
+        if not self._rounds or now < max(self._look_due, min(each.due for each in self._rounds.values())):
             return
+        # All processes of the machine are looked at: not once for each of many short jobs.
+        self._look_due = now + _GRACE
         for signal in ("KILL", "TERM"):
             tokens = [token for token, each in self._rounds.items() if each.signal == signal and each.due <= now]
             self._signal(tokens[:_AT_ONCE], signal, now)

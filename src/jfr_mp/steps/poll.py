@@ -8,7 +8,8 @@ complete output file, or its absence from two answers of the scheduler.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,8 @@ from jfr_mp.states import JobState
 
 #: The number of scheduler answers without a job after which the job counts as ended.
 _ABSENCES = 2
+#: Seconds after which a job that has not ended becomes RUNNING; the end of a shorter one is all that is written.
+_SHORT = 0.5
 #: Seconds for which a journal line is kept if its job is not SUBMITTED yet.
 _NEWS_LIFETIME = 60.0
 
@@ -47,8 +50,8 @@ def decide(job: JobRecord, evidence: Evidence, site: WorkerSite) -> Outcome | No
     return None
 
 
-def _is_recent(time: datetime, now: datetime) -> bool:
-    return (now - time).total_seconds() < _NEWS_LIFETIME
+def _is_recent(moment: datetime, now: datetime) -> bool:
+    return (now - moment).total_seconds() < _NEWS_LIFETIME
 
 
 class Watch:
@@ -58,27 +61,34 @@ class Watch:
     ----------
     site
         The worker.
+    clock
+        Monotonic time in seconds.
     """
 
-    def __init__(self, site: WorkerSite) -> None:
+    def __init__(self, site: WorkerSite, clock: Callable[[], float] = time.monotonic) -> None:
         self.site = site
+        self._clock = clock
         self._journal = site.journal
         #: By submission token, because earlier runs of the same job may have left lines, too.
         self._news: dict[str, Event] = {}
+        #: When the news came.
+        self._heard: dict[str, float] = {}
         #: The submissions that have ended, and when that was written: their lines may be read later.
         self._over: dict[str, datetime] = {}
         self._absences: dict[str, int] = {}
 
     def follow(self) -> Collection[JobKey]:
-        """Read the journal and return the jobs with events that have not been `settled`."""
-        now = datetime.now(UTC)
+        """Read the journal and return the jobs with events that have not been `settled` and are to be written now."""
+        now, heard = datetime.now(UTC), self._clock()
         for event in self._journal.new_events():
             known = self._news.get(event.submission)
             if event.submission not in self._over and (known is None or event.ended):
                 self._news[event.submission] = event
+                self._heard[event.submission] = heard
         self._news = {token: event for token, event in self._news.items() if _is_recent(event.time, now)}
-        self._over = {token: time for token, time in self._over.items() if _is_recent(time, now)}
-        return {event.job for event in self._news.values()}
+        self._heard = {token: self._heard[token] for token in self._news}
+        self._over = {token: moment for token, moment in self._over.items() if _is_recent(moment, now)}
+        return {event.job for token, event in self._news.items() if event.ended or heard - self._heard[token] >= _SHORT}
 
     def news_of(self, job: JobRecord) -> Outcome | None:
         """Return the outcome that follows from the journal events of a job, or None if nothing changes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from jobflow import Flow
 
 from jfr_mp.database.claims import claim
 from jfr_mp.database.commits import commit_together, parts
+from jfr_mp.database.completion import COMPLETING
 from jfr_mp.errors import LeaseLost
 from jfr_mp.outcomes import Advance, Completion, Fail, Outcome
 from jfr_mp.states import JobState
@@ -113,3 +115,26 @@ def test_outcomes_are_grouped_by_what_one_write_can_hold(queue: Any) -> None:
         # Then one part for each flow, and one for what changes more than its children
         assert sorted(len(group) for group in groups) == [1, 1, 2]
         assert len(parts(queue.db, [(each, Advance(JobState.COMPLETED)) for each in claims])) == 1
+
+
+def test_a_completion_writes_nothing_that_grows_with_the_flow(queue: Any) -> None:
+    # Given a flow whose time of the last change is an hour old: with an index on it, its change writes all of the flow
+    jobs = [add(n) for n in range(4)]
+    queue.add(Flow([*jobs]))
+    long_ago = queue.flow(jobs[0])["updated_on"] - timedelta(hours=1)
+    queue.db.flows.update_one({}, {"$set": {"updated_on": long_ago}})
+
+    # When its jobs are completed, then the first changes the time, and those that follow at once do not
+    queue.complete(jobs[0])
+    first = queue.flow(jobs[0])["updated_on"]
+    assert first > long_ago
+    queue.complete(jobs[1])
+    assert queue.flow(jobs[0])["updated_on"] == first
+    indexed = {key.partition(".")[0] for index in queue.db.flows.list_indexes() for key in index["key"]}
+    assert COMPLETING in queue.flow(jobs[0])
+    assert COMPLETING not in indexed
+
+    # And a flow that another process has locked is not completed
+    queue.db.flows.update_one({}, {"$set": {"lock_id": "another"}})
+    written = queue.complete(jobs[2])
+    assert (written, queue.db.jobs.count_documents({"state": "COMPLETED"})) == ((), 2)

@@ -12,7 +12,7 @@ from jobflow import Flow, JobOrder, OnMissing, Response, job
 
 from jfr_mp.database.claims import claim
 from jfr_mp.database.commits import commit
-from jfr_mp.database.completion import complete
+from jfr_mp.database.completion import COMPLETING, complete
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.processes import free_locks
 from jfr_mp.errors import LeaseLost
@@ -335,7 +335,7 @@ def _restore(db: Any, dump: dict[str, list[dict[str, Any]]]) -> None:
 def _essence(db: Any) -> Any:
     """Return what must not depend on the number of attempts: all but times, and db_ids given out in vain."""
     names = {job["db_id"]: f"{job['uuid']}/{job['index']}" for job in db.jobs.find()}
-    jobs, volatile = {}, {"_id", "db_id", "created_on", "updated_on"}
+    jobs, volatile = {}, {"_id", "db_id", "created_on", "updated_on", COMPLETING}
     for document in db.jobs.find():
         kept = {key: value for key, value in document.items() if key not in volatile}
         jobs[names[document["db_id"]]] = kept | {"parents": sorted(kept["parents"] or [])}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -188,3 +190,40 @@ def test_a_turn_without_jobs_says_nothing_about_the_pace() -> None:
     pace.note(UPLOAD, 1, 60.0)
     pace.note(UPLOAD, 0, 0.0)
     assert pace.width(UPLOAD) == 1
+
+
+@pytest.mark.parametrize("local", [True, False], ids=["here", "remote"])
+def test_a_step_waits_for_several_answers_of_a_host_at_once(bench: Bench, local: bool) -> None:
+    # Given four jobs, of which three wait until all of them have begun
+    if not local:
+        far = {"type": "remote", "scheduler_type": "slurm", "work_dir": "/work", "host": "cluster"}
+        bench.services.project.workers.update(services_with(w=far).project.workers)
+    bench.add(4)
+    together, met = threading.Barrier(3), []
+
+    def step(db_id: str) -> Outcome:
+        if db_id == "2":
+            raise HostUnreachable("down")
+        with suppress(threading.BrokenBarrierError):
+            met.append(together.wait(0.1 if local else 20))
+        return Advance(JobState.UPLOADED)
+
+    bench.step_is(step)
+
+    # When the step has a turn
+    results = bench.runner.advance(UPLOAD).results
+
+    # Then all outcomes are written, and only what waits for a host was done at the same time
+    assert sorted(result.db_id for result in results) == ["1", "2", "3", "4"]
+    assert bench.states() == ["UPLOADED", "CHECKED_OUT", "UPLOADED", "UPLOADED"]
+    assert bool(met) is not local
+
+
+def test_a_stop_leaves_the_jobs_of_a_host_that_were_not_begun(bench: Bench) -> None:
+    far = {"type": "remote", "scheduler_type": "slurm", "work_dir": "/work", "host": "cluster"}
+    bench.services.project.workers.update(services_with(w=far).project.workers)
+    bench.add(4)
+    bench.wakeups.request_stop()
+    bench.step_is(lambda _db_id: Advance(JobState.UPLOADED))
+    assert bench.runner.advance(UPLOAD).results == []
+    assert bench.states() == ["CHECKED_OUT"] * 4

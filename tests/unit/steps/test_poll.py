@@ -76,3 +76,21 @@ def test_lines_that_come_after_the_end_of_a_submission_are_dropped(tmp_path: Pat
     # Then only the other one counts
     assert watch.follow() == {(UUID, 1)}
     assert watch.news_of(ended) is None
+
+
+def test_of_a_short_job_only_the_end_is_written(tmp_path: Path) -> None:
+    # Given two jobs that have started, of which one ends soon
+    now = 1000.0
+    watch = Watch(local_site(work_dir=tmp_path), lambda: now)
+    journal = Path(journal_path(tmp_path))
+    journal.parent.mkdir()
+    other, seconds = UUID.replace("0", "1"), datetime.now(UTC).timestamp()
+    journal.write_text(f"start {UUID}_1 01234567 {seconds}\nstart {other}_1 89abcdef {seconds}\n")
+    assert watch.follow() == set()
+    with journal.open("a") as file:
+        file.write(f"end {UUID}_1 01234567 {seconds}\n")
+    assert watch.follow() == {(UUID, 1)}
+
+    # When the other one goes on, then it is written that it is running
+    now += 1.0
+    assert watch.follow() == {(UUID, 1), (other, 1)}

@@ -21,7 +21,7 @@ from jfr_mp.hosts.ssh.transport import OrderlyTransport
 
 #: How many commands and how many transfers run at a time: an sshd allows ten sessions by default, including the ones
 #: that it has not quite closed yet.
-_COMMANDS, _TRANSFERS = 4, 4
+_COMMANDS, _TRANSFERS = 6, 3
 #: Seconds for which a session is requested again and again, and between two requests.
 _SESSION_PATIENCE, _SESSION_PAUSE = 15.0, 0.1
 #: Seconds between two signals while waiting for a turn.
