@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import threading
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
+import zmq
 
+from jfr_mp.bus.keys import KeyPair, read_keys
+from jfr_mp.bus.messages import CommandRequest, encode
 from jfr_mp.config import ConfigManager
 from jfr_mp.errors import ExitCode
 from jfr_mp.identity import host_name
@@ -83,8 +92,12 @@ def test_output_on_a_machine_that_died_is_downloaded_again(owner: User, machine:
     assert flow.wait_for("COMPLETED").outputs == [3]
 
 
-def test_a_machine_is_commanded_from_another_one_through_the_database(owner: User, machine: NewMachine) -> None:
+@pytest.mark.parametrize("way", ["bus", "database"])
+def test_a_machine_is_commanded_from_another_one(owner: User, machine: NewMachine, tmp_path: Path, way: str) -> None:
     # Given a master on another machine
+    if way == "bus":
+        owner.project.rewrite(metadata={"jfr_mp": {**OPTIONS["jfr_mp"], "bus": f"tcp://127.0.0.1:{free_port()}"}})
+        owner.ok("bus", "keys", "make")
     other = machine("a", "two")
     other.start("--checkout", "--transfer")
     wait_for_roles(owner.project, "checkout", "transfer")
@@ -93,12 +106,15 @@ def test_a_machine_is_commanded_from_another_one_through_the_database(owner: Use
         (result,) = owner.json(*argv, "--host", "two", code=code)
         return result["way"], result["outcome"], result["text"]
 
+    def pids() -> dict[str, int]:
+        return {record["name"]: record["pid"] for record in owner.project.db.jfr_mp_processes.find({})}
+
     def roles() -> list[str]:
         return sorted(record["name"] for record in owner.project.db.jfr_mp_processes.find({"kind": "role"}))
 
     # Then each command is carried out, or refused with the reason
-    assert tell("log-level", "debug") == ("database", "done", "logs at level debug")
-    assert tell("scale", "transfer=2") == ("database", "done", "transfer: 1 -> 2 processes")
+    wait_until(lambda: tell("log-level", "debug") == (way, "done", "logs at level debug"), 20, f"the {way} to be used")
+    assert tell("scale", "transfer=2") == (way, "done", "transfer: 1 -> 2 processes")
     wait_until(lambda: roles() == ["checkout-1", "transfer-1", "transfer-2"], 20, "another process")
     assert tell("scale", "checkout=2", code=ExitCode.ERROR)[1] == "refused"
     assert tell("drain")[1] == "done"
@@ -107,19 +123,51 @@ def test_a_machine_is_commanded_from_another_one_through_the_database(owner: Use
     wait_until(lambda: roles() == [], 20, "all roles to stop")
     assert tell("resume")[1] == "done"
     wait_until(lambda: roles() == ["checkout-1", "transfer-1", "transfer-2"], 20, "all roles to start")
-    # And who is not there, or does not answer, is named
+    # A bad project file is refused there, and a good one is applied
+    text = other.project_file.read_text()
+    other.project_file.write_text(text + "no_such_field: 1\n")
+    outcome, why = tell("reload", code=ExitCode.ERROR)[1:]
+    assert (outcome, "no_such_field" in why) == ("refused", True)
+    other.project_file.write_text(text)
+    before = pids()
+    assert tell("reload")[:2] == (way, "done")
+    wait_until(
+        lambda: pids().keys() == before.keys() and not {*pids().values()} & {*before.values()} - {before["master"]},
+        30,
+        "all role processes to be replaced",
+    )
+    # A restart leaves its pid and the number of its processes
+    before, owner_id = pids(), owner.project.db.jfr_mp_processes.find_one({"kind": "master"})
+    assert tell("restart")[:2] == (way, "done")
+
+    def restarted() -> bool:
+        found = owner.project.db.jfr_mp_processes.find_one({"kind": "master"})
+        return bool(found and owner_id and found["_id"] != owner_id["_id"]) and pids().keys() == before.keys()
+
+    wait_until(restarted, 30, "the master to begin again")
+    assert pids()["master"] == before["master"]
+    # And at last it stops
+    report = tmp_path / "report.json"
+    assert "stopped" in owner.ok("stop", "--host", "two", "--json", str(report))
+    assert [(each["way"], each["outcome"]) for each in json.loads(report.read_text())] == [(way, "done")]
+    assert owner.project.db.jfr_mp_processes.count_documents({}) == 0
+    assert owner.project.db.jfr_mp_orders.count_documents({}) == 0
+
+
+def test_masters_that_are_not_there_or_do_not_answer_are_named(owner: User, machine: NewMachine) -> None:
+    # Given a master, and the record of one that does nothing
+    machine("a", "two").start("--checkout")
+    wait_for_roles(owner.project, "checkout")
+    # Then who is not there, or does not answer, is named
     assert "masters run on two" in owner.refused("pause", "--host", "three", code=ExitCode.NOT_RUNNING)
     master = owner.project.db.jfr_mp_processes.find_one({"kind": "master"})
     assert master is not None
-    owner.project.db.jfr_mp_processes.insert_one({**master, "_id": "gone:1:a", "machine": "f" * 16})
+    later = master["heartbeat"] + timedelta(hours=1)
+    owner.project.db.jfr_mp_processes.insert_one({**master, "_id": "gone:1:a", "machine": "f" * 16, "heartbeat": later})
     assert "several machines have the name two" in owner.refused("pause", "--host", "two", code=ExitCode.ERROR)
     (silent,) = owner.json("pause", "--host", "ffffffff", "--timeout", "1", code=ExitCode.TIMEOUT)
     assert (silent["outcome"], "withdrawn" in silent["text"]) == ("unanswered", True)
     owner.project.db.jfr_mp_processes.delete_one({"_id": "gone:1:a"})
-    # And at last it stops
-    assert "stopped" in owner.ok("stop", "--host", "two")
-    assert owner.project.db.jfr_mp_processes.count_documents({}) == 0
-    assert owner.project.db.jfr_mp_orders.count_documents({}) == 0
 
 
 def test_status_shows_all_machines_and_what_is_wrong(owner: User, machine: NewMachine) -> None:
@@ -183,3 +231,76 @@ def test_a_machine_is_commanded_over_the_bus_and_through_the_database_if_that_is
         {"kind": "master"}, {"$set": {"bus": f"tcp://127.0.0.1:{free_port()}"}}
     )
     assert way() == ("database", "done")
+
+
+def _connected(context: zmq.Context[zmq.Socket[bytes]], port: int, key: str, keys: KeyPair | None) -> zmq.Socket[bytes]:
+    client = context.socket(zmq.DEALER)
+    client.linger, client.sndhwm = 0, 0
+    if keys is not None:
+        client.curve_serverkey = key.encode()
+        client.curve_secretkey, client.curve_publickey = keys.secret.encode(), keys.public.encode()
+    client.connect(f"tcp://127.0.0.1:{port}")
+    return client
+
+
+def _throw_garbage(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=1) as garbage:
+        try:
+            for _ in range(200):
+                garbage.sendall(b"\xff" * 100_000)
+        except OSError:  # it was closed
+            return
+
+
+def test_abuse_of_the_bus_does_nothing_to_a_master(owner: User, machine: NewMachine) -> None:
+    # Given a master that listens, and the keys of a friend, of a stranger, and one that was revoked
+    port = free_port()
+    owner.project.rewrite(metadata={"jfr_mp": {**OPTIONS["jfr_mp"], "bus": f"tcp://127.0.0.1:{port}"}})
+    project = ConfigManager().get_project(owner.project.name)
+    owner.ok("bus", "keys", "make")
+    revoked = read_keys(project)
+    owner.ok("bus", "keys", "rotate")
+    friend = read_keys(project)
+    stranger = KeyPair(*(part.decode() for part in zmq.curve_keypair()))
+    assert revoked is not None
+    assert friend is not None
+    other = machine("a", "two")
+    other.start("--checkout")
+    wait_for_roles(owner.project, "checkout")
+    record = owner.project.db.jfr_mp_processes.find_one({"kind": "master"})
+    assert record is not None
+    assert other.master is not None
+    (master,) = psutil.Process(other.master.pid).children()
+    stop = encode(CommandRequest(master=record["_id"], name="stop"))
+    harmless = encode(CommandRequest(id="the same", master=record["_id"], name="resume"))
+    before = master.memory_info().rss
+    context = zmq.Context()
+
+    def connected(keys: KeyPair | None) -> zmq.Socket[bytes]:
+        return _connected(context, port, record["bus_key"], keys)
+
+    # When all of them send commands to stop it, frames of 100 MB and 100,000 messages, as fast as they can
+    clients = [connected(keys) for keys in (None, stranger, revoked) * 5]
+    for client in clients:
+        client.send(stop)
+    large, flood = connected(friend), connected(friend)
+    for _ in range(3):
+        large.send(b"x" * 100_000_000)
+    thrower = threading.Thread(target=_throw_garbage, args=(port,))
+    thrower.start()
+    for _ in range(100_000):
+        flood.send(harmless)
+    # Then the master answers as quickly as ever, over its own bus
+    begun = time.monotonic()
+    assert other.json("status")["masters"][0]["state"] == "RUNNING"
+    seconds = time.monotonic() - begun
+    assert seconds < 20
+    # its memory stays as it is
+    wait_until(lambda: "more than 20 messages a second" in other.output, 20, "a line about the flood")
+    assert master.memory_info().rss - before < 40 * 2**20
+    # and its log says each thing once
+    assert other.output.count("its key is not one of the project") == 1
+    assert other.output.count("more than 20 messages a second") == 1
+    thrower.join()
+    context.destroy(linger=0)
+    assert "stopped" in owner.ok("stop", "--host", "two", "--timeout", "60")

@@ -63,7 +63,8 @@ class Machine:
             "daemon_dir": str(directory / "d"),
             "workers": {**project.document["workers"], "local": local},
         }
-        with (projects / f"{project.name}.yaml").open("w") as file:
+        self.project_file = projects / f"{project.name}.yaml"
+        with self.project_file.open("w") as file:
             os.fchmod(file.fileno(), 0o600)
             YAML(typ="safe").dump(document, file)
         self.env: Mapping[str, str] = {**project.env, "JFREMOTE_PROJECTS_FOLDER": str(projects), "HOME": str(home)}

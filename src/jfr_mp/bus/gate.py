@@ -77,6 +77,7 @@ class BusGate:
         self._closing = threading.Event()
         self._tokens, self._refilled = RATE, time.monotonic()
         self._warned: dict[str, float] = {}
+        self._last_key = ""
         self._thread = threading.Thread(target=self._serve, name="gate", daemon=True)
         self._open(address, keys)
 
@@ -148,6 +149,11 @@ class BusGate:
             self._refill()
             if self._tokens < 1:
                 # Not read, the messages wait at their sender: the queue of each connection is short.
+                self._warn(
+                    "rate",
+                    f"more than {RATE:g} messages a second come on the bus between machines, now with the key "
+                    f"{self._last_key}, and wait: see `jfr-mp bus keys list`, and revoke it if you do not know it",
+                )
                 self._closing.wait(_GLANCE)
             elif self._socket.poll(int(_GLANCE * 1000)):
                 self._tokens -= 1
@@ -172,6 +178,7 @@ class BusGate:
             # The key was revoked while the connection was open.
             self._warn("revoked", "messages on the bus were refused, because their key was revoked")
             return
+        self._last_key = key
         try:
             request = decode(frames[-1].bytes)
         except BusError:

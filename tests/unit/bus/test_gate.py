@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Self
 
 import psutil
 import pytest
@@ -127,7 +129,57 @@ def test_a_key_that_is_revoked_is_refused_on_open_connections_too(door: Door) ->
     assert door.carried_out == ["pause"]
 
 
-def test_floods_cost_neither_memory_nor_commands(door: Door) -> None:
+class Recorder:
+    """A relay in front of a gate, which keeps what a client sends."""
+
+    def __init__(self, gate: tuple[str, int]) -> None:
+        self.sent = b""
+        self._gate = gate
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._relay)
+
+    def _relay(self) -> None:
+        client, _ = self._listener.accept()
+        with client, socket.create_connection(self._gate) as gate:
+            while True:
+                for ready in select.select([client, gate], [], [], 10)[0]:
+                    if not (data := ready.recv(65536)):
+                        return
+                    self.sent += data if ready is client else b""
+                    (gate if ready is client else client).sendall(data)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        self._listener.close()
+
+
+def test_a_recorded_command_cannot_be_replayed(door: Door) -> None:
+    # Given everything that a friend has sent for one command
+    host, port = door.address.removeprefix("tcp://").split(":")
+    with Recorder((host, int(port))) as recorder:
+        assert command_through_gate(recorder.address, SERVER.public, FRIEND, REQUEST, 5.0).done
+    assert len(recorder.sent) > 300
+    # When it is sent again, at once and message by message
+    for size in (len(recorder.sent), 64):
+        with socket.create_connection((host, int(port)), timeout=0.5) as replay:
+            try:
+                for start in range(0, len(recorder.sent), size):
+                    replay.sendall(recorder.sent[start : start + size])
+                while replay.recv(4096):
+                    pass
+            except OSError:  # the gate closes the connection, or waits for a handshake that does not come
+                pass
+    # Then the command is not carried out again, and another one is
+    assert door.ask(request=CommandRequest(master="me", name="resume")).done
+    assert door.carried_out == ["pause", "resume"]
+
+
+def test_floods_cost_neither_memory_nor_commands(door: Door, caplog: pytest.LogCaptureFixture) -> None:
     # Given a holder of a key who sends frames of 10 MB, and 20,000 messages as fast as possible
     memory, begun = psutil.Process().memory_info().rss, time.monotonic()
     with _client(door, _as_friend) as large:
@@ -142,6 +194,9 @@ def test_floods_cost_neither_memory_nor_commands(door: Door) -> None:
         assert len(door.carried_out) <= RATE * (time.monotonic() - begun + 2)
     assert psutil.Process().memory_info().rss - memory < 100 * 2**20
     wait_until(lambda: _served(door), 20, "the service of others")
+    # And the log names the key, once
+    (said,) = [entry.getMessage() for entry in caplog.records if "messages a second" in entry.getMessage()]
+    assert FRIEND.public in said
 
 
 def _served(door: Door) -> bool:
