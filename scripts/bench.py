@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """How fast jfr-mp is, beside jobflow-remote 1.0.1: all in one run, on one mongod, with real processes.
 
-    scripts/bench.py [ROW ...] [--json FILE] [--picture FILE] [--peer-python PYTHON] [--list]
+    scripts/bench.py [ROW ...] [--jobs NUMBER] [--json FILE] [--picture FILE] [--peer-python PYTHON] [--list]
 
 Each row of the table measures jfr-mp and, where it can do the same, jobflow-remote; it prints both, the ratio, the
-target, and the floor: what the work itself takes without any runner. Without names all rows run, in less than half an
-hour on two cores. Run it with a Python that has jfr-mp[embedded]; the peer is installed into a virtual environment of
-its own (--peer-python names an existing one instead).
+target, and the floor: what the work itself takes without any runner. Without names all rows but `many` run, in less
+than half an hour on two cores. Run it with a Python that has jfr-mp[embedded]; the peer is installed into a virtual
+environment of its own (--peer-python names an existing one instead).
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench_ground import Ground, Measured, Row
 from bench_picture import draw
-from bench_rows import ROWS, Ground, Measured, Row
+from bench_rows import ROWS
 from contest import PEER, contestants, database
 
 
@@ -83,16 +84,18 @@ def main() -> int:
     options = parse()
     if options.list:
         for row in ROWS:
-            print(f"{row.name:<20}{row.summary}")
+            print(f"{row.name:<20}{row.summary}{' (only if it is named)' if row.long else ''}")
         return 0
-    rows = [row for row in ROWS if not options.rows or row.name in options.rows]
+    rows = [row for row in ROWS if row.name in options.rows or not (options.rows or row.long)]
     began, results = time.monotonic(), []
     with tempfile.TemporaryDirectory(prefix="jfr-mp-bench-") as name, database(Path(name)) as stores:
         ours, peer = contestants(options.peer_python)
         print(f"{'':<20}{'jfr-mp':>9}{'peer':>9}{'ratio':>8}{'floor':>9} {'unit':<9}{'target':<24}", flush=True)
         for row in rows:
-            results.append(Result(row, row.measure(Ground(Path(name), stores, ours, peer))))
+            results.append(Result(row, row.measure(Ground(Path(name), stores, ours, peer, options.jobs))))
             print(results[-1].line(), flush=True)
+            for what, value in results[-1].measured.notes.items():
+                print(f"{'':<20}{what}: {value}", flush=True)
     print(f"{len(results)} rows in {time.monotonic() - began:.0f} s; {machine()}")
     figures = document(results)
     if options.json:
@@ -127,7 +130,8 @@ def machine() -> str:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="which rows to run; all by default")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="which rows to run; by default all but long ones")
+    parser.add_argument("--jobs", type=int, default=20_000, help="how many jobs the row `many` runs; at least 200")
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file")
     parser.add_argument("--picture", metavar="FILE", help="draw them, with matplotlib, into a file such as bench.svg")

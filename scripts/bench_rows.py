@@ -2,130 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import psutil
+from bench_ground import DELAY, JOBS, Ground, Measured, Row, numbers, processes_of, seconds_for
+from bench_load import many, submit
 from bench_remote import remote_arena
 from bench_scale import SCALES
-from contest import Arena, Collections, Contestant
+from contest import Arena, Collections
 
-from jfr_mp.embedded import ManagedStores
-
-JOBS = """
-from jobflow import Flow, job
-
-@job
-def link(previous=0):
-    return previous + 1
-
-def chain(length):
-    jobs = [link()]
-    while len(jobs) < length:
-        jobs.append(link(jobs[-1].output))
-    return Flow(jobs, name="chain")
-
-def many(number):
-    return Flow([link(n) for n in range(number)], name="many")
-"""
-
-#: Seconds between two looks of both runners, and after which a row gives up.
-DELAY, TIMEOUT = 1.0, 600.0
 #: Seconds for which nothing happens.
 IDLE = 20.0
-
-_numbers = itertools.count()
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The figures of a row; None for what does not exist."""
-
-    ours: float
-    peer: float | None = None
-    floor: float | None = None
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Where the rows run: a directory, a database and the two runners."""
-
-    home: Path
-    stores: ManagedStores
-    ours: Contestant
-    peer: Contestant
-
-    @contextmanager
-    def arena(self, contestant: Contestant, **worker: Any) -> Iterator[tuple[Arena, Collections]]:
-        """Lay out a project with a local worker and run the contestant in it."""
-        home = self.home / f"{contestant.name}-{next(_numbers)}"
-        fields = {"type": "local", "scheduler_type": "shell", "work_dir": str(home / "work"), **worker}
-        if "batch" in fields:
-            fields["batch"] = {**fields["batch"], "work_dir": str(home / "batches"), "jobs_handle_dir": str(home / "h")}
-        arena = Arena.lay_out(contestant, home, self.stores, JOBS, {"local": fields}, DELAY)
-        with arena.collections() as collections, arena.running():
-            time.sleep(contestant.settle)
-            yield arena, collections
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the table.
-
-    Parameters
-    ----------
-    name, summary
-        What is measured.
-    unit
-        The unit of all its figures but the ratio.
-    measure
-        Measures it.
-    more_is_better
-        Whether a higher figure is better.
-    times
-        The least ratio to the peer; None for none.
-    bound
-        What the figure itself has to reach; None for nothing.
-    """
-
-    name: str
-    summary: str
-    unit: str
-    measure: Callable[[Ground], Measured]
-    more_is_better: bool = False
-    times: float | None = None
-    bound: float | None = None
-
-    @property
-    def target(self) -> str:
-        """The target as a text."""
-        sign = ">=" if self.more_is_better else "<="
-        texts = [f"{self.times:g} times the peer"] if self.times else []
-        return " and ".join([*texts, f"{sign} {self.bound:g}"] if self.bound is not None else texts)
-
-
-def seconds_for(arena: Arena, collections: Collections, flow: str) -> float:
-    """Submit a flow and return the seconds from its entry in the database until it was written that it is COMPLETED."""
-    known = [found["_id"] for found in collections["flows"].find({}, {"_id": 1})]
-    arena.submit(flow)
-    deadline = time.monotonic() + TIMEOUT
-    while not (found := collections["flows"].find_one({"_id": {"$nin": known}, "state": "COMPLETED"})):
-        if time.monotonic() > deadline:
-            raise SystemExit(f"{arena.contestant.name}: {flow} did not end within {TIMEOUT:g} s")
-        # The server has other things to do.
-        time.sleep(0.2)
-    took: float = (found["updated_on"] - found["created_on"]).total_seconds()
-    return took
 
 
 def _bare_forks(number: int, at_once: int) -> float:
@@ -188,7 +82,7 @@ def batch(ground: Ground) -> Measured:
 def ssh(ground: Ground) -> Measured:
     rates = []
     for contestant, number in ((ground.ours, 50), (ground.peer, 15)):
-        home = ground.home / f"{contestant.name}-{next(_numbers)}"
+        home = ground.home / f"{contestant.name}-{next(numbers)}"
         with remote_arena(contestant, home, ground.stores, JOBS, DELAY) as (arena, collections, _):
             seconds_for(arena, collections, "many(1)")
             rates.append(number / seconds_for(arena, collections, f"many({number})"))
@@ -198,7 +92,7 @@ def ssh(ground: Ground) -> Measured:
 def round_trips(ground: Ground) -> Measured:
     turns = []
     for contestant, number in ((ground.ours, 50), (ground.peer, 15)):
-        home = ground.home / f"{contestant.name}-{next(_numbers)}"
+        home = ground.home / f"{contestant.name}-{next(numbers)}"
         with remote_arena(contestant, home, ground.stores, JOBS, DELAY) as (arena, collections, link):
             seconds_for(arena, collections, "many(1)")
             before = link.turns
@@ -208,18 +102,6 @@ def round_trips(ground: Ground) -> Measured:
 
 
 # Processes
-
-
-def processes_of(arena: Arena) -> list[psutil.Process]:
-    """Return the processes of a project: those with its home directory."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("HOME") == str(arena.home):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def _cpu(processes: Sequence[psutil.Process]) -> float:
@@ -266,7 +148,7 @@ def memory(ground: Ground) -> Measured:
 def start(ground: Ground) -> Measured:
     times = []
     for contestant in (ground.ours, ground.peer):
-        home = ground.home / f"{contestant.name}-{next(_numbers)}"
+        home = ground.home / f"{contestant.name}-{next(numbers)}"
         worker = {"type": "local", "scheduler_type": "shell", "work_dir": str(home / "work")}
         arena = Arena.lay_out(contestant, home, ground.stores, JOBS, {"local": worker}, DELAY)
         arena.call(*contestant.prepare)
@@ -326,13 +208,15 @@ def _cpu_of(arena: Arena, command: Sequence[str]) -> float:
 
 def scale(name: str) -> Callable[[Ground], Measured]:
     """Return the measurement of how much more one operation takes in a large database than in a small one."""
-    return lambda ground: Measured(SCALES[name](ground.stores, f"scale_{next(_numbers)}_{os.getpid()}"))
+    return lambda ground: Measured(SCALES[name](ground.stores, f"scale_{next(numbers)}_{os.getpid()}"))
 
 
 ROWS = (
     Row("chain", "a chain of 10 trivial jobs, local", "s", chain, times=25),
     Row("fan", "independent trivial jobs, local", "jobs/s", fan, more_is_better=True, times=30, bound=18),
     Row("batch", "independent trivial jobs in a batch with 2 slots", "jobs/s", batch, more_is_better=True, times=20),
+    Row("submit", "submit_flow of a flow of 5,000 jobs", "s", submit, times=2),
+    Row("many", "many jobs in 10 flows: the last rate", "of first", many, more_is_better=True, bound=0.9, long=True),
     Row("ssh", "jobs over SSH, 50 ms a round trip", "jobs/s", ssh, more_is_better=True, times=10),
     Row("round trips", "round trips of SSH while 50 jobs wait", "a job", round_trips, bound=3),
     Row("claim", "a claim among 100,000 READY jobs, against 50", "times", scale("claim"), bound=1.3),

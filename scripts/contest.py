@@ -147,12 +147,13 @@ class Arena:
         code = f"import benchmark_jobs, {package}; {package}.submit_flow(benchmark_jobs.{flow}{given})"
         self.call(self.contestant.python, "-c", code)
 
-    def call(self, *command: str) -> None:
-        """Run a command of the contestant, if there is one; give the benchmark up where it fails."""
+    def call(self, *command: str) -> str:
+        """Run a command of the contestant, if there is one, and return its output; if it fails, end the benchmark."""
         if not command:
-            return
+            return ""
         done = subprocess.run(
             command, env=dict(self.env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)} ended with exit code {done.returncode}:\n{done.stdout}")
+        return done.stdout

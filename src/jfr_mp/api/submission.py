@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.api.controller import JobController
 from jfr_mp.config import ConfigManager, ExecutionConfig, Project
-from jfr_mp.database.documents import members_of
+from jfr_mp.database.documents import JobOptions, members_of
+from jfr_mp.database.setup import ensure_initialised
+from jfr_mp.database.submission import add_members
 from jfr_mp.embedded import ensure_running
 from jfr_mp.errors import ConfigError, SubmissionError
 from jfr_mp.jobdata.transfer_stores import additional_stores
@@ -72,29 +74,24 @@ def submit_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
     chosen = ConfigManager().get_project(project)
     worker = worker or _first_worker(chosen)
     _check_choices(chosen, worker, exec_config)
-    chosen.get_jobstore(jobstore)
+    store = chosen.get_jobstore(jobstore)
     try:
         whole: Any = get_flow(flow, allow_external_references=allow_external_references)
+        members = members_of(whole)
     except (ValueError, TypeError) as error:
         raise SubmissionError(f"the flow cannot be submitted: {error}") from error
-    for job, _parents in members_of(whole):
+    for job, _parents in members:
         _check_origin(job)
         wishes = job.config.manager_config
         _check_choices(chosen, wishes.get("worker"), wishes.get("exec_config"), job.name)
-        _check_stores(job, chosen.get_jobstore(jobstore), jobstore)
+        _check_stores(job, store, jobstore)
 
     ensure_running(chosen)
     controller = JobController.from_project(chosen)
     try:
-        return controller.add_flow(
-            flow=whole,
-            worker=worker,
-            exec_config=exec_config,
-            resources=resources,
-            priority=priority,
-            allow_external_references=allow_external_references,
-            jobstore=jobstore,
-        )
+        ensure_initialised(controller.db)
+        options = JobOptions(worker, exec_config, resources, priority)
+        return add_members(controller.db, whole, members, options, jobstore)
     finally:
         controller.close()
 

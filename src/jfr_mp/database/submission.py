@@ -69,8 +69,18 @@ def add_flow(  # noqa: PLR0913 - the reference's parameters
         members = members_of(flow)
     except ValueError as error:
         raise SubmissionError(f"the flow is not valid: {error}") from error
+    return add_members(db, flow, members, JobOptions(worker, exec_config, resources, priority), jobstore)
+
+
+def add_members(
+    db: QueueDatabase,
+    flow: Flow,
+    members: Sequence[tuple[Job, list[str]]],
+    options: JobOptions,
+    jobstore: str | None = None,
+) -> list[str]:
+    """Insert a valid flow with the jobs that `members_of` has returned; otherwise as `add_flow`."""
     _check_identities(flow, [job for job, _ in members])
-    options = JobOptions(worker, exec_config, resources, priority)
     db_ids = new_db_ids(db, len(members))
     jobs = [job_document(job, parents, db_id, options) for (job, parents), db_id in zip(members, db_ids, strict=True)]
     _insert(db, flow_document(flow, jobs, jobstore), jobs)
