@@ -50,8 +50,10 @@ def decide(job: JobRecord, evidence: Evidence, site: WorkerSite) -> Outcome | No
     return None
 
 
-def _is_recent(moment: datetime, now: datetime) -> bool:
-    return (now - moment).total_seconds() < _NEWS_LIFETIME
+def _recent(events: Collection[Event]) -> Iterator[Event]:
+    """Yield the events that were read together, without the old ones; only clocks of the worker are compared."""
+    newest = max((event.time for event in events), default=None)
+    return (event for event in events if newest and (newest - event.time).total_seconds() < _NEWS_LIFETIME)
 
 
 class Watch:
@@ -74,20 +76,20 @@ class Watch:
         #: When the news came.
         self._heard: dict[str, float] = {}
         #: The submissions that have ended, and when that was written: their lines may be read later.
-        self._over: dict[str, datetime] = {}
+        self._over: dict[str, float] = {}
         self._absences: dict[str, int] = {}
 
     def follow(self) -> Collection[JobKey]:
         """Read the journal and return the jobs with events that have not been `settled` and are to be written now."""
-        now, heard = datetime.now(UTC), self._clock()
-        for event in self._journal.new_events():
+        heard = self._clock()
+        for event in _recent(list(self._journal.new_events())):
             known = self._news.get(event.submission)
             if event.submission not in self._over and (known is None or event.ended):
                 self._news[event.submission] = event
                 self._heard[event.submission] = heard
-        self._news = {token: event for token, event in self._news.items() if _is_recent(event.time, now)}
+        self._news = {token: each for token, each in self._news.items() if heard - self._heard[token] < _NEWS_LIFETIME}
         self._heard = {token: self._heard[token] for token in self._news}
-        self._over = {token: moment for token, moment in self._over.items() if _is_recent(moment, now)}
+        self._over = {token: moment for token, moment in self._over.items() if heard - moment < _NEWS_LIFETIME}
         return {event.job for token, event in self._news.items() if event.ended or heard - self._heard[token] >= _SHORT}
 
     def news_of(self, job: JobRecord) -> Outcome | None:
@@ -108,7 +110,7 @@ class Watch:
         token = job.remote.submission or ""
         self._news.pop(token, None)
         if over:
-            self._over[token] = datetime.now(UTC)
+            self._over[token] = self._clock()
             if self.site.reaps:
                 self.site.leftovers.expect(token)
 

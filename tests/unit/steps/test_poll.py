@@ -78,6 +78,23 @@ def test_lines_that_come_after_the_end_of_a_submission_are_dropped(tmp_path: Pat
     assert watch.news_of(ended) is None
 
 
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_the_clock_of_a_worker_may_be_wrong(tmp_path: Path, hours: int) -> None:
+    # Given the journal of a worker whose clock is hours behind or ahead, with the end of an old job
+    now = 1000.0
+    watch = Watch(local_site(work_dir=tmp_path), lambda: now)
+    journal = Path(journal_path(tmp_path))
+    journal.parent.mkdir()
+    seconds = datetime.now(UTC).timestamp() + 3600 * hours
+    old = UUID.replace("0", "1")
+    journal.write_text(f"end {old}_1 89abcdef {seconds - 300}\nend {UUID}_1 01234567 {seconds}\n")
+    # Then the end of the other one is noticed at once
+    assert watch.follow() == {(UUID, 1)}
+    # and forgotten after a while
+    now += 61
+    assert watch.follow() == set()
+
+
 def test_of_a_short_job_only_the_end_is_written(tmp_path: Path) -> None:
     # Given two jobs that have started, of which one ends soon
     now = 1000.0
