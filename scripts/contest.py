@@ -19,6 +19,8 @@ from jfr_mp.config.options import EmbeddedDb
 from jfr_mp.embedded import EmbeddedMongo, ManagedStores, create
 
 PEER = "jobflow-remote==1.0.1"
+#: The options of the project for the time between two looks of a runner, in both packages.
+DELAYS = ("delay_checkout", "delay_check_run_status", "delay_advance_status", "delay_update_batch")
 #: The collections of a project, which a benchmark may look into while it waits.
 Collections = Database[dict[str, Any]]
 
@@ -108,7 +110,7 @@ class Arena:
             "workers": workers,
             "queue": {"store": {**stores.queue_store, "database": home.name}},
             "jobstore": {"docs_store": {**stores.jobstore["docs_store"], "database": home.name}},
-            "runner": dict.fromkeys(("delay_checkout", "delay_check_run_status", "delay_advance_status"), delay),
+            "runner": dict.fromkeys(DELAYS, delay),
         }
         (home / "projects").mkdir()
         (home / "projects" / "benchmark.json").write_text(json.dumps(project))
