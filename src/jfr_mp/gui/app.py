@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,9 +119,22 @@ class Gui:
             Starlette(routes=routes, exception_handlers={TooMuch: _too_much, TimeoutError: _too_slow}), self.hosts
         )
 
+    def warm_up(self) -> None:
+        """Do what the first request would have to wait for, beside the start of the server."""
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
+
     def close(self) -> None:
         """Close all connections."""
         self.projects.close()
+
+    def _warm_up(self) -> None:
+        self.pages.compile()
+        try:
+            opened = self.projects.open(self.project.name)
+            opened.hub.start()
+            opened.warm_up()
+        except Exception as error:  # noqa: BLE001 - the first page shows it
+            logger.debug("the database cannot be read: %s", error)
 
     # Logging in and out
 

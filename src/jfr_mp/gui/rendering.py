@@ -138,6 +138,11 @@ class Pages:
             **shared,
         }
 
+    def compile(self) -> None:
+        """Compile all templates, which the first page of each would wait for otherwise."""
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)
+
     def render(self, name: str, values: Mapping[str, Any]) -> str:
         """Return a page as HTML."""
         return self._environment.get_template(name).render(values)

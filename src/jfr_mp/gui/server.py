@@ -116,6 +116,7 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
     # Its warnings are about refused requests, and a client can send thousands of these.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     tell("Log in, once, within ten minutes")
+    gui.warm_up()
     try:
         uvicorn.Server(uvicorn.Config(gui.application(), **options)).run(sockets=[sock])
     finally:
