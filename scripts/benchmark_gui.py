@@ -43,6 +43,8 @@ def main() -> None:
         project = place.factory()
         flows = fill(project, given.jobs)
         gui = GuiServer(place.processes, project.env, "--port", "0")
+        # A user needs longer to open the link.
+        time.sleep(2)
         with closing(gui.operator()) as browser:
             measure(browser, project, flows, given.repeats, [gui.process.pid, place.mongod.pid])
             idle(gui, browser)

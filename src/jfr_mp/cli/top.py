@@ -12,8 +12,8 @@ from jfr_mp.errors import ConfigError
     "Keys",
     {
         "up, down": "choose a job",
-        "Enter": "explain it",
-        "o": "show the end of its queue.out and queue.err",
+        "e, Enter": "explain it",
+        "o": "show the end of its queue.out and queue.err, and follow them",
         "f": "change the filter: all jobs, failed, on their way, waiting",
         "r, t, p, u, s": "rerun, retry, pause, resume or stop it; asks first",
         "q": "quit",

@@ -6,6 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 _ROWS = 200
 #: Seconds between two looks for changes, and after which everything is read again without any.
 _TICK, _ANYWAY = 0.5, 10.0
+#: The columns that fit on 80 characters, by their names in `JOB_COLUMNS`.
+COLUMNS = ("db_id", "name", "state", "worker", "run_time", "last_updated")
+#: Seconds between two looks at a file that is followed.
+_GLANCE = 2.0
 #: Lines of a file that are shown.
 _LINES = 200
 _WAIT = 10
@@ -92,12 +98,29 @@ class Message(ModalScreen[bool]):
         super().__init__()
         self._text = text
         self._asks = asks
+        self.closed = threading.Event()
 
     def compose(self) -> ComposeResult:
         """Return the parts of the screen."""
         with VerticalScroll():
             yield Static(Text(self._text))
-        yield Footer()
+        yield Footer(compact=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return whether a key has a meaning: only a question can be answered with yes."""
+        return self._asks or action != "agree"
+
+    def on_unmount(self) -> None:
+        """Let the thread know that follows the text."""
+        self.closed.set()
+
+    def update(self, text: str) -> None:
+        """Show another text, and go to its end if the end of the last one is seen."""
+        scroll = self.query_one(VerticalScroll)
+        at_end = scroll.is_vertical_scroll_end
+        self.query_one(Static).update(Text(text))
+        if at_end:
+            scroll.scroll_end(animate=False)
 
     def action_agree(self) -> None:
         """Answer with yes."""
@@ -121,7 +144,7 @@ class Top(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
         Binding("f", "next_view", "Filter"),
-        Binding("enter", "explain", "Explain", priority=False),
+        Binding("e", "explain", "Explain"),
         Binding("o", "output", "Output"),
         *(Binding(key, f"act('{key}')", name.capitalize()) for key, (name, _) in _ACTS.items()),
     ]
@@ -140,7 +163,7 @@ class Top(App[None]):
         yield Static(id="counts")
         yield Static(id="trouble")
         yield DataTable(cursor_type="row", zebra_stripes=True)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         """Begin to follow the events."""
@@ -208,7 +231,7 @@ class Top(App[None]):
         self.query_one("#counts", Static).update(Text(clean(counts)))
         table: DataTable[Any] = self.query_one(DataTable)
         chosen = self.chosen
-        sheet = job_sheet(jobs)
+        sheet = job_sheet(jobs, names=COLUMNS)
         table.clear(columns=True)
         table.add_columns(*(column.title for column in sheet.columns))
         for job, row in zip(jobs, sheet.rows, strict=True):
@@ -239,8 +262,8 @@ class Top(App[None]):
         self._tell(self._explanation)
 
     def action_output(self) -> None:
-        """Show what the job has printed."""
-        self._tell(self._output)
+        """Show what the job has printed, and go on while it prints."""
+        self._tell(self._output, follow=True)
 
     def action_act(self, key: str) -> None:
         """Ask, and act on the job."""
@@ -256,8 +279,8 @@ class Top(App[None]):
         self.push_screen(Message(f"{name.capitalize()} job {db_id}?  y / n", asks=True), done)
 
     @work(thread=True)
-    def _tell(self, read: Callable[[str], str]) -> None:
-        """Read a text in a thread, and show it."""
+    def _tell(self, read: Callable[[str], str], *, follow: bool = False) -> None:
+        """Read a text in a thread, and show it; read it again while it is shown, if it may grow."""
         db_id = self.chosen
         if db_id is None:
             return
@@ -265,8 +288,14 @@ class Top(App[None]):
             text = read(db_id)
         except (JfrMpError, ValueError) as error:
             text = str(error)
-        if text:
-            self._in_app(lambda: self.push_screen(Message(clean(text))))
+        if not text:
+            return
+        shown = Message(clean(text))
+        self._in_app(lambda: self.push_screen(shown))
+        while follow and not shown.closed.wait(_GLANCE) and not self._stopped:
+            with suppress(JfrMpError, ValueError):
+                text = clean(read(db_id))
+                self._in_app(partial(shown.update, text))
 
     def _explanation(self, db_id: str) -> str:
         found = explain_job(self._controller.db, db_id=db_id)

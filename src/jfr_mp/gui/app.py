@@ -128,13 +128,13 @@ class Gui:
         self.projects.close()
 
     def _warm_up(self) -> None:
-        self.pages.compile()
         try:
             opened = self.projects.open(self.project.name)
             opened.hub.start()
             opened.warm_up()
         except Exception as error:  # noqa: BLE001 - the first page shows it
             logger.debug("the database cannot be read: %s", error)
+        self.pages.compile()
 
     # Logging in and out
 

@@ -80,11 +80,11 @@ class OpenProject:
 
     def warm_up(self) -> None:
         """Read what the overview shows before the first user asks for it."""
-        for span in SPANS.values():
-            self.ends(*span)
         self.counts()
         self.late_jobs()
         self.processes()
+        for span in SPANS.values():
+            self.ends(*span)
 
     def close(self) -> None:
         """Close the connections."""

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jobflow import Flow
 from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
 from jfr_mp import JobController, submit_flow
 from jfr_mp.cli.top_screen import Message, Top
-from tests.support.jobs import chain
+from tests.support.jobs import chain, link, raises, speaks
+from tests.support.processes import JFR_MP, run_cli
 from tests.support.projects import ProjectFactory, TestProject
+from tests.support.terminal import Terminal
+from tests.support.waiting import wait_until
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d|~?\d+:\d\d:\d\d")
 
 
 @pytest.fixture
@@ -36,6 +45,12 @@ def rows(app: Any) -> list[list[str]]:
 
 def shown(app: Any) -> str:
     return str(app.screen.query_one(Static).render())
+
+
+def without_times(screen: list[str]) -> list[str]:
+    """Return the lines that are not empty, those of jobs sorted, with single spaces and without times."""
+    lines = [re.sub(r"(TIME ?)+", "TIME", _TIME.sub("TIME", " ".join(line.split()))) for line in screen if line.strip()]
+    return [*lines[:2], *sorted(lines[2:-1]), *lines[-1:]]
 
 
 def test_the_screen_is_live_and_obeys_its_keys(project: TestProject) -> None:
@@ -72,3 +87,45 @@ def test_the_screen_is_live_and_obeys_its_keys(project: TestProject) -> None:
 
     asyncio.run(use())
     controller.close()
+
+
+def test_a_terminal_of_80_columns_shows_a_live_project(project: TestProject, tmp_path: Path) -> None:
+    # Given a job that fails, one that waits for it, and one that runs and prints
+    gate = tmp_path / "gate"
+    failing = raises("no convergence")
+    submit_flow(Flow([failing, link(failing.output)], name="fails"))
+    submit_flow(Flow([speaks(str(gate), str(tmp_path))], name="speaks"))
+    assert run_cli("start", env=project.env).returncode == 0
+    with closing(Terminal(tmp_path / "tmux", [JFR_MP, "top"], env=project.env)) as terminal:
+        # Then the screen is exactly this, but for the times
+        expected = [
+            "main: 1 WAITING, 1 RUNNING, 1 FAILED [all]",
+            "DB id Name State Worker Run time Last updated [UTC]",
+            "1 raises FAILED local TIME",
+            "2 link WAITING local TIME",
+            "3 speaks RUNNING local TIME",
+            "q Quit f Filter e Explain o Output r Rerun s Stop p Pause u Resume t Retry",
+        ]
+        terminal.comes_to(lambda screen: without_times(screen) == expected)
+        # The filter and the explanation
+        terminal.press("f")
+        terminal.shows("[failed]")
+        terminal.comes_to(lambda screen: not any("link" in line for line in screen))
+        terminal.press("Enter")
+        text = " ".join(line.strip(" │") for line in terminal.shows("it ran and failed: RuntimeError: no convergence"))
+        assert "Job 1 (raises) on worker local is FAILED." in text
+        terminal.comes_to(lambda screen: screen[-1].split() == ["esc", "Close"])
+        terminal.press("q")
+        # What a job prints is followed
+        terminal.press("f")
+        terminal.shows("[on their way]", "speaks")
+        terminal.press("o")
+        terminal.shows("the first line")
+        gate.touch()
+        terminal.shows("the last line")
+        terminal.press("q")
+        # A job that fails is counted without a key
+        terminal.shows("1 WAITING, 1 COMPLETED, 1 FAILED")
+        # And the end
+        terminal.press("q")
+        wait_until(terminal.is_dead, 20, "the end of top")
