@@ -72,7 +72,8 @@ class OpenProject:
 
     def processes(self) -> list[ProcessRecord]:
         """Return the masters and role processes that are running."""
-        return self._shared.get("processes", lambda: processes.living(self.db, self.project.jfr_mp.lease_ttl))
+        lease_ttl = self.project.jfr_mp.lease_ttl
+        return self._shared.get("processes", lambda: processes.living(self.db, lease_ttl), quiet=0)
 
     def late_jobs(self) -> list[JobInfo]:
         """Return jobs that have not moved for longer than usual although jfr-mp should move them."""
@@ -82,7 +83,6 @@ class OpenProject:
         """Read what the overview shows before the first user asks for it."""
         self.counts()
         self.late_jobs()
-        self.processes()
         for span in SPANS.values():
             self.ends(*span)
 

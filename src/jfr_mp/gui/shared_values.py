@@ -64,7 +64,9 @@ class SharedValues:
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
         self._asked: set[str] = set()
 
-    def get(self, name: str, ask: Callable[[], T], *, most: float = _MOST, late: bool = False) -> T:
+    def get(
+        self, name: str, ask: Callable[[], T], *, most: float = _MOST, quiet: float = _QUIET, late: bool = False
+    ) -> T:
         """Return a value, which is asked for at most once at a time.
 
         Parameters
@@ -75,16 +77,18 @@ class SharedValues:
             Reads it.
         most
             The most seconds for which it is kept while jobs change.
+        quiet
+            The seconds for which it is kept if no job has changed; 0 for a value that changes without jobs.
         late
             Whether the caller takes the last value while the next one is being read.
         """
         with self._locks[name]:
             kept = self._kept.get(name)
             if kept is None or not (late or self._is_good(kept)):
-                kept = self._read(name, ask, most)
+                kept = self._read(name, ask, most, quiet)
             elif not self._is_good(kept) and name not in self._asked:
                 self._asked.add(name)
-                self._reader.submit(self._read_again, name, ask, most)
+                self._reader.submit(self._read_again, name, ask, most, quiet)
             found: T = kept.value
             return found
 
@@ -95,20 +99,20 @@ class SharedValues:
     def _is_good(self, kept: Kept) -> bool:
         return self._clock() < (kept.quiet_until if kept.version == self._version() else kept.until)
 
-    def _read(self, name: str, ask: Callable[[], Any], most: float) -> Kept:
+    def _read(self, name: str, ask: Callable[[], Any], most: float, quiet: float) -> Kept:
         begin, version = self._clock(), self._version()
         value = ask()
         end = self._clock()
         until = end + min(max(_LEAST, _KEPT_FOR * (end - begin)), most)
-        self._kept[name] = kept = Kept(value, version, until, max(until, end + _QUIET))
+        self._kept[name] = kept = Kept(value, version, until, max(until, end + quiet))
         while len(self._kept) > _MOST_KEPT:
             # The oldest one, such as that of a flow.
             self._kept.pop(next(iter(self._kept)), None)
         return kept
 
-    def _read_again(self, name: str, ask: Callable[[], Any], most: float) -> None:
+    def _read_again(self, name: str, ask: Callable[[], Any], most: float, quiet: float) -> None:
         try:
-            self._read(name, ask, most)
+            self._read(name, ask, most, quiet)
         except Exception as error:  # noqa: BLE001 - the next page that needs the value asks again
             logger.debug("%s cannot be read: %s", name, error)
         finally:

@@ -57,6 +57,12 @@ def test_a_value_is_kept_by_its_cost_and_by_what_happens(
     assert world.values.get("x", world.read) == expected
 
 
+def test_a_value_that_changes_without_jobs_is_kept_for_a_moment(world: World) -> None:
+    assert world.values.get("x", world.read, quiet=0) == 1
+    world.now += 0.6
+    assert world.values.get("x", world.read, quiet=0) == 2
+
+
 def test_a_late_value_is_returned_at_once_and_read_again(world: World) -> None:
     assert world.values.get("x", world.read, late=True) == 1
     world.now += 100
