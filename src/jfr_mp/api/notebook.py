@@ -11,6 +11,7 @@ from jfr_mp.logs import clean
 from jfr_mp.states import RUNNING_STATES, FlowState, JobState
 
 if TYPE_CHECKING:
+    from jfr_mp.api.activity import ActivityReport
     from jfr_mp.model import FlowInfo, JobInfo
 
 #: How many jobs of a flow are listed.
@@ -52,6 +53,18 @@ def flow_html(flow: FlowInfo) -> str:
     ]
     more = f"and {len(jobs) - _LISTED} more" if len(jobs) > _LISTED else ""
     return f"{heading}{': ' if numbers else ''}{numbers}" + (_table(rows) if rows else "") + more
+
+
+def activity_html(report: ActivityReport) -> str:
+    """Return what jobs have done as a table of workers and one of causes of failures."""
+    heading = f"<b>Jobs</b> from {report.since:%Y-%m-%d %H:%M} to {report.until:%Y-%m-%d %H:%M} UTC"
+    titles = tuple(f"<b>{title}</b>" for title in ("Worker", "Completed", "Failed", "Core hours"))
+    workers = [
+        (_text(name), str(worker.completed), str(worker.failed), f"{worker.core_hours:.2f}")
+        for name, worker in report.workers.items()
+    ]
+    causes = [(str(cause.number), _text(cause.first_line)) for cause in report.failures[:_LISTED]]
+    return heading + _table([titles, *workers]) + (f"<b>Failures</b>{_table(causes)}" if causes else "")
 
 
 def _table(rows: Iterable[Sequence[str]]) -> str:

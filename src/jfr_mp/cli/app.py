@@ -119,6 +119,11 @@ COMMANDS: dict[str, CommandRow] = {
         "Show what has happened to jobs, as text or as JSON lines.",
         _JOBS,
     ),
+    "report": CommandRow(
+        "activity:report",
+        "Show what jobs have done: core hours and times by worker, and failures by cause.",
+        _JOBS,
+    ),
     "job": CommandRow(
         "job:app",
         "Inspect and control jobs.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +47,20 @@ def write_report(figures: Figures, path: Path) -> None:
     ConfigError
         matplotlib is not installed, or does not know the format.
     """
-    figure = plot(figures)
+    made = now_text(figures.zone)
+    write_page(path, figures.title, made, plot(figures), report_sheets(figures))
+
+
+def write_page(path: Path, title: str, made: str, figure: Figure, sheets: Sequence[tuple[str, Sheet]]) -> None:
+    """Write a figure with tables as a page that needs no other file, or the figure alone, by the ending of the path.
+
+    Raises
+    ------
+    ConfigError
+        matplotlib does not know the format.
+    """
     if path.suffix.lower() in (".html", ".htm"):
-        path.write_text(page(figures, _svg(figure)), encoding="utf-8")
+        path.write_text(page(title, made, _svg(figure), sheets), encoding="utf-8")
         return
     try:
         figure.savefig(path)
@@ -56,10 +68,10 @@ def write_report(figures: Figures, path: Path) -> None:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def page(figures: Figures, plot: str) -> str:
-    """Return a page with a plot and all tables, which needs no other file."""
-    tables = "\n".join(f"<h2>{escape(title)}</h2>\n{_table(sheet)}" for title, sheet in report_sheets(figures))
-    return _PAGE.format(title=escape(figures.title), made=escape(now_text(figures.zone)), plot=plot, tables=tables)
+def page(title: str, made: str, plot: str, sheets: Sequence[tuple[str, Sheet]]) -> str:
+    """Return a page with a plot and tables, which needs no other file."""
+    tables = "\n".join(f"<h2>{escape(heading)}</h2>\n{_table(sheet)}" for heading, sheet in sheets)
+    return _PAGE.format(title=escape(title), made=escape(made), plot=plot, tables=tables)
 
 
 def _table(sheet: Sheet) -> str:
@@ -76,12 +88,9 @@ def plot(figures: Figures) -> Figure:
     ConfigError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ConfigError("plots need matplotlib: pip install matplotlib, or leave out --output") from error
+    from jfr_mp.api.plots import new_figure
 
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    figure = new_figure(9, 6.5)
     states, lately = figure.subplots(2, 1)
     _plot_counts(states, figures)
     _plot_trends(lately, figures)
