@@ -54,7 +54,7 @@ def report(
 ) -> None:
     """Show what jobs have done: core hours and times by worker, and failures by cause.
 
-    The cores of a job are those that it or its worker asks for; without resources it counts as one.
+    A job counts with the cores that its resources, or the default ones of its worker, ask for; without them with one.
     """
     from jfr_mp.api.activity import ActivityReport
 
