@@ -38,7 +38,6 @@ import psutil
 
 from jfr_mp.bus import messages
 from jfr_mp.database.connection import prepare_clients
-from jfr_mp.execution.deferral import deferred
 from jfr_mp.execution.warm.imports import count_threads, preload
 from jfr_mp.identity import ProcessIdentity, show_as
 from jfr_mp.model import build_models
@@ -245,8 +244,7 @@ def _serve(connection: socket.socket, project: str) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _redirect({0: os.open(os.devnull, os.O_RDWR), 1: 2})
     try:
-        with deferred():
-            preload(MODULES)
+        preload(MODULES)
         import_module(PROGRAM).rehearse(project)
     except Exception as error:  # whatever an installation raises: a cold start says it in the role's log
         _send(connection, {"failed": f"{type(error).__name__}: {error}"})

@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from jfr_mp.execution.deferral import deferred
+
 #: What nearly every job imports.
 MODULES = (
     "jobflow",
@@ -28,13 +30,14 @@ class Unsafe(Exception):
 
 
 def preload(modules: Iterable[str] = MODULES) -> None:
-    """Import modules; then leave no thread behind.
+    """Import modules, without the packages that hardly any job uses; then leave no thread behind.
 
     Libraries for linear algebra start threads when they are imported, and end them before a fork to start them again
     when they are needed. One fork lets them do so.
     """
-    for name in modules:
-        import_module(name)
+    with deferred():
+        for name in modules:
+            import_module(name)
     if (pid := os.fork()) == 0:
         os._exit(0)
     os.waitpid(pid, 0)
