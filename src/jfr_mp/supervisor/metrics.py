@@ -22,6 +22,7 @@ from jfr_mp.errors import ConfigError, JfrMpError
 from jfr_mp.states import JobState
 from jfr_mp.step_table import STEPS
 from jfr_mp.supervisor.lifecycle import State
+from jfr_mp.supervisor.metrics_server import MetricsServer
 
 if TYPE_CHECKING:
     from jfr_mp.bus.messages import MasterStatus
@@ -86,13 +87,14 @@ class Exporter:
         self._jobs = JobCounts(project)
         self._registry.register(_Snapshot(project, self, self._jobs))
         self.status: MasterStatus | None = None
-        self._server: Any = None
+        self._server: MetricsServer | None = None
 
     def start(self) -> None:
         """Begin to serve; an address that cannot be used is logged, because jobs do not depend on metrics."""
         host, _, port = self.address.rpartition(":")
         try:
-            self._server, _ = self._prometheus.start_http_server(int(port), host.strip("[]"), self._registry)
+            application = self._prometheus.make_wsgi_app(self._registry)
+            self._server = MetricsServer(host.strip("[]"), int(port), application)
         except OSError as error:
             logger.error(
                 "no metrics are served: cannot listen at %s: %s; choose another address for each master of a machine "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import secrets
+import socket
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,9 +22,11 @@ from jfr_mp.measurements import StateMeasurement, StepMeasurement
 from jfr_mp.model import Outage, utcnow
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.metrics import Exporter, exporting
+from jfr_mp.supervisor.metrics_server import MOST_CLIENTS
 from tests.support.mongod import Mongod
 from tests.support.processes import free_port
 from tests.support.projects import ProjectFactory, TestProject
+from tests.support.waiting import wait_until
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -59,6 +63,25 @@ def exporter(project: Project) -> Iterator[Exporter]:
 def insert(project: TestProject, count: int, state: str, worker: str = "local") -> None:
     documents = ({"db_id": secrets.token_hex(8), "uuid": secrets.token_hex(8), "index": 1} for _ in range(count))
     project.db.jobs.insert_many({**document, "state": state, "worker": worker} for document in documents)
+
+
+def serving() -> list[str]:
+    """Return the names of the threads that answer a client."""
+    return [thread.name for thread in threading.enumerate() if "process_request_thread" in thread.name]
+
+
+def test_clients_that_say_nothing_cost_few_threads(exporter: Exporter) -> None:
+    # Given clients that connect and send nothing
+    host, _, port = exporter.address.rpartition(":")
+    with ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(3 * MOST_CLIENTS)]
+        # When the server has accepted all of them, then it has closed those that are too many
+        clients[-1].settimeout(20)
+        assert clients[-1].recv(1) == b""
+        assert 0 < len(serving()) <= MOST_CLIENTS
+    # And when they are gone, it answers again
+    wait_until(lambda: not serving(), 20, "the end of their threads")
+    assert value(scrape(exporter.address), "jfr_mp_database_up") == 1
 
 
 def test_jobs_are_counted_by_state_and_worker(test_project: TestProject, exporter: Exporter) -> None:

@@ -36,7 +36,8 @@ class SshConfig:
         try:
             lines = list(_lines(self._path)) if self._path.exists() else []
             self._config = SSHConfig.from_text("\n".join(lines))
-        except (OSError, UnicodeDecodeError, SSHException) as error:
+        # A ValueError comes from bytes that are not text or an open quotation, a RuntimeError from an unknown user.
+        except (OSError, ValueError, RuntimeError, SSHException) as error:
             raise ConfigError(f"{self._path}: {error}") from error
 
     def endpoint(self, data: ConnectionData | SshWorker, **shared: Any) -> Endpoint:
@@ -177,6 +178,8 @@ def _lines(path: Path, depth: int = 0) -> Iterator[str]:
                 home = Path.home() / ".ssh"
                 absolute = Path(pattern).expanduser()
                 base = Path(absolute.anchor) if absolute.is_absolute() else home
+                if absolute in (base, Path()):
+                    raise ValueError(f"Include {pattern}: is a directory")
                 for included in sorted(base.glob(str(absolute.relative_to(absolute.anchor)))):
                     yield from _lines(included, depth + 1)
             # A `Host` of an included file ends with it.
