@@ -1,4 +1,4 @@
-"""The HTTP server of the metrics: whoever can connect to it must not be able to use up what the master needs.
+"""The HTTP server of the metrics: a client must not be able to use up what the master needs.
 
 A connection costs a thread and a file descriptor of the master. There are few at a time, each must send its request
 soon, and those beyond are closed at once.
