@@ -41,6 +41,14 @@ class Address:
         """Whether it is on this machine for certain."""
         return all(host.rpartition(":")[0] in ("localhost", "127.0.0.1", "[::1]") for host in self.hosts.split(","))
 
+    @property
+    def monitoring(self) -> Mapping[str, Any]:
+        """The options of a client that say how often it asks its servers whether they are there.
+
+        Between a server and clients on one machine no connection is lost silently.
+        """
+        return {"heartbeatFrequencyMS": 60_000} if self.is_local else {}
+
 
 def store_class(store: Mapping[str, Any]) -> str:
     """Return the name of the maggma class that a store dictionary describes."""

@@ -131,8 +131,7 @@ class QueueDatabase:
             "connectTimeoutMS": milliseconds,
             # Operations such as building an index or inserting a large flow take longer than finding the server.
             "socketTimeoutMS": 6 * milliseconds,
-            # Between a server and clients on one machine no connection is lost silently.
-            **({"heartbeatFrequencyMS": 60_000} if address.is_local else {}),
+            **address.monitoring,
             **address.client_args,
         }
         try:

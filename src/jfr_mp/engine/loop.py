@@ -36,6 +36,8 @@ class Task:
         The states that make the task due as soon as a job enters them.
     longest
         The interval is doubled with each run that had nothing to do, up to this many seconds; None for no doubling.
+    at_once
+        Whether a wake-up makes the task due at once, or only ends the doubling, so that it is due after its interval.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Task:
     run: Callable[[], float | None]
     wakes: frozenset[JobState] = frozenset()
     longest: float | None = None
+    at_once: bool = True
     due: float = 0.0
     idle: int = field(default=0, repr=False)
     failures: int = field(default=0, repr=False)
@@ -76,7 +79,7 @@ class Loop:
     def _wake(self, news: Iterable[JobState]) -> None:
         for task in self._tasks:
             if not task.wakes.isdisjoint(news) and not task.failures:
-                task.due, task.idle = 0.0, 0
+                task.due, task.idle = 0.0 if task.at_once else min(task.due, time.monotonic() + task.interval), 0
 
     def _turn(self) -> None:
         for task in self._tasks:

@@ -98,7 +98,8 @@ class LaneTasks:
         )
         self.surveys[step] = survey
         # A change is seen in the journal; to ask the scheduler because of each would be a load on both.
-        yield Task(step.name, every, partial(self._visit, partial(self._ask, step, survey)))
+        ask = partial(self._visit, partial(self._ask, step, survey))
+        yield Task(step.name, every, ask, frozenset(step.sources), longest, at_once=False)
         follow = partial(self._follow, step, survey)
         yield Task(f"{step.name} journal", self._project.jfr_mp.probe_interval, follow, wakes, longest)
 
@@ -142,8 +143,11 @@ class LaneTasks:
     def _ask(self, step: Step, survey: Survey) -> float | None:
         with self._steps.services.in_hand.of(step):
             again = survey.ask(self._within_reach(step))
-        self._host_worked() if survey.has_work else self._host_skipped()
-        return again
+        if not survey.has_work:
+            self._host_skipped()
+            return again
+        self._host_worked()
+        return interval(step, self._project) if again is None else again
 
     def _follow(self, step: Step, survey: Survey) -> float | None:
         if not survey.has_work or (self._breaker and self._breaker.outage):

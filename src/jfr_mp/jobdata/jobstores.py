@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from jfr_mp.database.address import address_of
 from jfr_mp.errors import ConfigError
 from jfr_mp.jobdata.transfer_stores import additional_stores, parts_of
 
@@ -43,6 +44,8 @@ class JobStores:
             store = self._open.get(name)
             if store is None:
                 store = self._project.get_jobstore(name)
+                for part in parts_of(store):
+                    _watch_rarely(part)
                 _connect(store, f"optional_jobstores.{name}" if name else "jobstore")
                 if _is_served(store):
                     self._open[name] = store
@@ -68,6 +71,16 @@ class JobStores:
             name, store = self._open.popitem()
             logger.debug("closing the JobStore %s", name or "(default)")
             _close(store)
+
+
+def _watch_rarely(store: Any) -> None:
+    """Have the client of a store on this machine look after its server as rarely as that of the queue does."""
+    options = getattr(store, "mongoclient_kwargs", None)
+    if options is None or getattr(store, "ssh_tunnel", None) is not None:
+        return
+    place = {name: getattr(store, name, None) for name in ("uri", "host", "port", "database", "collection_name")}
+    with suppress(ConfigError):  # connecting says it
+        store.mongoclient_kwargs = {**address_of(place).monitoring, **options}
 
 
 def _connect(store: Any, field: str) -> None:

@@ -163,7 +163,8 @@ class MasterRegistry(RoleRegistry):
         if (now := time.monotonic()) >= self._forget_due:
             self._forget_due = now + ORDER_LIFETIME
             orders.forget_old(self._db, ORDER_LIFETIME)
-        self.bus_keys = bus_keys.admitted(self._db)
+        if self._db.project.jfr_mp.bus is not None:
+            self.bus_keys = bus_keys.admitted(self._db)
         return orders.take(self._db, self._record.id, ORDER_LIFETIME)
 
     def leave(self) -> None:

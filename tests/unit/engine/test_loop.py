@@ -94,7 +94,8 @@ def test_a_task_that_finds_nothing_looks_less_and_less_often_until_it_is_woken()
     assert [pause >= bound for pause, bound in zip(pauses, least, strict=True)] == [True] * 8
 
 
-def test_a_wake_up_ends_the_long_rest_of_an_idle_task() -> None:
+@pytest.mark.parametrize(("interval", "at_once"), [(NEVER, True), (0.05, False)])
+def test_a_wake_up_ends_the_long_rest_of_an_idle_task(interval: float, at_once: bool) -> None:
     # Given a task that has found nothing for long
     wakeups = LocalWakeups()
 
@@ -103,13 +104,16 @@ def test_a_wake_up_ends_the_long_rest_of_an_idle_task() -> None:
         return None
 
     due = time.monotonic() + NEVER
-    task = Task("checkout", 0.01, look, frozenset({JobState.READY}), longest=NEVER, due=due, idle=20)
-    # When it is woken, it looks at once
+    news = frozenset({JobState.READY})
+    task = Task("checkout", interval, look, news, longest=2 * NEVER, at_once=at_once, due=due, idle=20)
+    # When it is woken, it looks at once, or after its interval
+    begun = time.monotonic()
     wakeups.publish(JobState.READY, "local", "1")
     Loop([task], wakeups).run(time.monotonic() + 10)
     # Then it begins with short rests again
     assert task.idle == 1
-    assert task.due < due
+    assert time.monotonic() - begun >= (0.0 if at_once else interval)
+    assert time.monotonic() - begun < NEVER
 
 
 def test_timer() -> None:
