@@ -18,8 +18,8 @@ from bench_remote import remote_arena
 from bench_scale import SCALES
 from contest import Arena, Collections
 
-#: Seconds for which nothing happens.
-IDLE = 20.0
+#: Seconds until both runners look as rarely as they ever do, and for which nothing happens: several of their intervals.
+SETTLED, IDLE = 30.0, 30.0
 
 
 def _bare_forks(number: int, at_once: int) -> float:
@@ -112,7 +112,7 @@ def idle(ground: Ground) -> Measured:
     shares = []
     for contestant in (ground.ours, ground.peer):
         with ground.arena(contestant) as (arena, _):
-            time.sleep(5)
+            time.sleep(SETTLED)
             processes = processes_of(arena)
             before = _cpu(processes)
             time.sleep(IDLE)
@@ -124,7 +124,7 @@ def idle_commands(ground: Ground) -> Measured:
     rates = []
     for contestant in (ground.ours, ground.peer):
         with ground.arena(contestant) as (_, collections):
-            time.sleep(5)
+            time.sleep(SETTLED)
             before = _commands(collections)
             time.sleep(IDLE)
             rates.append((_commands(collections) - before) / IDLE)
@@ -206,6 +206,19 @@ def _cpu_of(arena: Arena, command: Sequence[str]) -> float:
     return min(times)
 
 
+def cold(ground: Ground) -> Measured:
+    """Measure the worker command of each, which runs a job again; nothing is warm for it, as on a cluster."""
+    times = []
+    for contestant in (ground.ours, ground.peer):
+        with ground.arena(contestant) as (arena, collections):
+            seconds_for(arena, collections, "many(1)")
+            (job,) = collections["jobs"].find({}, {"run_dir": 1})
+            command = [word.format(job["run_dir"]) for word in contestant.worker_command.split()]
+            times.append(_cpu_of(arena, command))
+            floor = _cpu_of(arena, [contestant.python, "-c", "import jobflow"])
+    return Measured(*times, floor=floor)
+
+
 def scale(name: str) -> Callable[[Ground], Measured]:
     """Return the measurement of how much more one operation takes in a large database than in a small one."""
     return lambda ground: Measured(SCALES[name](ground.stores, f"scale_{next(numbers)}_{os.getpid()}"))
@@ -228,6 +241,7 @@ ROWS = (
     Row("memory", "PSS of all processes", "MB", memory, bound=150),
     Row("start", "the command that starts the runner", "s", start, bound=2.0),
     Row("restart", "a killed role: until it claims again", "s", restart, bound=0.5),
+    Row("cold", "CPU of the worker command for a trivial job", "s", cold, times=2),
     Row("help", "CPU of `--help`", "s", command_line("--help"), bound=0.2),
     Row("job list", "CPU of `job list`", "s", command_line("job", "list"), bound=0.5),
     Row("status", "CPU of `status`", "s", command_line("status", peer=("runner", "status")), bound=0.5),

@@ -128,7 +128,11 @@ class Arena:
         """Open the database of the project."""
         login = self.stores.queue_store
         with MongoClient[dict[str, Any]](
-            login["host"], login["port"], username=login["username"], password=login["password"]
+            login["host"],
+            login["port"],
+            username=login["username"],
+            password=login["password"],
+            heartbeatFrequencyMS=60_000,  # a row counts the commands to the server
         ) as client:
             yield client[self.home.name]
 

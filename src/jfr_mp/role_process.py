@@ -110,7 +110,7 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
         return
     places = Places(project)
     places.prepare()
-    with Member.role_process(db, owner, name, (role,), places.seen()) as member:
+    with Member.role_process(db, owner, name, (role,), places.seen(), has_master=True) as member:
         services = Services(project, partial(store_name_of, db), member.holds_since, OutputFiles(db), bus.measurements)
         member.reports(lambda: Report(steps=services.in_hand.all(), places=services.places.seen()))
         if ROLES[role].uses_jobstores:

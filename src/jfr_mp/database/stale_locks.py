@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -56,17 +56,16 @@ def stale_locks(db: QueueDatabase, *, foreign_too: bool = False) -> list[StaleLo
         Whether all locks of jobflow-remote count as stale; right only if no process of it is running.
     """
     options, lock_timeout = db.project.jfr_mp, db.project.runner.lock_timeout
-    living = processes.living_ids(db, options.lease_ttl)
-    found: list[StaleLock] = []
-    for collection in (db.jobs, db.flows, db.auxiliary):
-        expired = _older_than(collection, options.lease_ttl, _OF_JFR_MP, "its process has died")
-        found += [stale for stale in expired if owner_of_lock(stale.lock_id) not in living]
-        if foreign_too:
-            found += _older_than(collection, 0, {"$not": _OF_JFR_MP}, "a lock of jobflow-remote")
-        elif lock_timeout is not None:
-            why = f"older than the lock_timeout of {lock_timeout:g} s"
-            found += _older_than(collection, lock_timeout, {"$not": _OF_JFR_MP}, why)
-    return found
+    foreign_age = 0.0 if foreign_too else lock_timeout
+    old_one = f"older than the lock_timeout of {lock_timeout or 0:g} s"
+    whys = {True: "its process has died", False: "a lock of jobflow-remote" if foreign_too else old_one}
+    ages = [(_OF_JFR_MP, options.lease_ttl)]
+    if foreign_age is not None:
+        ages.append(({"$not": _OF_JFR_MP}, foreign_age))
+    old = [found for collection in (db.jobs, db.flows, db.auxiliary) for found in _older_than(collection, ages, whys)]
+    # Read after the locks: the owner of a lock that was taken in between counts as living.
+    living = processes.living_ids(db, options.lease_ttl) if any(_is_ours(lock.lock_id) for lock in old) else ()
+    return [lock for lock in old if not _is_ours(lock.lock_id) or owner_of_lock(lock.lock_id) not in living]
 
 
 def free_stale_locks(db: QueueDatabase, locks: Sequence[StaleLock]) -> None:
@@ -79,11 +78,19 @@ def free_stale_locks(db: QueueDatabase, locks: Sequence[StaleLock]) -> None:
             logger.warning("broke the lock %s on %s %s: %s", lock.lock_id, lock.collection, lock.id, lock.why)
 
 
-def _older_than(collection: Collection[Doc], seconds: float, lock_id: Doc, why: str) -> Iterator[StaleLock]:
+def _is_ours(lock_id: str) -> bool:
+    return lock_id.startswith(LOCK_PREFIX)
+
+
+def _older_than(
+    collection: Collection[Doc], ages: Sequence[tuple[Doc, float]], whys: Mapping[bool, str]
+) -> Iterator[StaleLock]:
+    """Yield the locks of each kind that are older than its age in seconds, by one query."""
     query = {
-        "lock_id": {"$type": "string", **lock_id},
+        "lock_id": {"$type": "string"},
         "lock_time": {"$type": "date"},
-        "$expr": {"$lte": ["$lock_time", seconds_ago(seconds)]},
+        "$or": [{"lock_id": kind, "$expr": {"$lte": ["$lock_time", seconds_ago(seconds)]}} for kind, seconds in ages],
     }
     for document in collection.find(query, {"lock_id": 1, "lock_time": 1}):
-        yield StaleLock(collection.name, document["_id"], document["lock_id"], document["lock_time"], why)
+        lock_id = document["lock_id"]
+        yield StaleLock(collection.name, document["_id"], lock_id, document["lock_time"], whys[_is_ours(lock_id)])

@@ -73,10 +73,16 @@ class Member:
 
     @classmethod
     def role_process(
-        cls, db: QueueDatabase, owner: str, name: str, roles: Iterable[Role], places: Iterable[str] = ()
+        cls, db: QueueDatabase, owner: str, name: str, roles: Iterable[Role], places: Iterable[str] = (), **how: bool
     ) -> Self:
-        """Make this process a member that plays roles and sees places: a role process, or a runner without a master."""
-        return cls(RoleRegistry(db, role_record(db, owner, name, roles, places)), db.project.jfr_mp)
+        """Make this process a member that plays roles and sees places: a role process, or a runner without a master.
+
+        Parameters
+        ----------
+        how
+            See `RoleRegistry`.
+        """
+        return cls(RoleRegistry(db, role_record(db, owner, name, roles, places), **how), db.project.jfr_mp)
 
     def __enter__(self) -> Self:
         self.enter()

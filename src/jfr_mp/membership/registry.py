@@ -56,12 +56,14 @@ class RoleRegistry:
         The queue database.
     record
         This process.
+    has_master
+        Whether a master has started it, which looks after others as well.
     """
 
-    def __init__(self, db: QueueDatabase, record: ProcessRecord) -> None:
+    def __init__(self, db: QueueDatabase, record: ProcessRecord, *, has_master: bool = False) -> None:
         self._db = db
         self._record = record
-        self._rescuer = Rescuer(db)
+        self._rescuer = Rescuer(db, rarely=has_master)
 
     def enter(self) -> None:
         """Register this process."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: The least number of sweeps in the time of a lease, so that an interruption is noticed.
 _SWEEPS = 2
+#: Leases between two looks for locks without a holder, of a process whose master looks for them in each lease.
+_RARELY = 4
 #: Seconds between the end of a lease and the sweep that finds it.
 _LATER = 0.05
 
@@ -31,21 +33,24 @@ class Rescuer:
         The queue database.
     clock
         Monotonic time in seconds.
+    rarely
+        Whether another process of this machine looks for locks without a holder, so that this one need not do so often.
     """
 
-    def __init__(self, db: QueueDatabase, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, db: QueueDatabase, clock: Callable[[], float] = time.monotonic, *, rarely: bool = False) -> None:
         self._db = db
         self._clock = clock
         options = db.project.jfr_mp
         self._lease_ttl = options.lease_ttl
+        self._locks_every = options.lease_ttl * (_RARELY if rarely else 1)
         #: A longer time between two answers means that the database was down, or that this process was suspended.
         self._longest_silence = options.lease_ttl / 2 + options.heartbeat_interval
         self._contact_since: float | None = None
         self._last_contact = 0.0
-        self._locks_due = 0.0
+        self._locks_due = clock() + self._locks_every if rarely else 0.0
 
     def sweep(self) -> float:
-        """Evict the members whose lease has run out, and once in each lease break the locks without a holder.
+        """Evict the members whose lease has run out, and at times break the locks without a holder.
 
         Returns
         -------
@@ -64,7 +69,7 @@ class Rescuer:
             if seconds < 0:
                 processes.evict_lost(self._db, owner, f"no heartbeat for {self._lease_ttl:g} s")
         if now >= self._locks_due:
-            self._locks_due = now + self._lease_ttl
+            self._locks_due = now + self._locks_every
             free_stale_locks(self._db, stale_locks(self._db))
         return min([self._lease_ttl / _SWEEPS, *(seconds + _LATER for seconds in left.values() if seconds >= 0)])
 
