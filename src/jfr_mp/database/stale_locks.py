@@ -59,7 +59,7 @@ def stale_locks(db: QueueDatabase, *, foreign_too: bool = False) -> list[StaleLo
     foreign_age = 0.0 if foreign_too else lock_timeout
     old_one = f"older than the lock_timeout of {lock_timeout or 0:g} s"
     whys = {True: "its process has died", False: "a lock of jobflow-remote" if foreign_too else old_one}
-    ages = [(_OF_JFR_MP, options.lease_ttl)]
+    ages: list[tuple[Doc, float]] = [(_OF_JFR_MP, options.lease_ttl)]
     if foreign_age is not None:
         ages.append(({"$not": _OF_JFR_MP}, foreign_age))
     old = [found for collection in (db.jobs, db.flows, db.auxiliary) for found in _older_than(collection, ages, whys)]

@@ -57,7 +57,7 @@ class RoleRegistry:
     record
         This process.
     has_master
-        Whether a master has started it, which looks after others as well.
+        Whether a master has started it, which breaks stale locks as well.
     """
 
     def __init__(self, db: QueueDatabase, record: ProcessRecord, *, has_master: bool = False) -> None:
