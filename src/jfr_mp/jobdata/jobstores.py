@@ -74,7 +74,7 @@ class JobStores:
 
 
 def _watch_rarely(store: Any) -> None:
-    """Have the client of a store on this machine ask as rarely whether its server is there as that of the queue does."""
+    """Have the client of a store on this machine ask its server as rarely as that of the queue whether it is there."""
     options = getattr(store, "mongoclient_kwargs", None)
     if options is None or getattr(store, "ssh_tunnel", None) is not None:
         return
