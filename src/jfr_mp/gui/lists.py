@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from jfr_mp.cli.filters import FLOW_FILTERS
-from jfr_mp.cli.log_files import Log, Wanted, last_entries
+from jfr_mp.cli.processes.log_files import Log, Wanted, last_entries
 from jfr_mp.database import overview, queries
 from jfr_mp.database.batches import BatchFilter, find_batches
 from jfr_mp.database.filters import JobFilter, is_empty

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jfr_mp import submit_flow
-from jfr_mp.cli.report import zone_name
+from jfr_mp.cli.reports.report import zone_name
 from jfr_mp.errors import ExitCode
 from tests.integration.cli.conftest import Command
 from tests.support.jobs import add, chain

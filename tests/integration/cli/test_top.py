@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from textual.widgets import DataTable, Static
 
 from jfr_mp import JobController, submit_flow
-from jfr_mp.cli.top_screen import Message, Top
+from jfr_mp.cli.screens.top_screen import Message, Top
 from tests.support.jobs import chain, link, raises, speaks
 from tests.support.processes import JFR_MP, run_cli
 from tests.support.projects import ProjectFactory, TestProject

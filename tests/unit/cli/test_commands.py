@@ -143,7 +143,7 @@ def test_a_number_behind_a_role_is_that_of_its_processes(words: list[str], expec
 
 def _starter() -> typer.Typer:
     from jfr_mp.cli.commands import command
-    from jfr_mp.cli.lifecycle import start
+    from jfr_mp.cli.processes.lifecycle import start
 
     group = typer.Typer()
     command(group)(start)

@@ -46,8 +46,8 @@ HEAVY = {
         (["backup", "create", "--help"], HEAVY),
         (["flow", "report", "--help"], HEAVY | {"matplotlib"}),
         # And the commands that are only listed are not imported
-        (["--help"], {f"jfr_mp.cli.{name}" for name in ("job", "flow", "logs", "project", "lifecycle")}),
-        (["flow", "list", "--help"], {f"jfr_mp.cli.{name}" for name in ("job", "logs", "project", "lifecycle")}),
+        (["--help"], {f"jfr_mp.cli.{name}" for name in ("jobs", "flows", "processes", "projects", "upkeep")}),
+        (["flow", "list", "--help"], {f"jfr_mp.cli.{name}" for name in ("jobs.job", "processes", "projects")}),
         # Then what prints one line loads nothing that formats text
         (["--version"], HEAVY | {"rich", "pydantic"}),
     ],

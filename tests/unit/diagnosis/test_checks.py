@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.cli.project import check_sheet
+from jfr_mp.cli.projects.project import check_sheet
 from jfr_mp.config import LocalWorker, Project, ProjectData
 from jfr_mp.diagnosis.checks import check_file
 from jfr_mp.diagnosis.report import Check, Verdict, attempt

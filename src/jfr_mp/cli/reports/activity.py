@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jfr_mp.cli.commands import with_examples
-from jfr_mp.cli.events import moment
+from jfr_mp.cli.jobs.events import moment
 from jfr_mp.cli.options import JsonOption, ProjectOption, require_directory_of
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
@@ -74,7 +74,7 @@ def report(
 
 
 def _write(found: ActivityReport, path: Path, project: str) -> None:
-    from jfr_mp.cli.report_page import write_page
+    from jfr_mp.cli.reports.report_page import write_page
 
     write_page(path, f"Jobs of project {project}", _span(found), found.figure(), activity_sheets(found))
 

@@ -12,9 +12,9 @@ import typer
 
 from jfr_mp.cli.commands import Options, with_examples
 from jfr_mp.cli.errors import warn
-from jfr_mp.cli.fleet import WhereOptions, send
 from jfr_mp.cli.options import ProjectNameOption, number, require_directory_of
 from jfr_mp.cli.printing import doing
+from jfr_mp.cli.processes.fleet import WhereOptions, send
 from jfr_mp.cli.project_access import load_or_salvage, load_project
 from jfr_mp.errors import ConfigError, ExitCode, JfrMpError, NotRunning
 

@@ -9,17 +9,17 @@ import typer
 from jfr_mp.cli.columns import ColumnsOptions, columns_of_settings
 from jfr_mp.cli.commands import command, new_group, with_examples
 from jfr_mp.cli.errors import warn
-from jfr_mp.cli.job_actions import add_actions
 from jfr_mp.cli.job_choice import JobArguments, JobOrPidArguments, chosen_job
-from jfr_mp.cli.job_deletion import add_deletion
-from jfr_mp.cli.job_edits import add_edits
-from jfr_mp.cli.job_files import add_files
-from jfr_mp.cli.job_results import add_results
-from jfr_mp.cli.listed_jobs import ListedJobsOptions
+from jfr_mp.cli.jobs.job_actions import add_actions
+from jfr_mp.cli.jobs.job_deletion import add_deletion
+from jfr_mp.cli.jobs.job_edits import add_edits
+from jfr_mp.cli.jobs.job_files import add_files
+from jfr_mp.cli.jobs.job_results import add_results
+from jfr_mp.cli.jobs.listed_jobs import ListedJobsOptions
 from jfr_mp.cli.options import CountOption, JsonOption, PageOptions, ProjectOption
 from jfr_mp.cli.printing import doing, print_count, print_details, print_json, print_sheet, print_text, suggest
 from jfr_mp.cli.project_access import job_controller
-from jfr_mp.cli.report import job_report
+from jfr_mp.cli.reports.report import job_report
 from jfr_mp.cli.tables import details
 from jfr_mp.cli.waiting import wait_for_jobs
 from jfr_mp.states import JobState

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.cli.init import check_name, make_work_dir, project_document
+from jfr_mp.cli.projects.init import check_name, make_work_dir, project_document
 from jfr_mp.config import ConfigManager, Project
 from jfr_mp.errors import ConfigError
 

@@ -10,10 +10,10 @@ import typer
 
 from jfr_mp.cli.commands import with_examples
 from jfr_mp.cli.completion import complete_job, complete_role
-from jfr_mp.cli.fleet import WhereOptions, send
-from jfr_mp.cli.log_files import Log, Wanted, follow, last_entries
 from jfr_mp.cli.options import JsonOption, LogLevelName, ProjectOption, number
 from jfr_mp.cli.printing import print_text
+from jfr_mp.cli.processes.fleet import WhereOptions, send
+from jfr_mp.cli.processes.log_files import Log, Wanted, follow, last_entries
 from jfr_mp.errors import JfrMpError
 from jfr_mp.log_entries import LogEntry
 from jfr_mp.step_table import ROLES

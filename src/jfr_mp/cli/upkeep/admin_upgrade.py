@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from jfr_mp.cli.admin_database import refuse_while_running
 from jfr_mp.cli.bulk import confirm
 from jfr_mp.cli.commands import Options, with_examples
 from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import DryRunOption, JsonOption, ProjectOption, YesOption
 from jfr_mp.cli.printing import doing, print_json, print_text, suggest
 from jfr_mp.cli.project_access import job_controller
+from jfr_mp.cli.upkeep.admin_database import refuse_while_running
 from jfr_mp.errors import NotAllowed
 
 if TYPE_CHECKING:

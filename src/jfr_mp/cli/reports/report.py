@@ -15,7 +15,7 @@ from jfr_mp.cli.commands import Options, with_examples
 from jfr_mp.cli.options import JsonOption, ProjectOption, require_directory_of, whole_number
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
-from jfr_mp.cli.report_figures import Figures, flow_figures, job_figures, report_sheets
+from jfr_mp.cli.reports.report_figures import Figures, flow_figures, job_figures, report_sheets
 
 if TYPE_CHECKING:
     pass
@@ -138,7 +138,7 @@ def zone_name() -> str:
 
 def _show(figures: Figures, span: Span, *, as_json: bool) -> None:
     if span.path is not None:
-        from jfr_mp.cli.report_page import write_report
+        from jfr_mp.cli.reports.report_page import write_report
 
         write_report(figures, span.path)
         print_text(f"Wrote {span.path}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from jobflow import Flow
 
-from jfr_mp.cli.flow_loading import Target, function_names, jobs_out_of_reach, load_flow, parse_target
+from jfr_mp.cli.flows.flow_loading import Target, function_names, jobs_out_of_reach, load_flow, parse_target
 from jfr_mp.errors import SubmissionError
 
 FILE = """

@@ -110,7 +110,7 @@ def _wait(project: Project, db_ids: list[str], timeout: int | None) -> list[JobI
 
 
 def _submit(target: str, project: Project, choices: Mapping[str, Any]) -> list[str]:
-    from jfr_mp.cli.flow_loading import function_names, jobs_out_of_reach, load_flow, parse_target
+    from jfr_mp.cli.flows.flow_loading import function_names, jobs_out_of_reach, load_flow, parse_target
 
     where = parse_target(target)
     with doing("reading the flow"):

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jfr_mp.cli.report_figures import Figures, now_text, report_sheets
+from jfr_mp.cli.reports.report_figures import Figures, now_text, report_sheets
 from jfr_mp.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jfr_mp.cli.status import exit_code
+from jfr_mp.cli.processes.status import exit_code
 from jfr_mp.errors import ExitCode
 
 

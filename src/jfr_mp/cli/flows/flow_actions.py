@@ -14,7 +14,7 @@ from jfr_mp.cli.commands import Options, command, new_group, with_examples
 from jfr_mp.cli.errors import warn
 from jfr_mp.cli.filters import FlowFilterOptions
 from jfr_mp.cli.flow_choice import FlowArguments, chosen_flow, matching_flows
-from jfr_mp.cli.job_deletion import ExtentOptions, check_cleaning, removable
+from jfr_mp.cli.jobs.job_deletion import ExtentOptions, check_cleaning, removable
 from jfr_mp.cli.options import (
     DeprecatedForceOption,
     DryRunOption,

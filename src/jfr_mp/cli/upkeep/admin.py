@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jfr_mp.cli.admin_database import add_database_commands
-from jfr_mp.cli.admin_upgrade import upgrade
 from jfr_mp.cli.bulk import confirm
 from jfr_mp.cli.commands import command, new_group, with_examples
 from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import JsonOption, ProjectOption, YesOption, number
 from jfr_mp.cli.printing import print_json, print_text
 from jfr_mp.cli.project_access import job_controller
+from jfr_mp.cli.upkeep.admin_database import add_database_commands
+from jfr_mp.cli.upkeep.admin_upgrade import upgrade
 from jfr_mp.errors import ExitCode
 from jfr_mp.logs import counted
 

@@ -10,13 +10,13 @@ from jfr_mp.cli.columns import ColumnsOptions
 from jfr_mp.cli.commands import Options, command, new_group, with_examples
 from jfr_mp.cli.errors import warn
 from jfr_mp.cli.filters import FlowFilterOptions
-from jfr_mp.cli.flow_actions import add_actions
 from jfr_mp.cli.flow_choice import FlowArguments, chosen_flow, flow_info
-from jfr_mp.cli.flow_graph import graph
+from jfr_mp.cli.flows.flow_actions import add_actions
+from jfr_mp.cli.flows.flow_graph import graph
 from jfr_mp.cli.options import CountOption, JsonOption, PageOptions, ProjectOption, SortField, VerbosityOption
 from jfr_mp.cli.printing import print_count, print_details, print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
-from jfr_mp.cli.report import flow_report as report_of_flows
+from jfr_mp.cli.reports.report import flow_report as report_of_flows
 from jfr_mp.cli.tables import details, flow_report, flow_sheet
 from jfr_mp.cli.waiting import wait_for_flows
 

@@ -20,9 +20,9 @@ from textual.widgets import DataTable, Footer, Static
 
 from jfr_mp.api.events import EventReader
 from jfr_mp.cli.bulk import Act, Manner
-from jfr_mp.cli.job_actions import ACTIONS
 from jfr_mp.cli.job_choice import run_dir_of
-from jfr_mp.cli.job_files import queue_texts
+from jfr_mp.cli.jobs.job_actions import ACTIONS
+from jfr_mp.cli.jobs.job_files import queue_texts
 from jfr_mp.cli.tables import counts_text, job_sheet, outage_text
 from jfr_mp.database import overview, processes
 from jfr_mp.database.filters import JobFilter

@@ -54,7 +54,7 @@ def generate(
     ] = False,
 ) -> None:
     """Write a project file with examples, to be edited. For a project that works at once, use `jfr-mp init`."""
-    from jfr_mp.cli.init import check_name
+    from jfr_mp.cli.projects.init import check_name
     from jfr_mp.config import ConfigManager, Project
     from jfr_mp.config.examples import example_project
 

@@ -12,7 +12,7 @@ from jfr_mp.cli.bulk import confirm
 from jfr_mp.cli.commands import Options, command, new_group, with_examples
 from jfr_mp.cli.options import DeprecatedForceOption, DryRunOption, ProjectNameOption, YesOption
 from jfr_mp.cli.printing import print_text, suggest
-from jfr_mp.cli.project_files import warn_of_broken
+from jfr_mp.cli.projects.project_files import warn_of_broken
 from jfr_mp.errors import NotFound
 from jfr_mp.logs import counted
 

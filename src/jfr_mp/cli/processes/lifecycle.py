@@ -11,10 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from jfr_mp.cli.commands import Options, with_examples, with_list
-from jfr_mp.cli.connect import ConnectOption, connect_all
 from jfr_mp.cli.errors import report, warn
-from jfr_mp.cli.fleet import EXIT_CODES as FLEET_EXIT_CODES
-from jfr_mp.cli.fleet import WhereOptions, done_here, send
 from jfr_mp.cli.options import (
     JsonOption,
     LogFormatName,
@@ -27,6 +24,9 @@ from jfr_mp.cli.options import (
     number,
 )
 from jfr_mp.cli.printing import doing, suggest
+from jfr_mp.cli.processes.connect import ConnectOption, connect_all
+from jfr_mp.cli.processes.fleet import EXIT_CODES as FLEET_EXIT_CODES
+from jfr_mp.cli.processes.fleet import WhereOptions, done_here, send
 from jfr_mp.errors import ExitCode, JfrMpError, NotRunning, StartFailed
 from jfr_mp.step_table import ROLES, Role
 

@@ -22,7 +22,7 @@ from jfr_mp.errors import ConfigError
 def top(*, project: ProjectOption) -> None:
     """Show the jobs live in this terminal, and act on them."""
     try:
-        from jfr_mp.cli.top_screen import Top
+        from jfr_mp.cli.screens.top_screen import Top
     except ModuleNotFoundError as error:
         raise ConfigError(f"this command needs {error.name}: pip install 'jfr-mp[top]'") from error
 

@@ -12,9 +12,9 @@ from jfr_mp.cli.commands import Options, command, new_group, with_examples
 from jfr_mp.cli.completion import complete_worker
 from jfr_mp.cli.options import JsonOption, ProjectNameOption
 from jfr_mp.cli.printing import doing, print_json, print_sheet, print_text
-from jfr_mp.cli.project_contents import add_contents
-from jfr_mp.cli.project_edits import add_edits
-from jfr_mp.cli.project_files import add_files
+from jfr_mp.cli.projects.project_contents import add_contents
+from jfr_mp.cli.projects.project_edits import add_edits
+from jfr_mp.cli.projects.project_files import add_files
 from jfr_mp.cli.tables import Cell, Column, Sheet
 from jfr_mp.errors import ConfigError, ExitCode
 

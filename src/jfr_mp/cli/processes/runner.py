@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jfr_mp.cli import lifecycle, status, stopping
-from jfr_mp.cli.admin_database import refuse_while_running
 from jfr_mp.cli.bulk import BreakLockOption, confirm
 from jfr_mp.cli.commands import command, new_group, with_examples
-from jfr_mp.cli.connect import ConnectOption, connect_all
 from jfr_mp.cli.errors import warn
-from jfr_mp.cli.logs import follow_logs
 from jfr_mp.cli.options import (
     DeprecatedForceOption,
     JsonOption,
@@ -23,8 +19,12 @@ from jfr_mp.cli.options import (
     YesOption,
 )
 from jfr_mp.cli.printing import doing, print_details, print_json, print_sheet, print_text
+from jfr_mp.cli.processes import lifecycle, status, stopping
+from jfr_mp.cli.processes.connect import ConnectOption, connect_all
+from jfr_mp.cli.processes.logs import follow_logs
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.tables import Cell, Column, Sheet, clock, details, time_zone
+from jfr_mp.cli.upkeep.admin_database import refuse_while_running
 from jfr_mp.errors import AlreadyRunning, NotRunning
 from jfr_mp.step_table import BATCH, POLL
 

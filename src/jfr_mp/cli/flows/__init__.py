@@ -1,0 +1,1 @@
+"""Commands on flows: `submit` and `flow`."""

@@ -1,0 +1,1 @@
+"""Commands on jobs and what becomes of them: `job`, `batch`, `events`."""

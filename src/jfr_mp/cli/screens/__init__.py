@@ -1,0 +1,1 @@
+"""Commands that show the queue live: `top`, `gui`."""

@@ -1,0 +1,1 @@
+"""Commands on the queue as a whole: `admin`, `backup`, `db`."""
