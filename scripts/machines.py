@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Three machines in network namespaces run 200 jobs while one of them is cut off; no job is lost or done twice.
 
-    scripts/machines.py [--jobs 200] [--lease-ttl 6]
+    scripts/machines.py [--jobs 200] [--lease-ttl 6] [--power] [--clones]
 
 Every machine has an address, pids, a host name and directories of its own. The first has the roles checkout and
 complete, the other two have transfer and queue. MongoDB and the SSH server that runs the jobs are reached through
 their links only. The machine that holds the lease of the queue is cut off in the middle, and its link comes back later.
+With --power, its power fails instead, and it boots again: its master has the same pid as before. With --clones, all
+machines have the same host name.
 Printed are the longest time without a submission after the cut, which must not exceed lease_ttl + 2 s, and what has
 become of the jobs. It needs root. Run it with a Python that has jfr-mp[test]; it takes about two minutes.
 """
@@ -13,6 +15,7 @@ become of the jobs. It needs root. Run it with a Python that has jfr-mp[test]; i
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -111,11 +115,19 @@ def completed(project: TestProject) -> int:
     return project.db.jobs.count_documents({"state": "COMPLETED"})
 
 
-def holder_of_queue(project: TestProject) -> str:
-    """Return the host name in the owner of the lease of the queue."""
+def holder_of_queue(project: TestProject, directory: Path) -> str:
+    """Return the name of the machine whose process holds the lease of the queue."""
     lease = project.db.jfr_mp_leases.find_one({"_id": {"$regex": "^queue: remote"}})
     assert lease is not None
-    return str(lease["owner"]).split(":")[0]
+    process = project.db.jfr_mp_processes.find_one({"_id": lease["owner"]})
+    assert process is not None
+    same = {"kind": "master", "machine": process["machine"]}
+    return next(name for name in NAMES if project.db.jfr_mp_processes.find_one({**same, **master_of(directory, name)}))
+
+
+def master_of(directory: Path, name: str) -> dict[str, Any]:
+    """Return a query for the record of the master of a machine."""
+    return {"kind": "master", "runtime": {"$regex": f"^{re.escape(str(directory / name))}/"}}
 
 
 def longest_silence(project: TestProject, seconds: float) -> float:
@@ -129,10 +141,14 @@ def longest_silence(project: TestProject, seconds: float) -> float:
     return longest if count > 0 else float("inf")
 
 
-def scenario(project: TestProject, processes: Processes, directory: Path, jobs: int, lease_ttl: float) -> list[str]:
+def scenario(project: TestProject, processes: Processes, directory: Path, options: argparse.Namespace) -> list[str]:
     """Run the jobs with a cut; return what went wrong."""
+    jobs, lease_ttl = options.jobs, options.lease_ttl
     machines = {
-        name: Machine(name, directory / name, project, processes, ("ip", "netns", "exec", name)) for name in NAMES
+        name: Machine(
+            "clone" if options.clones else name, directory / name, project, processes, ("ip", "netns", "exec", name)
+        )
+        for name in NAMES
     }
     machines["front"].start("--checkout", "--complete")
     for name in NAMES[1:]:
@@ -144,15 +160,26 @@ def scenario(project: TestProject, processes: Processes, directory: Path, jobs: 
     submit_flow(Flow([signs(str(ledger), f"job-{number}") for number in range(jobs)]), worker="remote")
     wait_until(lambda: completed(project) >= jobs // 5, PATIENCE, "a fifth of the jobs")
 
-    victim = holder_of_queue(project)
-    ip("link", "set", f"{victim}-out", "down")
-    print(f"{victim} is cut off after {completed(project)} jobs", flush=True)
+    victim = holder_of_queue(project, directory)
+    before = project.db.jfr_mp_processes.find_one(master_of(directory, victim))
+    assert before is not None
+    if options.power:
+        machines[victim].cut_off()
+    else:
+        ip("link", "set", f"{victim}-out", "down")
+    print(f"{victim} is {'without power' if options.power else 'cut off'} after {completed(project)} jobs", flush=True)
     silence = longest_silence(project, lease_ttl + 8)
     print(f"longest time without a submission: {silence:.1f} s (lease_ttl {lease_ttl:g} s)", flush=True)
-    ip("link", "set", f"{victim}-out", "up")
-    back = {"kind": "master", "host": victim}
+    evicted = project.db.jfr_mp_processes.find_one(master_of(directory, victim)) is None
+    if options.power:
+        machines[victim].start("--transfer", "--queue")
+    else:
+        ip("link", "set", f"{victim}-out", "up")
+    back = master_of(directory, victim)
     wait_until(lambda: project.db.jfr_mp_processes.find_one(back), PATIENCE, f"{victim} to register again")
-    print(f"{victim} is registered again", flush=True)
+    after = project.db.jfr_mp_processes.find_one(back)
+    assert after is not None
+    print(f"{victim} is registered again, pid {before['pid']} -> {after['pid']}", flush=True)
     wait_until(lambda: project.db.jobs.count_documents({"state": {"$nin": ["COMPLETED"]}}) == 0, PATIENCE, "all jobs")
     print(f"{completed(project)} jobs completed in {time.monotonic() - begun:.0f} s", flush=True)
 
@@ -161,6 +188,9 @@ def scenario(project: TestProject, processes: Processes, directory: Path, jobs: 
     wrong += [f"{jobs - len(done)} jobs did not run"] if len(done) != jobs else []
     # What the machine wrote after it had lost its locks is not read, and is removed as garbage later.
     print(f"files of attempts that lost their locks: {project.db['jfr_mp_outputs.files'].count_documents({})}")
+    wrong += [] if evicted else [f"{victim} was not evicted while it was cut off"]
+    abandoned = machines[victim].output.count(" abandoned: ")
+    print(f"steps that {victim} had in hand, and whose outcome was refused when it was back: {abandoned}")
     wrong += ["locks are left"] if project.db.jobs.count_documents({"lock_id": {"$ne": None}}) else []
     if silence > lease_ttl + 2:
         wrong.append(f"the first job moved {silence:.1f} s after the cut, and {lease_ttl + 2:g} s are allowed")
@@ -172,6 +202,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--lease-ttl", type=float, default=6.0)
+    parser.add_argument("--power", action="store_true", help="a power failure and a boot instead of a cut link")
+    parser.add_argument("--clones", action="store_true", help="all machines have the same host name")
     options = parser.parse_args()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jfr-machines-")))
@@ -192,7 +224,7 @@ def main() -> int:
         processes = Processes(directory / "logs")
         stack.callback(processes.end_all)
         stack.enter_context(network(processes, mongod.port, sshd.port))
-        wrong = scenario(project, processes, directory, options.jobs, options.lease_ttl)
+        wrong = scenario(project, processes, directory, options)
     for each in wrong:
         print(f"WRONG: {each}")
     return 1 if wrong else 0
