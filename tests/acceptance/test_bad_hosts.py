@@ -10,7 +10,7 @@ import pytest
 from jfr_mp.errors import ExitCode
 from tests.acceptance.conftest import NewUser
 from tests.support.sshd import Sshd, make_key, silent_server
-from tests.support.user import Doc
+from tests.support.user import Doc, User
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -22,9 +22,15 @@ def silent_port() -> Iterator[int]:
         yield port
 
 
-def reason(explanation: Doc, word: str) -> tuple[str, str]:
-    """Return the reason that has a word, and its cure."""
-    return next((reason["why"], reason["cure"]) for reason in explanation["reasons"] if word in reason["why"])
+def reason(user: User, db_id: str, word: str) -> tuple[str, str]:
+    """Return the reason of a job that has a word, and its cure; processes hand their news in with a heartbeat."""
+
+    def found() -> Doc | None:
+        reasons: list[Doc] = user.json("job", "explain", db_id)["reasons"]
+        return next((reason for reason in reasons if word in reason["why"]), None)
+
+    its = wait_until(found, 30, f"a reason with {word!r}")
+    return its["why"], its["cure"]
 
 
 def test_hosts_that_cannot_be_worked_with(new_user: NewUser, cluster: Sshd, silent_port: int, tmp_path: Path) -> None:
@@ -60,7 +66,7 @@ def test_hosts_that_cannot_be_worked_with(new_user: NewUser, cluster: Sshd, sile
     assert flows["good"].wait_for("COMPLETED", timeout=120).outputs == [2]
     flows["bare"].wait_for_job("FAILED")
     (bare,) = flows["bare"].db_ids
-    why, cure = reason(user.json("job", "explain", bare), "it ran and failed")
+    why, cure = reason(user, bare, "it ran and failed")
     assert "jfr-mp: command not found" in why
     assert f"jfr-mp job queue-out {bare}" in cure
 
@@ -73,7 +79,7 @@ def test_hosts_that_cannot_be_worked_with(new_user: NewUser, cluster: Sshd, sile
         ), status
         job = flows[name].wait_for_job("CHECKED_OUT")
         assert (job["remote"]["step_attempts"], job["remote"]["error"].count("\n")) == (0, 0)
-        why, cure = reason(user.json("job", "explain", job["db_id"]), "unreachable since")
+        why, cure = reason(user, job["db_id"], "unreachable since")
         assert words in why
         assert "jfr-mp project check" in cure
         assert "costs the job no attempt" in cure

@@ -60,22 +60,24 @@ def user(new_user: NewUser, sshd: Sshd, directory: Path) -> User:
 
 
 def strike(sshd: Sshd, directory: Path, name: str) -> bool:
-    """Let the server die with all connections when a file is half way; tell whether it still was when they had died."""
+    """Let the server die with all connections when a file is half way; tell whether the file was cut off by that."""
     begun = time.time()
 
-    def is_half_way() -> bool:
+    def half_way() -> Path | None:
         for path in directory.rglob(f".{name}.part"):
             with suppress(FileNotFoundError):
                 stat = path.stat()
                 if SIZE / 5 < stat.st_size < SIZE and stat.st_mtime > begun:
-                    return True
-        return False
+                    return path
+        return None
 
-    wait_until(is_half_way, 120, f"a {name} that is half way")
+    part = wait_until(half_way, 120, f"a {name} that is half way")
+    assert part is not None
     sshd.kill()
-    struck = is_half_way()
+    # Whoever writes it may have removed the part by now, but without a server nobody can end it
+    cut_off = not part.with_name(name).exists()
     sshd.start()
-    return struck
+    return cut_off
 
 
 def digest(path: Path) -> str:

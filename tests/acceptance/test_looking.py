@@ -33,7 +33,7 @@ def failed(busy: User) -> Submitted:
 def test_status_has_exactly_the_documented_shape(busy: User, done: Submitted) -> None:
     status = busy.json("status")
 
-    others = {"max_jobs", "hosts_away", "transfers", "steps", "machines", "findings"}
+    others = {"max_jobs", "paused_workers", "hosts_away", "transfers", "steps", "machines", "findings"}
     assert set(status) == {"project", "masters", "jobs"} | others
     assert status["project"] == "busy"
     assert status["jobs"]["COMPLETED"] >= 2

@@ -1,8 +1,9 @@
-"""Importing jobflow without the packages that hardly any job uses: boto3, paramiko and mongomock.
+"""Importing jobflow without the packages that hardly any job uses: boto3 and paramiko.
 
-Importing jobflow imports all stores of maggma, and these import clients for S3 and SSH, which takes a third of the time
-of the worker command and of the memory of a role process. Within `deferred`, the modules of maggma that are listed here
-get a stand-in for each of these packages. Its first use imports the package and puts it in the place of the stand-in.
+Importing jobflow imports all stores of maggma, and these import clients for S3 and SSH, which takes a quarter of the
+time of the worker command and of the memory of a role process. Within `deferred`, the modules of maggma that are listed
+here get a stand-in for each of these packages. Its first use imports the package and puts it in the place of the
+stand-in.
 
 Only import statements of the listed modules are answered with stand-ins, so nothing else can see one: `sys.modules`
 has none, and a job that imports boto3 itself gets boto3. If a listed module uses a package while it is being imported,
@@ -26,7 +27,6 @@ VARIABLE = "JFR_MP_IMPORT_ALL"
 DEFERRED: Mapping[str, frozenset[str]] = {
     "maggma.stores.aws": frozenset({"boto3", "botocore"}),
     "maggma.stores.ssh_tunnel": frozenset({"paramiko", "sshtunnel"}),
-    "maggma.stores.mongolike": frozenset({"mongomock", "mongomock_ng"}),
 }
 #: What these packages import of Python's own. A job may use such a module by its package, as in ``urllib.request``,
 #: without importing it.

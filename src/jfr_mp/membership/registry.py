@@ -110,7 +110,7 @@ class MasterRegistry(RoleRegistry):
         self._ping_due = 0.0
         self._machine_due = 0.0
         self._forget_due = 0.0
-        #: The public keys that the bus between machines admits, as of the last heartbeat.
+        #: The public keys that the bus between machines admits, as last read.
         self.bus_keys: frozenset[str] = frozenset()
         self._entered = False
 
@@ -133,6 +133,7 @@ class MasterRegistry(RoleRegistry):
             self._refuse_second()
             check_split(self._db, self._record.roles)
         self._entered = True
+        self._read_bus_keys()
         peer.admit(self._db, self._record)
 
     def _refuse_second(self) -> None:
@@ -165,9 +166,12 @@ class MasterRegistry(RoleRegistry):
         if (now := time.monotonic()) >= self._forget_due:
             self._forget_due = now + ORDER_LIFETIME
             orders.forget_old(self._db, ORDER_LIFETIME)
+        self._read_bus_keys()
+        return orders.take(self._db, self._record.id, ORDER_LIFETIME)
+
+    def _read_bus_keys(self) -> None:
         if self._db.project.jfr_mp.bus is not None:
             self.bus_keys = bus_keys.admitted(self._db)
-        return orders.take(self._db, self._record.id, ORDER_LIFETIME)
 
     def leave(self) -> None:
         """Remove this master and close the connection."""

@@ -149,9 +149,9 @@ def test_the_keyboard_is_enough(site: Site) -> None:
     expect(operator.page.locator("td input:checked")).to_have_count(1)
     operator.page.keyboard.press("/")
     assert operator.page.evaluate(active + "id") == "filter"
-    operator.page.keyboard.type("link*")
+    operator.page.keyboard.type("raises")
     operator.page.keyboard.press("Enter")
-    operator.page.wait_for_url("**name=link*")
+    operator.page.wait_for_url("**name=raises*")
     operator.page.keyboard.press("j")
     operator.page.keyboard.press("Enter")
     operator.page.wait_for_url("**/jobs/*")

@@ -12,7 +12,7 @@ import pytest
 from jfr_mp.execution.deferral import VARIABLE
 from tests.support.processes import ROOT
 
-HEAVY = ("boto3", "paramiko", "sshtunnel", "mongomock", "mongomock_ng")
+HEAVY = ("boto3", "botocore", "paramiko", "sshtunnel")
 
 
 def run(code: str, *paths: Path, **environment: str) -> list[str]:
