@@ -87,6 +87,21 @@ class BaseHost(ABC):
             raises HostUnreachable then, and whether it ran is not known.
         """
 
+    def run_together(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: HostPath | None = None,
+        timeout: float | None = None,
+        stdin: str | None = None,
+    ) -> CommandResult:
+        """Run a command as `run` does, perhaps behind commands of other threads in one shell.
+
+        Hosts that are reached over a network need few round trips for all of them then. It must not take long, because
+        the others wait for it, and a command that a signal killed has the exit code 128 + signal.
+        """
+        return self.run(argv, cwd=cwd, timeout=timeout, stdin=stdin)
+
     def run_script(
         self,
         script: str,

@@ -161,7 +161,7 @@ def attempt(
     arguments = [size_of(script), str(command.limit), stale, command.id_finder, *command.argv]
     # Longer than the command and the time to wait for another attempt.
     argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", *arguments]
-    result = host.run(argv, cwd=run_dir, timeout=command.limit + 30, stdin=script)
+    result = host.run_together(argv, cwd=run_dir, timeout=command.limit + 30, stdin=script)
     match = _VERDICT.search(result.stdout)
     if match is None:
         reason = " ".join((result.stderr or result.stdout).split())[:500] or f"exit code {result.returncode}"

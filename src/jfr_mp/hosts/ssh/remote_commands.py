@@ -80,6 +80,11 @@ class RemoteCommands:
         token = secrets.token_hex(8)
         self._mark, self._end = f"jfr-mp-{token}", f"jfr-mp-end-{token}"
 
+    @property
+    def name(self) -> str:
+        """The name of the host in messages."""
+        return self._link.name
+
     def execute(
         self,
         argv: Sequence[str],

@@ -9,13 +9,15 @@ from jfr_mp.errors import HostError
 from jfr_mp.hosts.base import BaseHost, CommandResult, HostPath, Progress
 from jfr_mp.hosts.file_errors import is_permanent_text, reason_in
 from jfr_mp.hosts.ssh.host_scripts import DELIVER, FETCH, REMOVE_TREE, TRY_TO_WRITE
+from jfr_mp.hosts.ssh.interface import Output
 from jfr_mp.hosts.ssh.link import Link
 from jfr_mp.hosts.ssh.remote_commands import RemoteCommands, ShellOptions
 from jfr_mp.hosts.ssh.remote_files import RemoteFiles
+from jfr_mp.hosts.ssh.shared_shell import SharedCommand, SharedShell
 from jfr_mp.jobdata.files import write_atomically
 
 #: Bytes up to which a file goes along with a command instead of by SFTP.
-_SMALL = 2**18
+_SMALL = 2**17
 
 
 class SshHost(BaseHost):
@@ -37,6 +39,8 @@ class SshHost(BaseHost):
         self.name = name
         self._links = [commands] if files is None else [commands, files]
         self._commands = RemoteCommands(commands, options)
+        self._shared = SharedShell(self._commands, options.timeout, idempotent=False, plain=False)
+        self._shared_scripts = SharedShell(self._commands, options.timeout, idempotent=True, plain=True)
         self._files = RemoteFiles(files or commands, self._why_not_written)
         self._separated = files is not None
 
@@ -66,10 +70,18 @@ class SshHost(BaseHost):
     ) -> CommandResult:
         """Run a command; the default of `timeout` is the worker's `timeout_execute`."""
         text = stdin.encode() if stdin is not None else None
-        output = self._commands.execute(argv, cwd=cwd, timeout=timeout, stdin=text, idempotent=idempotent)
-        return CommandResult(
-            output.stdout.decode(errors="replace"), output.stderr.decode(errors="replace"), output.returncode
-        )
+        return _result(self._commands.execute(argv, cwd=cwd, timeout=timeout, stdin=text, idempotent=idempotent))
+
+    def run_together(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: HostPath | None = None,
+        timeout: float | None = None,
+        stdin: str | None = None,
+    ) -> CommandResult:
+        """Run a command, perhaps in one shell with those of other threads."""
+        return _result(self._shared.execute(SharedCommand(argv, cwd, timeout, (stdin or "").encode())))
 
     def mkdir(self, path: HostPath) -> None:
         """Make a directory and those above it."""
@@ -97,7 +109,7 @@ class SshHost(BaseHost):
             super().deliver(path, content, instead_of=instead_of, progress=progress)
         else:
             arguments = (str(where.parent), where.name, str(len(content)), self._mode, *instead_of)
-            self._script("write", path, DELIVER, *arguments, stdin=content)
+            self._script("write", path, DELIVER, *arguments, stdin=content, together=True)
 
     def put(self, source: Path, path: HostPath, *, progress: Progress | None = None) -> None:
         """Copy a file of this machine to the host."""
@@ -119,7 +131,7 @@ class SshHost(BaseHost):
         """Copy files of a directory to this machine, the small ones in one round trip."""
         if self._separated:
             return super().fetch(directory, names, into, excerpts=excerpts, progress=progress)
-        printed = self._script("read", directory, FETCH, str(directory), str(_SMALL), *names)
+        printed = self._script("read", directory, FETCH, str(directory), str(_SMALL), *names, together=True)
         into.mkdir(parents=True, exist_ok=True)
         missing = []
         for name in names:
@@ -170,10 +182,18 @@ class SshHost(BaseHost):
         """Remove a directory with all it holds."""
         self._script("remove", path, REMOVE_TREE, str(path))
 
-    def _script(self, what: str, path: HostPath, script: str, *arguments: str, stdin: bytes | None = None) -> bytes:
-        """Run one of `host_scripts`, twice if need be, and return what it printed."""
+    def _script(
+        self, what: str, path: HostPath, script: str, *arguments: str, stdin: bytes = b"", together: bool = False
+    ) -> bytes:
+        """Run one of `host_scripts`, twice if need be, and return what it printed.
+
+        Those that do not take long may go together with others.
+        """
         argv = ["/usr/bin/env", "LC_ALL=C", "/bin/sh", "-c", script, "jfr-mp", *arguments]
-        output = self._commands.execute(argv, stdin=stdin, idempotent=True, plain=True)
+        if together:
+            output = self._shared_scripts.execute(SharedCommand(argv, stdin=stdin))
+        else:
+            output = self._commands.execute(argv, stdin=stdin, idempotent=True, plain=True)
         if output.returncode != 0:
             reason = reason_in(output.stderr.decode(errors="replace")) or f"exit code {output.returncode}"
             raise HostError(f"{self.name}: cannot {what} {path}: {reason}", permanent=is_permanent_text(reason))
@@ -186,3 +206,8 @@ class SshHost(BaseHost):
         except HostError as error:
             return reason_in(str(error))
         return ""
+
+
+def _result(output: Output) -> CommandResult:
+    stdout, stderr = (printed.decode(errors="replace") for printed in (output.stdout, output.stderr))
+    return CommandResult(stdout, stderr, output.returncode)
