@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -158,6 +159,15 @@ def test_threads_share_a_host(host: BaseHost, directory: Path) -> None:
     assert results == {number: (f"{number}\n", b"%d" % number) for number in range(12)}
 
 
+def test_commands_of_threads_run_together(host: BaseHost, directory: Path) -> None:
+    with ThreadPoolExecutor(20) as threads:
+        inputs = [f"{number}\n" * number for number in range(20)]
+        results = list(threads.map(lambda text: host.run_together(["cat"], cwd=directory, stdin=text), inputs))
+    assert results == [CommandResult(text, "", 0) for text in inputs]
+    with pytest.raises(HostError, match="nowhere: there is no such directory"):
+        host.run_together(["true"], cwd=directory / "nowhere")
+
+
 def test_a_file_is_delivered_where_there_was_no_directory(host: BaseHost, directory: Path) -> None:
     # Given a directory with what an earlier run left
     run_dir = directory / "a b" / "run"
@@ -265,6 +275,20 @@ def test_a_file_over_its_limit_is_not_copied(host: BaseHost, directory: Path, tm
 
 def test_nothing_can_be_fetched_from_nowhere(host: BaseHost, tmp_path: Path) -> None:
     assert host.fetch(tmp_path / "nowhere", {"a": 1, "b": 1}, tmp_path / "into") == ["a", "b"]
+
+
+def test_a_growing_file_is_read_on(host: BaseHost, directory: Path) -> None:
+    path = directory / "growing"
+    assert host.read_on(path, 0, limit=9) == (0, b"")
+    path.write_bytes(b"")
+    assert host.read_on(path, 0, limit=9) == (0, b"")
+    path.write_bytes(b"one two")
+    assert host.read_on(path, 4, limit=9) == (7, b"two")
+    assert host.read_on(path, 0, limit=3) == (7, b"one")
+    assert host.read_on(path, 7, limit=9) == (7, b"")
+    # It has become another one, as when a journal is rotated
+    path.write_bytes(b"new")
+    assert host.read_on(path, 7, limit=9) == (3, b"")
 
 
 def test_files_are_written_read_and_removed(host: BaseHost, directory: Path) -> None:

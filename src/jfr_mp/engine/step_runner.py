@@ -35,8 +35,8 @@ T = TypeVar("T")
 
 #: Seconds for which outcomes wait for others that are written with them.
 _HOLD = 0.1
-#: Seconds for a job up to which a step counts as quick, so that several are claimed; and the number to begin with.
-_QUICK, _FIRST_WIDTH = 0.2, 4
+#: Seconds that a turn of a step shall take at most, if it has several jobs; and the number of jobs to begin with.
+_TURN, _FIRST_WIDTH = 3.0, 4
 #: How the outcomes that are not the end of a step are called in measurements.
 _KINDS = {Retry: "retry", Fail: "failed"}
 
@@ -70,9 +70,10 @@ class Pace:
         return min(step.claims, self._widths.get(step.name, _FIRST_WIDTH))
 
     def note(self, step: Step, jobs: int, seconds: float) -> None:
-        """Note how long the step took for some jobs."""
+        """Note how long the step took for some jobs, of which a part may have been done at the same time."""
         if jobs:
-            self._widths[step.name] = 1 if seconds / jobs > _QUICK else min(step.claims, 2 * self.width(step))
+            fitting = int(_TURN * jobs / max(seconds, 1e-3))
+            self._widths[step.name] = max(1, min(fitting, 2 * self.width(step)))
 
 
 class StepRunner:

@@ -203,6 +203,14 @@ class BaseHost(ABC):
     def read_from(self, path: HostPath, offset: int, *, limit: int | None = None) -> bytes:
         """Return at most `limit` bytes of a regular file after its first `offset` bytes."""
 
+    def read_on(self, path: HostPath, offset: int, *, limit: int) -> tuple[int, bytes]:
+        """Return the size of a growing file, 0 if there is none, and at most `limit` bytes after the first `offset`.
+
+        Hosts that are reached over a network need one round trip if there is nothing new.
+        """
+        size = self.size(path) or 0
+        return size, self.read_from(path, offset, limit=limit) if size > offset else b""
+
     @abstractmethod
     def size(self, path: HostPath) -> int | None:
         """Return the size of a file in bytes, or None if there is no such file."""

@@ -134,15 +134,14 @@ class JournalReader:
             return events
 
     def _new_events(self) -> Iterator[Event]:
-        size = self._host.size(self._path) or 0
+        size, content = self._host.read_on(self._path, self._offset, limit=_AT_ONCE)
         if size < self._offset:
             # This or another reader has rotated it. Lines written between the last read and the rotation are in the
             # earlier file.
-            if (self._host.size(self._earlier) or 0) > self._offset:
-                yield from _events(self._host.read_from(self._earlier, self._offset, limit=_AT_ONCE))
+            yield from _events(self._host.read_on(self._earlier, self._offset, limit=_AT_ONCE)[1])
             self._offset = 0
+            size, content = self._host.read_on(self._path, 0, limit=_AT_ONCE)
         if size > self._offset:
-            content = self._host.read_from(self._path, self._offset, limit=_AT_ONCE)
             # A line that is still being written has no line end yet; it is read next time. What has no line end in so
             # many bytes is not a journal line.
             whole = content[: content.rfind(b"\n") + 1] or (content if len(content) == _AT_ONCE else b"")

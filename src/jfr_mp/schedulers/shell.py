@@ -19,10 +19,10 @@ from jfr_mp.schedulers.dialect import Dialect, Listed, no_answer
 from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME, RECEIVE, size_of
 
 #: Starts a process in its own session, which is not affected by signals to this one, and lets it find out whether it is
-#: the job. The process keeps the output open until then, so that the end of the output is the moment to continue.
+#: the job. The process keeps the pipe open until then, so that `cat` ends when the process has printed its answer.
 _SUBMIT = f"""{RECEIVE}
 mv .{SUBMIT_SCRIPT}.$$ {SUBMIT_SCRIPT} || exit
-setsid /bin/sh -c "$2" jfr-mp-job </dev/null &
+{{ setsid /bin/sh -c "$2" jfr-mp-job </dev/null & }} | cat
 """
 
 #: The pid is also the id of the session and of the process group. A subshell prints it, because the submitting process
@@ -90,7 +90,7 @@ def submit_to_shell(host: BaseHost, run_dir: str | PurePath, script: str, *, tim
         The host did not answer. The job may have started; submitting it again finds out.
     """
     argv = ["/bin/sh", "-c", _SUBMIT, "jfr-mp", size_of(script), _BECOME_THE_JOB]
-    result = host.run(argv, cwd=run_dir, timeout=timeout, stdin=script)
+    result = host.run_together(argv, cwd=run_dir, timeout=timeout, stdin=script)
     process_id = result.stdout.strip()
     if result.returncode == 0 and re.fullmatch(r"[1-9][0-9]*", process_id):
         return process_id

@@ -89,19 +89,26 @@ class RemoteFiles:
 
     def read_from(self, path: HostPath, offset: int, limit: int | None = None) -> bytes:
         """Return at most `limit` bytes that a file holds behind its first `offset` bytes."""
+        with self._doing("read", path):
+            return self._read_from(path, offset, limit)[1]
 
-        def work(session: FileSession, watchdog: Watchdog) -> bytes:
+    def read_on(self, path: HostPath, offset: int, limit: int) -> tuple[int, bytes]:
+        """Return the size of a file, 0 if there is none, and at most `limit` bytes behind its first `offset` bytes."""
+        with self._doing("read", path), suppress(FileNotFoundError):
+            return self._read_from(path, offset, limit)
+        return 0, b""
+
+    def _read_from(self, path: HostPath, offset: int, limit: int | None) -> tuple[int, bytes]:
+        def work(session: FileSession, watchdog: Watchdog) -> tuple[int, bytes]:
             content = bytearray()
 
             def receive(block: bytes, _size: int) -> None:
                 content.extend(block)
                 watchdog.progress()
 
-            session.read(str(path), offset, receive, limit)
-            return bytes(content)
+            return session.read(str(path), offset, receive, limit), bytes(content)
 
-        with self._doing("read", path):
-            return self._link.with_files(work)
+        return self._link.with_files(work)
 
     def size(self, path: HostPath) -> int | None:
         """Return the size of a file in bytes, or None if there is no such file."""

@@ -162,6 +162,10 @@ class SshHost(BaseHost):
         """Return a part of a file."""
         return self._files.read_from(path, offset, limit)
 
+    def read_on(self, path: HostPath, offset: int, *, limit: int) -> tuple[int, bytes]:
+        """Return the size of a growing file and a part of it."""
+        return self._files.read_on(path, offset, limit)
+
     def size(self, path: HostPath) -> int | None:
         """Return the size of a file in bytes."""
         return self._files.size(path)

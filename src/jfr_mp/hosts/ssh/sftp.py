@@ -89,10 +89,13 @@ class SftpSession:
         """Read a regular file with several requests under way; stop early if it has become shorter."""
         with self._translated():
             # Opening a FIFO would stop the server for ever.
-            require_regular(self._client.lstat(path).st_mode or stat.S_IFREG)
+            found = self._client.lstat(path)
+            require_regular(found.st_mode or stat.S_IFREG)
+        size = found.st_size or 0
+        end = size if limit is None else min(size, offset + limit)
+        if end <= offset and size:
+            return size
         with self._translated(), self._client.open(path, "rb") as file:
-            size = file.stat().st_size or 0
-            end = size if limit is None else min(size, offset + limit)
             for block in _blocks(self._client, file, offset, end):
                 receive(block, size)
         return size
