@@ -124,7 +124,7 @@ def test_a_command_runs_twice_only_where_it_may(
     script = 'echo run >> "$1"; test $(wc -l < "$1") -gt 1 || exec sleep 60'
 
     def break_connection() -> None:
-        wait_until(runs.exists, 20, "the first run")
+        wait_until(lambda: runs.exists() and runs.read_text(), 20, "the first run")
         own_sshd.break_connections()
 
     breaking = threading.Thread(target=break_connection)
