@@ -47,7 +47,7 @@ class Address:
 
         No connection on one machine is lost silently, and no round trip has to be measured there.
         """
-        return {"heartbeatFrequencyMS": 60_000, "serverMonitoringMode": "poll"} if self.is_local else {}
+        return {"heartbeatFrequencyMS": 300_000, "serverMonitoringMode": "poll"} if self.is_local else {}
 
 
 def store_class(store: Mapping[str, Any]) -> str:

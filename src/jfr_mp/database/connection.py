@@ -34,7 +34,7 @@ T = TypeVar("T")
 PERSON_TIMEOUT = 5.0
 
 #: Seconds for which the time of the server is computed before it is asked again.
-_CLOCK_FOR = 60.0
+_CLOCK_FOR = 180.0
 
 PROCESSES_COLLECTION = "jfr_mp_processes"
 LEASES_COLLECTION = "jfr_mp_leases"
@@ -186,7 +186,7 @@ class QueueDatabase:
                 raise
 
     def now(self) -> datetime:
-        """Return the time of the server, which is asked once a minute: the clock of this machine may jump.
+        """Return the time of the server, which is asked every three minutes: the clock of this machine may jump.
 
         It is truncated to milliseconds, the precision of MongoDB.
         """

@@ -54,7 +54,7 @@ def test_large_outputs(fresh_project: ProjectFactory, tmp_path: Path, gridfs: di
         assert again is jobstore
         # And asks its server on this machine rarely whether it is there
         parts: list[Any] = [again.docs_store, again.additional_stores["data"]]
-        assert {part.mongoclient_kwargs["heartbeatFrequencyMS"] for part in parts} == {60_000}
+        assert {part.mongoclient_kwargs["heartbeatFrequencyMS"] for part in parts} == {300_000}
     stores.close()
 
 
