@@ -152,6 +152,16 @@ LongProjectOption = Annotated[
 ]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+ReportFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write a page with plots and tables (.html), or the plots alone (.png, .svg or .pdf).",
+    ),
+]
 CountOption = Annotated[bool, typer.Option("--count", help="Print only the number of matches.")]
 VerbosityOption = Annotated[
     int, typer.Option("--verbosity", "-v", count=True, help="Show more columns; -vv shows even more.")

@@ -10,7 +10,7 @@ import typer
 
 from jfr_mp.cli.commands import with_examples
 from jfr_mp.cli.jobs.events import moment
-from jfr_mp.cli.options import JsonOption, ProjectOption, require_directory_of
+from jfr_mp.cli.options import JsonOption, ProjectOption, ReportFileOption, require_directory_of
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.tables import Cell, Column, Sheet
@@ -39,16 +39,7 @@ def report(
             help="Begin at this time, or so long ago: 30m, 12h, 7d. By default 7d.",
         ),
     ] = None,
-    path: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            dir_okay=False,
-            help="Write a page with plots and tables (.html), or the plots alone (.png, .svg or .pdf).",
-        ),
-    ] = None,
+    path: ReportFileOption = None,
     as_json: JsonOption = False,
     project: ProjectOption,
 ) -> None:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from jfr_mp.cli.commands import Options, with_examples
-from jfr_mp.cli.options import JsonOption, ProjectOption, require_directory_of, whole_number
+from jfr_mp.cli.options import JsonOption, ProjectOption, ReportFileOption, require_directory_of, whole_number
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
 from jfr_mp.cli.project_access import job_controller
 from jfr_mp.cli.reports.report_figures import Figures, flow_figures, job_figures, report_sheets
@@ -65,16 +65,7 @@ def span(
             help="The number of intervals; by default 24 hours, 7 days, 4 weeks, 12 months or 5 years.",
         ),
     ] = None,
-    path: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            dir_okay=False,
-            help="Write a page with plots and tables (.html), or the plots alone (.png, .svg or .pdf).",
-        ),
-    ] = None,
+    path: ReportFileOption = None,
 ) -> Span:
     """Return what a report covers.
 
