@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -54,9 +55,14 @@ def completed(ground: Ground) -> int:
     return ground.project.db.jobs.count_documents({"state": "COMPLETED"})
 
 
-def master_of(ground: Ground, name: str) -> dict[str, Any]:
-    """Return a query for the record of the master of a machine."""
-    return {"kind": "master", "runtime": {"$regex": f"^{re.escape(str(ground.directory / name))}/"}}
+def start(ground: Ground, name: str, *roles: str) -> str:
+    """Start a machine, and return the id that it has in the registry."""
+    masters = ground.project.db.jfr_mp_processes
+    known = masters.distinct("machine")
+    ground.machines[name].start(*roles)
+    other = {"kind": "master", "machine": {"$nin": known}}
+    found = wait_until(lambda: masters.find_one(other), PATIENCE, f"the master of {name}")
+    return str(found["machine"])
 
 
 @dataclass
@@ -69,6 +75,8 @@ class Victim:
         Its name.
     pid
         The pid of its master.
+    machine
+        The id that it has in the registry.
     lease
         The name of the lease of the queue.
     holder
@@ -81,34 +89,31 @@ class Victim:
 
     name: str
     pid: int
+    machine: str
     lease: str
     holder: str
     cut: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
     jobs: list[Any] = field(default_factory=list)
 
 
-def find_victim(ground: Ground) -> Victim:
-    """Return the machine whose process holds the lease of the queue."""
+def find_victim(ground: Ground, ids: Mapping[str, str]) -> Victim:
+    """Return the machine whose process holds the lease of the queue; `ids` are those of all machines by their names."""
     registry = ground.project.db.jfr_mp_processes
     lease = ground.project.db.jfr_mp_leases.find_one({"_id": {"$regex": "^queue: remote"}})
     assert lease is not None
     holder = registry.find_one({"_id": lease["owner"]})
     assert holder is not None
-    same = {"machine": holder["machine"]}
-    for name in NAMES:
-        if master := registry.find_one({**same, **master_of(ground, name)}):
-            return Victim(name, master["pid"], lease["_id"], lease["owner"])
-    raise AssertionError(f"no machine has the process {lease['owner']}")
+    master = registry.find_one({"machine": holder["machine"], "kind": "master"})
+    assert master is not None
+    (name,) = [name for name, machine in ids.items() if machine == holder["machine"]]
+    return Victim(name, master["pid"], holder["machine"], lease["_id"], lease["owner"])
 
 
-def strike(ground: Ground, *, power: bool) -> Victim:
-    """Cut the holder of the lease off, or its power, while it has jobs in hand."""
-    victim = find_victim(ground)
+def strike(ground: Ground, victim: Victim, *, power: bool) -> None:
+    """Cut a machine off, or its power, while it has jobs in hand."""
     db = ground.project.db
     stopped = [ground.stop_at(victim.name, point) for point in POINTS]
-    holder = db.jfr_mp_processes.find_one({"_id": victim.holder})
-    assert holder is not None
-    owners = [re.escape(each["_id"]) for each in db.jfr_mp_processes.find({"machine": holder["machine"]})]
+    owners = [re.escape(each["_id"]) for each in db.jfr_mp_processes.find({"machine": victim.machine})]
     victim.jobs = [job["_id"] for job in db.jobs.find({"lock_id": {"$regex": "|".join(owners)}})]
     victim.cut = datetime.now(UTC).replace(tzinfo=None)
     if power:
@@ -117,7 +122,6 @@ def strike(ground: Ground, *, power: bool) -> Victim:
         cut_link(victim.name)
         for process in stopped:
             process.resume()
-    return victim
 
 
 def report_takeover(victim: Victim, timeline: Timeline, lease_ttl: float) -> list[str]:
@@ -145,10 +149,9 @@ def report_takeover(victim: Victim, timeline: Timeline, lease_ttl: float) -> lis
 
 def scenario(ground: Ground, options: argparse.Namespace) -> list[str]:
     """Run the jobs with a cut; return what went wrong."""
-    db, machines, jobs = ground.project.db, ground.machines, options.jobs
-    machines["front"].start("--checkout", "--complete")
-    for name in NAMES[1:]:
-        machines[name].start("--transfer", "--queue")
+    db, jobs = ground.project.db, options.jobs
+    ids = {"front": start(ground, "front", "--checkout", "--complete")}
+    ids |= {name: start(ground, name, "--transfer", "--queue") for name in NAMES[1:]}
     wait_until(lambda: db.jfr_mp_processes.count_documents({"kind": "role"}) == ROLE_PROCESSES, PATIENCE, "all roles")
     ledger = ground.directory / "ledger"
     begun = time.monotonic()
@@ -157,7 +160,8 @@ def scenario(ground: Ground, options: argparse.Namespace) -> list[str]:
     wait_until(lambda: completed(ground) >= jobs // 5, PATIENCE, "a fifth of the jobs")
 
     timeline = Timeline(ground.project)
-    victim = strike(ground, power=options.power)
+    victim = find_victim(ground, ids)
+    strike(ground, victim, power=options.power)
     print(
         f"{victim.name} is {'without power' if options.power else 'cut off'} after {completed(ground)} jobs", flush=True
     )
@@ -165,9 +169,11 @@ def scenario(ground: Ground, options: argparse.Namespace) -> list[str]:
     timeline.read()
     wrong = report_takeover(victim, timeline, options.lease_ttl)
 
-    back, mended = master_of(ground, victim.name), time.monotonic()
+    mended = time.monotonic()
+    others = [machine for machine in ids.values() if machine != victim.machine]
+    back = {"kind": "master", "machine": {"$nin": others}}
     if options.power:
-        machines[victim.name].start("--transfer", "--queue")
+        ground.machines[victim.name].start("--transfer", "--queue")
     else:
         mend_link(victim.name)
     wait_until(lambda: db.jfr_mp_processes.find_one(back), PATIENCE, f"{victim.name} to register again")

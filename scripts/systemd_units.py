@@ -146,6 +146,7 @@ class Trial:
         self.install()
         took("start until READY", lambda: self.systemd.ok("systemctl", "start", *UNITS))
         for unit in UNITS:
+            assert "1 of 1" in self.systemd.show(unit, "StatusText"), self.systemd.journal(unit)
             exposure = self.systemd.ok("systemd-analyze", "security", "--no-pager", unit).splitlines()[-1]
             level = re.sub(r"[^\x20-\x7e]", "", exposure).rpartition(": ")[2]
             print(f"  {unit}: {self.systemd.show(unit, 'StatusText')}; exposure {level.strip()}")
