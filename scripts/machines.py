@@ -200,7 +200,10 @@ def report_end(ground: Ground, victim: Victim, ledger: Path, options: argparse.N
         output = ground.machines[victim.name].output
         refused = len(re.findall(r" abandoned: ", output))
         print(f"steps that {victim.name} had in hand, and whose late writes were refused: {refused}")
-        wrong += [f"{refused} late writes were refused, and {len(POINTS)} were to be"] if refused < len(POINTS) else []
+        if refused < len(POINTS):
+            wrong.append(
+                f"{refused} late writes were refused, and {len(POINTS)} were to be; the machine said:\n{output}"
+            )
     return wrong
 
 

@@ -65,7 +65,7 @@ mkdir -p ".$0"; mount --bind "$0" ".$0"
 mkdir run/old; pivot_root . run/old; cd /; umount -l run/old; rmdir run/old
 exec env -i container=jfr-mp PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     setpriv --bounding-set -sys_module,-sys_time,-sys_boot,-sys_rawio,-syslog,-mknod \
-    /lib/systemd/systemd --system --unit=basic.target --log-target=console
+    /lib/systemd/systemd --system --unit=basic.target --log-target=journal
 ' "$1"
 """
 

@@ -63,13 +63,15 @@ class Image:
 
     def build(self) -> None:
         """Carry out the instructions."""
-        self.env["PATH"] = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
+        self.env["PATH"] = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         keep = ["unshare", "--mount", "--propagation", "private", "sh", "-c", _LAYERS, str(self.directory)]
         self._keeper = self.processes.start(keep)
-        wait_until(lambda: self._run("true").returncode == 0, 20, "the layers of the image")
+        wait_until(lambda: self._run("test", "-e", "/proc/self").returncode == 0, 20, "the layers of the image")
         # A base image has its Python where every user finds it.
         for place in (Path(sys.executable), Path(sys.executable).resolve(), ROOT):
             self._must_run("chmod", "o+x", *map(str, place.parents))
+        # nor has it users of its own.
+        self._must_run("sed", "-i", "-E", "/^[^:]*:[^:]*:1000:/d", "/etc/passwd", "/etc/group")
         for name, argument in instructions(self.containerfile):
             self._carry_out(name, argument)
 
