@@ -145,7 +145,7 @@ def test_the_image_is_built_and_runs_as_the_containerfile_says(
     require_namespaces()
     image = Image(CONTAINER / "Containerfile", tmp_path_factory.mktemp("image"), processes)
     image.build()
-    (volume := tmp_path / "projects").mkdir()
+    (volume := tmp_path / "volume").mkdir()
     document = {**user.project.document, "base_dir": "/var/lib/jfr-mp/main"}
     YAML(typ="safe").dump(document, volume / "main.yaml")
     for path in (volume, volume / "main.yaml"):
