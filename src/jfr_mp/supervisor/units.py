@@ -144,7 +144,7 @@ class Units:
         return any(worker.scheduler_type not in _SCHEDULERS_ELSEWHERE for worker in here)
 
     def make_directories(self) -> None:
-        """Make the directories that a sandbox opens for the processes: systemd passes over those that do not exist.
+        """Make the directories that a sandbox opens for the processes, because systemd ignores missing ones.
 
         Raises
         ------
