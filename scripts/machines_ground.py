@@ -169,8 +169,8 @@ def ground(directory: Path, *, clones: bool, **options: Any) -> Iterator[Ground]
         mongod.start()
         stack.callback(mongod.close)
         cluster = Cluster(directory / "cluster")
-        cluster.start()
         stack.callback(cluster.stop)
+        cluster.start()
         factory = ProjectFactory(directory, monkeypatch, mongod)
         stack.callback(factory.remove)
         light = f"{sys.executable} -S -E {ROOT}/tests/support/light_command.py {{}}"
