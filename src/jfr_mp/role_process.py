@@ -24,6 +24,7 @@ from jfr_mp.database.processes import Report
 from jfr_mp.database.queries import store_name_of
 from jfr_mp.engine.lane_plan import Engine, open_lanes
 from jfr_mp.engine.lanes import Lanes
+from jfr_mp.engine.traces import open_traces
 from jfr_mp.errors import ConfigError, DatabaseUnavailable, ExitCode, JfrMpError
 from jfr_mp.execution.warm.control import retire
 from jfr_mp.identity import new_owner, show_as
@@ -110,13 +111,14 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
         return
     places = Places(project)
     places.prepare()
+    traces = open_traces(project, name)
     with Member.role_process(db, owner, name, (role,), places.seen(), has_master=True) as member:
         services = Services(project, partial(store_name_of, db), member.holds_since, OutputFiles(db), bus.measurements)
         member.reports(lambda: Report(steps=services.in_hand.all(), places=services.places.seen()))
         if ROLES[role].uses_jobstores:
             services.jobstores.warm_up()
         lanes = Lanes(bus)
-        open_lanes(lanes, (role,), Engine(db, services, owner), _give_up)
+        open_lanes(lanes, (role,), Engine(db, services, owner, traces=traces), _give_up)
         bus.report(Condition())
         logger.info("ready")
         lanes.run()
@@ -125,6 +127,7 @@ def play(role: Role, project: Project, owner: str, bus: RoleBus, name: str) -> N
             # The warm servers that its jobs have started have nothing to wait for any more.
             retire(warm_path(project))
         services.close()
+    traces.close()
     db.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from ruamel.yaml import YAML
 from jfr_mp.cli.app import app
 from jfr_mp.config import Project
 from jfr_mp.errors import ExitCode
+from tests.support.image import Image
+from tests.support.machines import require_namespaces
 from tests.support.processes import JFR_MP, ROOT, Processes, is_alive, run
 from tests.support.user import User
 from tests.support.waiting import wait_until
@@ -133,6 +136,34 @@ def test_the_probes_tell_a_hung_master_from_one_that_waits(user: User, processes
     container.first.send_signal(signal.SIGINT)
     assert container.unshare.wait(30) == 0
     assert not is_alive(container.first.pid)
+
+
+def test_the_image_is_built_and_runs_as_the_containerfile_says(
+    user: User, processes: Processes, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    # Given the image, and a volume with a project, whose directories are in the image
+    require_namespaces()
+    image = Image(CONTAINER / "Containerfile", tmp_path_factory.mktemp("image"), processes)
+    image.build()
+    (volume := tmp_path / "volume").mkdir()
+    document = {**user.project.document, "base_dir": "/var/lib/jfr-mp/main"}
+    YAML(typ="safe").dump(document, volume / "main.yaml")
+    for path in (volume, volume / "main.yaml"):
+        shutil.chown(path, 1000, 1000)
+        path.chmod(0o700)
+
+    # When it is run with the arguments that the compose file has for one of its services
+    container = image.start({volume: "/projects"}, "--checkout", "--complete")
+
+    # Then it is healthy, and does its part of a job without being root
+    wait_until(container.is_healthy, 60, f"a healthy container\n{processes.output(container.process)}")
+    assert container.first.uids().real == 1000
+    user.submit("add(1, 1)").wait_for_job("CHECKED_OUT")
+
+    # And its stop signal stops it in order
+    container.first.send_signal(getattr(signal, image.stop_signal))
+    assert container.process.wait(60) == 0, processes.output(container.process)
+    assert user.project.db.jfr_mp_processes.count_documents({}) == 0
 
 
 def commands_of_compose() -> list[list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -152,6 +153,34 @@ def test_a_machine_is_commanded_from_another_one(owner: User, machine: NewMachin
     assert [(each["way"], each["outcome"]) for each in json.loads(report.read_text())] == [(way, "done")]
     assert owner.project.db.jfr_mp_processes.count_documents({}) == 0
     assert owner.project.db.jfr_mp_orders.count_documents({}) == 0
+
+
+def test_machines_that_share_the_directory_of_logs_write_files_of_their_own(
+    owner: User, machine: NewMachine, tmp_path: Path
+) -> None:
+    # Given two machines, whose log_dir is one directory of a network file system
+    owner.project.rewrite(log_dir=str(tmp_path / "shared"))
+    first, second = machine("a", "one"), machine("b", "two")
+    first.start("--transfer", "--queue")
+    wait_for_roles(owner.project, "transfer", "queue")
+    second.start("--transfer", "--queue", "--checkout", "--complete")
+    wait_for_roles(owner.project, "checkout", "complete")
+    # When jobs run on both
+    owner.submit("Flow([add(1, n) for n in range(6)])", "--worker", "remote").wait_for("COMPLETED")
+
+    # Then each file has the lines of one process
+    files = {path.relative_to(tmp_path / "shared"): path for path in (tmp_path / "shared").rglob("*.log")}
+    assert {str(path) for path in files if path.stem == "transfer-1"} == {
+        "jfr_mp/transfer-1.log",
+        "jfr_mp/two/transfer-1.log",
+    }
+    for path in files.values():
+        assert len(set(re.findall(r"^\S+ \S+ \[\w+\] \S+ (\d+) ", path.read_text(), re.MULTILINE))) == 1
+    # and each machine shows its own
+    assert "checkout-1" not in first.types("logs", "-n", "1000").stdout
+    assert "checkout-1" in second.types("logs", "-n", "1000").stdout
+    # and a machine without logs shows those of all
+    assert "checkout-1" in machine("c", "three").types("logs", "-n", "1000").stdout
 
 
 def test_masters_that_are_not_there_or_do_not_answer_are_named(owner: User, machine: NewMachine) -> None:

@@ -30,6 +30,7 @@ from jfr_mp.engine.lanes import Lanes
 from jfr_mp.engine.limits import WorkerLimits
 from jfr_mp.engine.loop import Loop, Task
 from jfr_mp.engine.tasks import LaneTasks
+from jfr_mp.engine.traces import open_traces
 from jfr_mp.engine.wakeups import LocalWakeups
 from jfr_mp.execution.warm.control import retire
 from jfr_mp.hosts import BaseHost
@@ -108,7 +109,8 @@ class Runner(BatchMethods):
             log_in_everywhere(self.project)
         self._member: Member | None = None
         self._wakeups = LocalWakeups()
-        self._engine = RunnerEngine(self._db, self._services, self.runner_id, self)
+        self._traces = open_traces(self.project, "runner")
+        self._engine = RunnerEngine(self._db, self._services, self.runner_id, self, traces=self._traces)
         self._steps = self._engine.steps(self._wakeups)
         self._limits = WorkerLimits(self.project, self._db, self._services.places)
 
@@ -385,6 +387,7 @@ class Runner(BatchMethods):
         """Close every connection, and let the warm servers of this machine exit when their jobs have ended."""
         retire(warm_path(self.project))
         self._services.close()
+        self._traces.close()
         self.job_controller.close()
 
 

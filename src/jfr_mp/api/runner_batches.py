@@ -17,6 +17,7 @@ from jfr_mp.batch.supply import BatchSupply
 from jfr_mp.batch.watch import BatchWatch, Inspection
 from jfr_mp.database.batches import BatchFilter, PlannedBatches, find_batches, living_batches
 from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.paused_workers import listed
 from jfr_mp.errors import ConfigError, HostError
 from jfr_mp.sites.site import WorkerSite
 
@@ -77,6 +78,8 @@ class BatchPieces:
     def submit(self, worker_name: str) -> None:
         """Submit as many batches as the waiting jobs need; the log has the reason if that is not possible.
 
+        None is submitted if a user has paused the worker.
+
         Raises
         ------
         LeaseLost
@@ -89,7 +92,8 @@ class BatchPieces:
         watch.process_ids |= {batch.batch_uid: batch.process_id for batch in batches}
         try:
             inspection = watch.inspect([batch.batch_uid for batch in batches], (Place.RUNNING,))
-            self._supply.fill_up(watch, planned, inspection)
+            paused = any(each.worker == worker_name for each in listed(self.db))
+            self._supply.fill_up(watch, planned, inspection, paused=paused)
         except HostError as error:
             logger.warning("no batch can be submitted to worker %s: %s", worker_name, error)
 

@@ -72,7 +72,7 @@ class RunnerSteps(StepRunner):
     """
 
     def __init__(self, engine: RunnerEngine, wakeups: Wakeups) -> None:
-        super().__init__(engine.db, engine.services, engine.owner, wakeups)
+        super().__init__(engine.db, engine.services, engine.owner, wakeups, engine.traces)
         self._runner = engine.runner
         self._in_hand = engine.in_hand
         self._limits = WorkerLimits(engine.services.project, engine.db, engine.services.places)

@@ -16,6 +16,7 @@ from jfr_mp.batch.watch import BatchWatch, Inspection
 from jfr_mp.database.batches import PlannedBatches, busy_workers, living_batches
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.filters import JobFilter
+from jfr_mp.database.paused_workers import PausedWorkers
 from jfr_mp.errors import ConfigError, HostError, HostUnreachable, LeaseLost
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ class BatchRounds:
         self._report = report
         self._results = Results(db, write)
         self._supply = BatchSupply(db)
+        self._paused = PausedWorkers(db)
+        #: The workers that were paused in their last round, so that no batch was submitted.
+        self._held: set[str] = set()
         self._watches: dict[str, BatchWatch] = {}
         #: By worker, in monotonic seconds: the last round, and the last round that read all markers.
         self._rounds: dict[str, float] = {}
@@ -111,7 +115,11 @@ class BatchRounds:
         HostUnreachable
             A host is unreachable.
         """
+        # No event announces that a worker is resumed.
+        resumed = self._held.difference(self._paused.names()) if self._held else ()
         for watch in [watch for name, watch in self._watches.items() if jobs.may_be_on(name)]:
+            if watch.site.name in resumed:
+                self._round(watch)
             try:
                 watch.read_journal()
                 if watch.news:
@@ -175,5 +183,7 @@ class BatchRounds:
         if audit:
             self._audits[name] = time.monotonic()
         self._supply.record(watch, batches, inspection)
-        self._supply.fill_up(watch, planned, inspection)
+        paused = name in self._paused.names()
+        (self._held.add if paused else self._held.discard)(name)
+        self._supply.fill_up(watch, planned, inspection, paused=paused)
         return _ROUND if Life.DOUBTFUL in inspection.lives.values() else None

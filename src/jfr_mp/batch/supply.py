@@ -119,7 +119,9 @@ class BatchSupply:
                 news["end_time"] = (info and info.end_time) or ping or utcnow()
             update_batch(self._db, batch, news)
 
-    def fill_up(self, watch: BatchWatch, planned: PlannedBatches, inspection: Inspection) -> None:
+    def fill_up(
+        self, watch: BatchWatch, planned: PlannedBatches, inspection: Inspection, *, paused: bool = False
+    ) -> None:
         """Finish interrupted submissions, then submit the batches that are needed.
 
         Parameters
@@ -130,6 +132,9 @@ class BatchSupply:
             Its planned batches, read before the batches of the inspection.
         inspection
             The inspection of the worker.
+        paused
+            Whether a user has paused the worker. Only interrupted submissions are finished then, because the scheduler
+            may have these batches already.
 
         Raises
         ------
@@ -141,6 +146,8 @@ class BatchSupply:
         unfinished = list(planned.uids)
         for batch_uid in unfinished:
             self._submit(watch, planned, batch_uid)
+        if paused:
+            return
         site = watch.site
         failures = self._failures[site.name]
         if time.monotonic() < failures.until:

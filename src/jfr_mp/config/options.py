@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from jfr_mp.config.notifications import NotifyOptions
+from jfr_mp.config.otel import OtelOptions
 from jfr_mp.config.validation import ConfigModel, invalid
 from jfr_mp.step_table import STEPS
 
@@ -109,6 +110,8 @@ class JfrMpOptions(ConfigModel):
     step_limits: dict[StepName, Seconds] = Field(default_factory=dict)
     #: The address at which a master serves metrics for Prometheus, such as 127.0.0.1:9464; null for no metrics.
     metrics: HostAndPort | None = None
+    #: Where traces of jobs go; null for the collector in the variables OTEL_* of the environment, if there is one.
+    otel: OtelOptions | None = None
     #: Who is notified of what: see the how-to guide about notifications.
     notify: NotifyOptions = Field(default_factory=NotifyOptions)
     #: The time that a role process has to finish its current step when it is asked to stop.

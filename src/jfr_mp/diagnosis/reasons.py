@@ -190,7 +190,7 @@ def _not_done(facts: Facts, step: Step) -> Iterator[Reason]:
 def _held_up(facts: Facts, step: Step) -> Iterator[Reason]:
     """Say what the next step waits for."""
     job = facts.job
-    if facts.paused_by is not None and step.begins:
+    if facts.paused_by is not None and (step.begins or job.state is JobState.BATCH_SUBMITTED):
         yield Reason(f"{facts.paused_by} has paused worker {job.worker}", f"`jfr-mp resume --worker {job.worker}`")
     if facts.outage is not None:
         outage = facts.outage

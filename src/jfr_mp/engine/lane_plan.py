@@ -18,6 +18,7 @@ from jfr_mp.engine.lanes import Lanes
 from jfr_mp.engine.loop import Task
 from jfr_mp.engine.step_runner import StepRunner
 from jfr_mp.engine.tasks import LaneTasks
+from jfr_mp.engine.traces import NO_TRACES, Traces
 from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.model import Condition
 from jfr_mp.sites.circuit_breaker import CircuitBreaker
@@ -46,15 +47,18 @@ class Engine:
         The services for the steps.
     owner
         The identity of the process, which locks and leases name.
+    traces
+        Where the spans of the jobs go.
     """
 
     db: QueueDatabase
     services: Services
     owner: str
+    traces: Traces = field(default=NO_TRACES, kw_only=True)
 
     def steps(self, wakeups: Wakeups) -> StepRunner:
         """Return the step runner of a lane with these wake-ups."""
-        return StepRunner(self.db, self.services, self.owner, wakeups)
+        return StepRunner(self.db, self.services, self.owner, wakeups, self.traces)
 
 
 def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine, give_up: Callable[[], None] = lambda: None) -> None:

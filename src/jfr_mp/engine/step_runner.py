@@ -19,6 +19,7 @@ from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.faults import TRANSIENT
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.engine.failures import outcome_of
+from jfr_mp.engine.traces import NO_TRACES, Traces
 from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.errors import LeaseLost
 from jfr_mp.faultpoints import reach
@@ -89,13 +90,18 @@ class StepRunner:
         The identity of the process, which the locks name.
     wakeups
         Tells when to stop waiting for an unavailable database.
+    traces
+        Where the spans of the jobs go.
     """
 
-    def __init__(self, db: QueueDatabase, services: Services, owner: str, wakeups: Wakeups) -> None:
+    def __init__(
+        self, db: QueueDatabase, services: Services, owner: str, wakeups: Wakeups, traces: Traces = NO_TRACES
+    ) -> None:
         self.db = db
         self.services = services
         self._owner = owner
         self._wakeups = wakeups
+        self._traces = traces
         self._policy = services.project.runner
         self._pace = Pace()
 
@@ -235,6 +241,8 @@ class StepRunner:
         seconds = time.monotonic() - begun if callable(found) else None
         kind = _KINDS.get(type(outcome), "done")
         self.services.measurements.note(StepMeasurement(step.name, claim.job.worker, kind, seconds))
+        if seconds is not None:
+            self._traces.step(step, claim.job, outcome, seconds)
         _log(step, claim.job, outcome)
         reach(f"{step.name}.before_commit")
         return outcome
@@ -251,6 +259,7 @@ class StepRunner:
 
     def _written(self, claim: Claim, step: Step, outcome: Outcome, news: tuple[JobState, ...]) -> StepResult:
         reach(f"{step.name}.after_commit")
+        self._traces.state(claim.job, outcome)
         if not isinstance(outcome, Retry):
             waited = (utcnow() - claim.job.updated_on).total_seconds()
             self.services.measurements.note(StateMeasurement(claim.job.state.value, claim.job.worker, waited))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: Variables that hold secrets by their usual names; compared in capital letters.
-SECRETS = ("*TOKEN", "*TOKEN_*", "*PASSWORD*", "*PASSWD*", "*PASSPHRASE*", "*SECRET*", "AWS_*")
+SECRETS = ("*TOKEN", "*TOKEN_*", "*PASSWORD*", "*PASSWD*", "*PASSPHRASE*", "*SECRET*", "AWS_*", "OTEL_*HEADERS*")
 #: What belongs to the runner itself: its service manager, and the job in which it was started, if any.
 OF_THE_RUNNER = (
     "NOTIFY_SOCKET",

@@ -28,7 +28,7 @@ from jfr_mp.membership.rescuer import evict_dead_here
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor import daemon
 from jfr_mp.supervisor.lifecycle import Policy, State
-from jfr_mp.supervisor.logfile import LogFile, log_dir
+from jfr_mp.supervisor.logfile import LogFile, claim_log_dir, log_dir
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -98,6 +98,7 @@ def start(
 
     log_level = LogLevel(log_level)
     require_open_files()
+    claim_log_dir(project)
     if foreground:
         shown = Shown(LogFormat(log_format) if log_format else LogFormat.fitting(sys.stderr))
         if run_master(project, roles, log_level=log_level, shown=shown) is not ExitCode.OK:

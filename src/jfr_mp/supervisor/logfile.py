@@ -10,8 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jfr_mp.identity import host_name
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -24,13 +27,49 @@ _LARGE, _KEPT = 10 * 2**20, 3
 _TAIL = 8192
 
 
+#: The file with the name of the machine to which the logs beside it belong.
+_OWNER = "machine"
+
+
 def log_dir(project: Project) -> Path:
-    """Return the directory with the logs of a project's processes."""
+    """Return the directory with the logs of a project's processes on this machine.
+
+    Machines may share the `log_dir` of the project by a network file system, on which two processes cannot append to
+    one file, nor rotate it. The first of them has its logs in `log_dir` itself, each other one in a directory of its
+    name.
+    """
+    top = _shared_dir(project)
+    return top if _owner(top) in (None, host_name()) else top / host_name()
+
+
+def claim_log_dir(project: Project) -> None:
+    """Make `log_dir` the directory of the logs of this machine, unless it is that of another machine already."""
+    top = _shared_dir(project)
+    unfinished = top / f".{_OWNER}.{os.getpid()}-{host_name()}"
+    # Without links, such as on FAT, machines that share the directory share the files as well.
+    with suppress(OSError):
+        top.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unfinished.write_text(host_name(), encoding="utf-8")
+        try:
+            # In one step, so that one machine wins and none reads an unfinished file.
+            (top / _OWNER).hardlink_to(unfinished)
+        finally:
+            unfinished.unlink()
+
+
+def _shared_dir(project: Project) -> Path:
     return Path(project.log_dir) / "jfr_mp"
 
 
+def _owner(top: Path) -> str | None:
+    try:
+        return (top / _OWNER).read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError):
+        return None
+
+
 def log_files(project: Project, role: str | None = None) -> list[Path]:
-    """Return the log files on this machine.
+    """Return the log files of this machine; if it has none, those of the machines with which it shares `log_dir`.
 
     Parameters
     ----------
@@ -40,6 +79,9 @@ def log_files(project: Project, role: str | None = None) -> list[Path]:
         A role, a role process such as ``transfer-2``, or ``master``; None for all.
     """
     files = sorted(log_dir(project).glob("*.log"))
+    if not files:
+        top = _shared_dir(project)
+        files = sorted([*top.glob("*.log"), *top.glob("*/*.log")])
     return [file for file in files if role in (None, file.stem, file.stem.rpartition("-")[0])]
 
 

@@ -30,7 +30,7 @@ from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.daemon import detach, report_failure, report_up
 from jfr_mp.supervisor.fork_server import role_processes
 from jfr_mp.supervisor.lifecycle import Policy
-from jfr_mp.supervisor.logfile import log_dir
+from jfr_mp.supervisor.logfile import claim_log_dir, log_dir
 from jfr_mp.supervisor.master import Master
 from jfr_mp.supervisor.metrics import exporting
 from jfr_mp.supervisor.outside import admitted_keys, open_gate
@@ -152,8 +152,13 @@ def run_master(
         If another master on this machine has one of the roles, or another kind of runner works on the database.
     DatabaseError
         If the database cannot be reached or refuses the operation.
+    ConfigError
+        If a package is missing that the project needs.
     """
     require_open_files()
+    if project.jfr_mp.otel is not None:
+        project.jfr_mp.otel.require_packages()
+    claim_log_dir(project)
     log_format, label = shown or Shown()
     held = _held_before(project, roles) if shown else frozenset()
     begin = Continuation.taken_over() or Continuation(roles=dict(roles), held=held, log_level=log_level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -141,6 +142,35 @@ class Units:
         """Whether jobs run on this machine as children of the role processes."""
         here = [worker for worker in self.project.workers.values() if worker.is_local]
         return any(worker.scheduler_type not in _SCHEDULERS_ELSEWHERE for worker in here)
+
+    def make_directories(self) -> None:
+        """Make the directories that a sandbox opens for the processes, because systemd ignores missing ones.
+
+        Raises
+        ------
+        OSError
+            One of them cannot be made by the user of the units.
+        KeyError
+            There is no such user on this machine.
+        """
+        written = [] if self.scope is Scope.USER or self.jobs_are_children else self._written()
+        missing = [str(path) for path in written if not path.exists()]
+        if not missing:
+            return
+        # As the user, who may own the directories above and replace them by links at any moment.
+        user = pwd.getpwnam(self.user) if os.geteuid() == 0 else None
+        done = subprocess.run(
+            ["mkdir", "-p", "-m", "700", *missing],
+            user=user and user.pw_uid,
+            group=user and user.pw_gid,
+            extra_groups=user and os.getgrouplist(user.pw_name, user.pw_gid),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        if done.returncode:
+            raise OSError(done.stderr.strip())
 
     def _text(self, *, template: bool) -> str:
         whose = f"{'role %i of ' if template else ''}project {_literal(self.project.name)}"

@@ -16,8 +16,10 @@ import pytest
 from jfr_mp import Runner
 from jfr_mp.batch.site import BatchSite
 from jfr_mp.batch.supply import submit_batch
+from jfr_mp.database import paused_workers
 from jfr_mp.database.batches import PlannedBatches, living_batches
 from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.diagnosis import explain_job
 from jfr_mp.errors import LeaseLost
 from tests.integration.batch.conftest import BatchWorker, exactly_once
 from tests.support.processes import is_alive
@@ -154,6 +156,35 @@ def test_a_job_that_its_batches_die_of(make_worker: MakeWorker, new_runner: NewR
     (job,) = worker.project.db.jobs.find()
     assert "the batch that ran the job ended 2 times before the job did" in job["remote"]["error"]
     assert not [path for path in worker.pool.rglob("*") if path.is_file()]
+
+
+def test_a_paused_worker_submits_no_batch_until_it_is_resumed(make_worker: MakeWorker, new_runner: NewRunner) -> None:
+    # Given a worker with jobs in its pool, that is paused before a batch was submitted for them
+    worker = make_worker(runner={"delay_update_batch": 600})
+    worker.submit(3)
+    runner = new_runner()
+    db = runner.job_controller.db
+    for _ in range(3):
+        runner.checkout()
+    for state in ("CHECKED_OUT", "UPLOADED"):
+        runner.advance_state([state])
+    assert worker.states() == {"BATCH_SUBMITTED": 3}
+    assert paused_workers.pause(db, "local", "a user")
+
+    # When the worker is processed
+    runner.update_batch_jobs()
+
+    # Then there is no batch, and each job says why it waits
+    assert not worker.batches()
+    assert not PlannedBatches(db, "local").uids
+    (job, *_) = worker.project.db.jobs.find()
+    assert "a user has paused worker local" in str(explain_job(db, db_id=job["db_id"]))
+
+    # And they run as soon as it is resumed, and not at the next regular round only
+    paused_workers.resume(db, "local")
+    runner.run_all_jobs(max_seconds=60)
+    assert worker.states() == {"COMPLETED": 3}
+    assert worker.signatures() == exactly_once(3)
 
 
 def test_a_scheduler_that_takes_no_batches(make_worker: MakeWorker, new_runner: NewRunner) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.supervisor.logfile import LogFile
+from jfr_mp.config import Project
+from jfr_mp.supervisor.logfile import LogFile, claim_log_dir, log_dir, log_files
 
 
 @pytest.fixture
@@ -120,3 +121,25 @@ def test_on_a_full_disk_a_large_log_is_truncated(tmp_path: Path) -> None:
     # Then the space is free again
     assert path.stat().st_size == 0
     assert [found.name for found in tmp_path.iterdir()] == ["a.log"]
+
+
+def test_machines_that_share_the_directory_have_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the directory of a project that has never been started
+    store = {"type": "MongoStore", "host": "db", "database": "main", "collection_name": "jobs"}
+    project = Project.model_validate({"name": "main", "log_dir": str(tmp_path), "queue": {"store": store}})
+    shared = tmp_path / "jfr_mp"
+    assert (log_dir(project), log_files(project)) == (shared, [])
+    # When machines start masters, one of them again
+    for host, expected in [("one", shared), ("two", shared / "two"), ("one", shared), ("three", shared / "three")]:
+        monkeypatch.setattr("jfr_mp.supervisor.logfile.host_name", lambda host=host: host)
+        claim_log_dir(project)
+        # Then each has a directory that no other one uses
+        assert log_dir(project) == expected
+        write(LogFile(log_dir(project) / "queue-1.log"), f"{host}\n")
+        assert log_files(project, "queue") == [expected / "queue-1.log"]
+    # and a machine without logs sees those of all
+    monkeypatch.setattr("jfr_mp.supervisor.logfile.host_name", lambda: "four")
+    assert [path.parent for path in log_files(project)] == [shared, shared / "three", shared / "two"]
+    assert not list(shared.glob(".*"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,33 @@ def test_an_exposed_unit_would_be_noticed(tmp_path: Path) -> None:
     path.write_text("[Service]\nExecStart=/bin/true\n")
     done = analyze("security", "--offline=yes", "--threshold=39", "--no-pager", str(path), runtime=tmp_path)
     assert done.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("scope", "worker", "made"),
+    [(Scope.SYSTEM, REMOTE, True), (Scope.SYSTEM, LOCAL, False), (Scope.USER, REMOTE, False)],
+    ids=["with a sandbox", "without one", "of a user"],
+)
+def test_the_directories_that_a_sandbox_opens_are_made(
+    scope: Scope, worker: dict[str, Any], made: bool, tmp_path: Path
+) -> None:
+    # Given a new project
+    base_dir = tmp_path / "new" / "main"
+    some = replace(units(scope, worker, base_dir=str(base_dir)), user=getpass.getuser())
+    # When its directories are made, twice
+    some.make_directories()
+    some.make_directories()
+    # Then those are there that systemd would pass over otherwise, for the user alone
+    assert base_dir.exists() is made
+    if made:
+        assert base_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_directories_that_cannot_be_made_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    some = replace(units(Scope.SYSTEM, REMOTE, base_dir=str(tmp_path / "file" / "main")), user=getpass.getuser())
+    with pytest.raises(OSError, match="Not a directory"):
+        some.make_directories()
 
 
 def settings(some: Units) -> dict[str, list[str]]:

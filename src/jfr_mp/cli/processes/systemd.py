@@ -81,6 +81,10 @@ def install(*, role: RolesOption = None, directory: DirectoryOption = None, unit
     except OSError as error:
         raise JfrMpError(f"{target}: the unit files cannot be written: {error.strerror}; use --user, or root") from None
     if directory is None:
+        try:
+            units.make_directories()
+        except (OSError, KeyError) as error:
+            warn(f"the directories of the project cannot be made for user {units.user}; make them first: {error}")
         _reload_systemd(units)
     systemctl, names = " ".join(units.scope.systemctl), " ".join(units.names(tuple(role or ())))
     typer.echo(f"Start now and at each boot:\n  {systemctl} enable --now {names}")
