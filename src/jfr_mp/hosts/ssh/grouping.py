@@ -1,4 +1,4 @@
-"""Requests of threads that wait for one another go together: those that come meanwhile form the next group."""
+"""Requests of threads that wait for one another go together: all that come meanwhile form the next group."""
 
 from __future__ import annotations
 

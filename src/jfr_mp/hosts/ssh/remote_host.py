@@ -191,7 +191,7 @@ class SshHost(BaseHost):
     ) -> bytes:
         """Run one of `host_scripts`, twice if need be, and return what it printed.
 
-        Those that do not take long may go together with others.
+        A script that takes little time may go together with others.
         """
         argv = ["/usr/bin/env", "LC_ALL=C", "/bin/sh", "-c", script, "jfr-mp", *arguments]
         if together:
