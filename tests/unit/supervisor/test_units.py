@@ -5,8 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -70,16 +72,23 @@ def test_an_exposed_unit_would_be_noticed(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
+@pytest.fixture
+def outside_tmp() -> Iterator[Path]:
+    """A directory that is not below /tmp, which a unit opens as a whole."""
+    with TemporaryDirectory(dir="/var/tmp") as name:
+        yield Path(name)
+
+
 @pytest.mark.parametrize(
     ("scope", "worker", "made"),
     [(Scope.SYSTEM, REMOTE, True), (Scope.SYSTEM, LOCAL, False), (Scope.USER, REMOTE, False)],
     ids=["with a sandbox", "without one", "of a user"],
 )
 def test_the_directories_that_a_sandbox_opens_are_made(
-    scope: Scope, worker: dict[str, Any], made: bool, tmp_path: Path
+    scope: Scope, worker: dict[str, Any], made: bool, outside_tmp: Path
 ) -> None:
     # Given a new project
-    base_dir = tmp_path / "new" / "main"
+    base_dir = outside_tmp / "new" / "main"
     some = replace(units(scope, worker, base_dir=str(base_dir)), user=getpass.getuser())
     # When its directories are made, twice
     some.make_directories()
@@ -90,9 +99,9 @@ def test_the_directories_that_a_sandbox_opens_are_made(
         assert base_dir.stat().st_mode & 0o777 == 0o700
 
 
-def test_directories_that_cannot_be_made_are_an_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    some = replace(units(Scope.SYSTEM, REMOTE, base_dir=str(tmp_path / "file" / "main")), user=getpass.getuser())
+def test_directories_that_cannot_be_made_are_an_error(outside_tmp: Path) -> None:
+    (outside_tmp / "file").touch()
+    some = replace(units(Scope.SYSTEM, REMOTE, base_dir=str(outside_tmp / "file" / "main")), user=getpass.getuser())
     with pytest.raises(OSError, match="Not a directory"):
         some.make_directories()
 
