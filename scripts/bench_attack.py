@@ -54,6 +54,7 @@ def leave():
 WAYS = {
     "fifo": lambda: special(OUT, os.mkfifo),
     "zero": lambda: special(OUT, lambda name: os.symlink("/dev/zero", name)),
+    "long": lambda: special(OUT, lambda name: os.symlink("x" * 300, name)),
     "sparse": lambda: grow(OUT),
     "nested": lambda: open(OUT, "w").write('{"response": ' + "[" * 500 + "]" * 500 + "}"),
     "data-fifo": lambda: special(DATA, os.mkfifo),

@@ -18,6 +18,7 @@ from tests.support.ledger_jobs import SIGNATURES, dynamic_flow, fails, is_killed
 TRAPS = {
     "fifo": "rm jfremote_out.json; mkfifo jfremote_out.json",
     "zero": "ln -sf /dev/zero jfremote_out.json",
+    "long": "ln -sf $(printf x%.0s $(seq 300)) jfremote_out.json",
     "sparse": "truncate -s 10G jfremote_out.json",
     "data": "rm remote_job_data.json; mkfifo remote_job_data.json",
     "foreign": """sed -i 's/"uuid":"[0-9a-f]/"uuid":"x/' remote_job_data.json""",
