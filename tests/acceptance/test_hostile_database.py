@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from jfr_mp.errors import ExitCode
 from tests.support.processes import is_alive
 from tests.support.user import User
 from tests.support.waiting import wait_until
@@ -71,11 +73,13 @@ def test_broken_documents_stop_no_master(user: User) -> None:
     assert max(map(len, log.splitlines())) < 2000
 
     # And the check names each broken document, and the keys that somebody has put there are listed
-    findings = user.types("admin", "check", "--json").stdout
-    # An order can have a wrong value where only its command says what is right.
-    orders = len([order for order in BROKEN_ORDERS if order.get("_id") not in ("3", "4", "5")])
-    damaged = len(OWN_COLLECTIONS) * len(BROKEN) + len(BROKEN_JOBS) + orders
-    assert findings.count("damaged-document") == damaged
+    findings = user.json("admin", "check", code=ExitCode.ERROR)["findings"]
+    damaged = Counter(each["collection"] for each in findings if each["rule"] == "damaged-document")
+    # The master has forgotten the orders without a time.
+    damaged.pop("jfr_mp_orders")
+    others = [name for name in OWN_COLLECTIONS if name != "jfr_mp_orders"]
+    assert damaged == {**dict.fromkeys(others, len(BROKEN)), "jobs": len(BROKEN_JOBS)}
+    assert {"1", "2"} <= {each["document"] for each in findings if each["collection"] == "jfr_mp_orders"}
     assert len(user.json("bus", "keys", "list")) == len(BROKEN)
     # And can be deleted
     user.ok("admin", "reconcile", "--delete-damaged", "-y")

@@ -78,8 +78,8 @@ def install(*, role: RolesOption = None, directory: DirectoryOption = None, unit
         for name, text in units.files().items():
             if (target / name).is_symlink():
                 raise JfrMpError(
-                    f"{target / name} is a link to {(target / name).readlink()}: the unit was masked or linked; remove the "
-                    "link first, as `systemctl unmask` does"
+                    f"{target / name} is a link to {(target / name).readlink()}, as of a masked unit; remove the link "
+                    "first, as `systemctl unmask` does"
                 )
             (target / name).write_text(text, encoding="utf-8")
             print_text(f"Wrote {target / name}")
