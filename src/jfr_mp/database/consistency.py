@@ -1,4 +1,4 @@
-"""Checking every document: those of the queue against the rules of the state machine, and those of our own collections.
+"""Checking every document of the queue against the rules of the state machine, and those of jfr-mp's own collections.
 
 The documents are read one after another, a flow together with its jobs, so that the memory does not grow with the
 queue. Nothing is changed. Other processes may be working: what looks wrong is examined a second time after a while, and

@@ -1,7 +1,7 @@
-"""What the documents of our own collections must be like, for `jfr_mp.database.consistency`.
+"""What the documents of jfr-mp's own collections must be like, for `jfr_mp.database.consistency`.
 
-The masters leave out a document that is damaged. It stays in the database all the same: an order that nobody carries
-out, a message that nobody sends, a key that is admitted without a name.
+The masters leave out a document that is damaged. It stays in the database all the same: an order that is never carried
+out, a message that is never sent, a key that is admitted without a name.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ _NOTIFICATIONS: Mapping[str, type[Document]] = {
 
 @dataclass(frozen=True)
 class OwnCollection:
-    """One of our own collections.
+    """One of jfr-mp's own collections.
 
     Parameters
     ----------
@@ -137,13 +137,13 @@ def _notification(document: Mapping[str, Any]) -> type[Document]:
     return _NOTIFICATIONS.get(kind, _Notice) if isinstance(kind, str) else _Notice
 
 
-#: By the section of the check.
+#: Those collections by the section of the check.
 OWN_COLLECTIONS = {
     "processes": OwnCollection(lambda db: db.processes, lambda _: ProcessRecord, times=("heartbeat",)),
     "lost masters": OwnCollection(lambda db: db.lost_masters, lambda _: _LostMaster, times=("heartbeat",)),
     "leases": OwnCollection(lambda db: db.leases, lambda _: _Lease),
     "orders": OwnCollection(lambda db: db.orders, lambda _: MasterOrder, times=("created_on",)),
-    "keys of the bus": OwnCollection(lambda db: db.bus_keys, lambda _: BusKey, "key"),
+    "bus keys": OwnCollection(lambda db: db.bus_keys, lambda _: BusKey, "key"),
     "paused workers": OwnCollection(lambda db: db.paused_workers, lambda _: PausedWorker, "worker"),
     "notifications": OwnCollection(lambda db: db.notifications, _notification),
 }

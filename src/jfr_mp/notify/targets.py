@@ -79,7 +79,7 @@ def _host(url: str) -> str:
 def without_secrets(text: str, url: str) -> str:
     """Return a text without anything that stands in a URL, except for its schema and a host that can be shown.
 
-    Libraries write parts of a URL decoded, encoded anew, or in small letters.
+    Libraries write parts of a URL decoded, encoded again, or in small letters.
     """
     schema, separator, rest = url.partition("://")
     schema, rest = (schema, rest) if separator else ("", url)

@@ -29,7 +29,7 @@ _SINGULAR = {
     "lost masters": "lost master",
     "leases": "lease",
     "orders": "order",
-    "keys of the bus": "key of the bus",
+    "bus keys": "bus key",
     "paused workers": "paused worker",
     "notifications": "notification",
     "auxiliary": "auxiliary document",
