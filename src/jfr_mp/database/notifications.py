@@ -314,8 +314,8 @@ class Outbox:
     def take(self, target: str, seconds: float) -> Delivery | None:
         """Return the delivery of a target that is due, and hide it from others for some seconds.
 
-        Of several, it is the one with the fewest attempts, then the oldest: a message that the target does not accept holds
-        up none of the others.
+        Of several, it is the one with the fewest attempts, then the oldest: a message that the target does not accept
+        holds up none of the others.
         """
         now = self._db.server_time()
         taken = self._box.find_one_and_update(
