@@ -15,7 +15,7 @@ from bench_ground import JOBS, TIMEOUT, Ground, Measured
 from contest import Arena, Collections
 
 #: The good jobs, and how often each of the two rates is measured.
-GOOD, ROUNDS = 50, 3
+GOOD, ROUNDS = 50, 5
 
 ATTACKS = '''
 import atexit, json, os, subprocess, sys

@@ -37,26 +37,33 @@ def shared() -> Iterator[MemoryGroup]:
     group.close()
 
 
-def _submit(user: User, ledger: Path, job: str, setup: str = "") -> tuple[str, list[str]]:
-    """Submit a job that uses up the memory, beside good ones; return the ids."""
-    setup = f"from tests.support.ledger_jobs import *\nbad = {job}\n{setup}"
-    flow = user.submit(
-        f"Flow([bad, *(link(None, {str(ledger)!r}, f'good-{{n}}') for n in range({GOOD}))])", setup=setup
-    )
-    bad, *good = flow.db_ids
-    return bad, good
+def _submit(user: User, jobs: str, setup: str = "") -> tuple[str, ...]:
+    """Submit a flow of jobs; return their ids."""
+    return user.submit(f"Flow([{jobs}])", setup=f"from tests.support.ledger_jobs import *\n{setup}").db_ids
 
 
-def _expect(user: User, bad: str, good: list[str], ledger: Path) -> None:
-    """Expect that the bad job fails with a text that says why, and that the good ones complete."""
-    jobs = user.project.db.jobs
-    completed = {"db_id": {"$in": good}, "state": "COMPLETED"}
-    wait_until(lambda: jobs.count_documents(completed) == GOOD, 120, "the good jobs")
-    ended = {"db_id": bad, "state": {"$in": ["FAILED", "REMOTE_ERROR"]}, "lock_id": None}
-    job = wait_until(lambda: jobs.find_one(ended), 60, "the end of the job that used up the memory")
+def _good(ledger: Path) -> str:
+    return f"*(link(None, {str(ledger)!r}, f'good-{{n}}') for n in range({GOOD}))"
+
+
+def _expect_good(user: User, db_ids: tuple[str, ...]) -> None:
+    completed = {"db_id": {"$in": db_ids}, "state": "COMPLETED"}
+    wait_until(lambda: user.project.db.jobs.count_documents(completed) == GOOD, 120, "the good jobs")
+
+
+def _expect_failure(user: User, db_id: str) -> None:
+    """Expect that a job fails with a text that says why."""
+    ended = {"db_id": db_id, "state": {"$in": ["FAILED", "REMOTE_ERROR"]}, "lock_id": None}
+    job = wait_until(lambda: user.project.db.jobs.find_one(ended), 60, "the end of the job that used up the memory")
     assert "it was probably killed" in job["error"]
+
+
+def _expect_all_is_well(user: User, ledger: Path, master: int) -> None:
+    """Expect that each job ran once, and that no process of the runner was killed."""
     assert ledger_lines(ledger) == sorted(["bad", *(f"good-{number}" for number in range(GOOD))])
     assert user.json("admin", "check")["findings"] == []
+    assert is_alive(master)
+    assert {role["restarts"] for role in user.masters()[0]["roles"]} == {0}
 
 
 @pytest.mark.parametrize("warm", [True, False])
@@ -65,14 +72,17 @@ def test_a_job_in_a_group_of_its_own(new_user: NewUser, little: MemoryGroup, tmp
     ledger, config = tmp_path / "ledger", {"little": {"pre_run": little.enter}}
     user = new_user(exec_config=config, metadata={"jfr_mp": {"warm": warm}})
     master = user.start()
-    # When it uses more
-    enter = "bad.update_config({'manager_config': {'exec_config': 'little'}})"
-    bad, good = _submit(user, ledger, f"uses_up_memory({str(ledger)!r}, 'bad')", enter)
+    # When it uses more, beside good jobs
+    setup = (
+        f"bad = uses_up_memory({str(ledger)!r}, 'bad')\n"
+        "bad.update_config({'manager_config': {'exec_config': 'little'}})\n"
+    )
+    bad, *good = _submit(user, f"bad, {_good(ledger)}", setup)
     # Then it fails, and nothing else was killed
-    _expect(user, bad, good, ledger)
+    _expect_good(user, tuple(good))
+    _expect_failure(user, bad)
     assert little.kills >= 1
-    assert is_alive(master["pid"])
-    assert {role["restarts"] for role in user.masters()[0]["roles"]} == {0}
+    _expect_all_is_well(user, ledger, master["pid"])
 
 
 @pytest.mark.parametrize("warm", [True, False])
@@ -84,9 +94,9 @@ def test_a_job_in_the_group_of_the_runner(new_user: NewUser, shared: MemoryGroup
     (master,) = user.masters()
     assert master["pid"] in shared.pids
     # When a job uses all of the memory, in many processes that are smaller than those of the runner
-    bad, good = _submit(user, ledger, f"uses_up_memory_together({str(ledger)!r}, 'bad')")
-    # Then its processes are killed, and not those of the runner
-    _expect(user, bad, good, ledger)
+    (bad,) = _submit(user, f"uses_up_memory_together({str(ledger)!r}, 'bad')")
+    # Then its processes are killed, and not those of the runner, which goes on with the next jobs
+    _expect_failure(user, bad)
     assert shared.kills >= 1
-    assert is_alive(master["pid"])
-    assert {role["restarts"] for role in user.masters()[0]["roles"]} == {0}
+    _expect_good(user, _submit(user, _good(ledger)))
+    _expect_all_is_well(user, ledger, master["pid"])
