@@ -59,13 +59,13 @@ class Ground:
     jobs: int = 20_000
 
     @contextmanager
-    def arena(self, contestant: Contestant, **worker: Any) -> Iterator[tuple[Arena, Collections]]:
+    def arena(self, contestant: Contestant, jobs: str = JOBS, /, **worker: Any) -> Iterator[tuple[Arena, Collections]]:
         """Lay out a project with a local worker and run the contestant in it."""
         home = self.home / f"{contestant.name}-{next(numbers)}"
         fields = {"type": "local", "scheduler_type": "shell", "work_dir": str(home / "work"), **worker}
         if "batch" in fields:
             fields["batch"] = {**fields["batch"], "work_dir": str(home / "batches"), "jobs_handle_dir": str(home / "h")}
-        arena = Arena.lay_out(contestant, home, self.stores, JOBS, {"local": fields}, DELAY)
+        arena = Arena.lay_out(contestant, home, self.stores, jobs, {"local": fields}, DELAY)
         with arena.collections() as collections, arena.running():
             time.sleep(contestant.settle)
             yield arena, collections

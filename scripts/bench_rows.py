@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from bench_attack import attack
 from bench_ground import DELAY, JOBS, Ground, Measured, Row, numbers, processes_of, seconds_for
 from bench_load import many, submit
 from bench_remote import remote_arena
@@ -230,6 +231,7 @@ ROWS = (
     Row("batch", "independent trivial jobs in a batch with 2 slots", "jobs/s", batch, more_is_better=True, times=20),
     Row("submit", "submit_flow of a flow of 5,000 jobs", "s", submit, times=2),
     Row("many", "many jobs in 10 flows: the last rate", "of first", many, more_is_better=True, bound=0.9, long=True),
+    Row("attack", "good jobs beside attacks: their rate", "of usual", attack, more_is_better=True, bound=0.9),
     Row("ssh", "jobs over SSH, 50 ms a round trip", "jobs/s", ssh, more_is_better=True, times=10),
     Row("round trips", "round trips of SSH while 50 jobs wait", "a job", round_trips, bound=3),
     Row("claim", "a claim among 100,000 READY jobs, against 50", "times", scale("claim"), bound=1.3),

@@ -18,14 +18,17 @@ from tests.support.ledger_jobs import SIGNATURES, dynamic_flow, fails, is_killed
 TRAPS = {
     "fifo": "rm jfremote_out.json; mkfifo jfremote_out.json",
     "zero": "ln -sf /dev/zero jfremote_out.json",
+    "long": "ln -sf $(printf x%.0s $(seq 300)) jfremote_out.json",
     "sparse": "truncate -s 10G jfremote_out.json",
     "data": "rm remote_job_data.json; mkfifo remote_job_data.json",
     "foreign": """sed -i 's/"uuid":"[0-9a-f]/"uuid":"x/' remote_job_data.json""",
 }
-#: The exec_config of the flows of --more.
+#: Two ways to give a job little memory: a limit that its process notices, and a group in which the kernel kills it.
+LITTLE_MEMORY, LITTLE_GROUP, ULIMIT = "little_memory", "little_group", "ulimit -v 6000000"
+#: The exec_config of the flows of --more, without the one of the group.
 EXEC_CONFIG = {
     **{name: {"post_run": text} for name, text in TRAPS.items()},
-    "little_memory": {"pre_run": "ulimit -v 6000000"},
+    LITTLE_MEMORY: {"pre_run": ULIMIT},
     "breaks_off": {"pre_run": "exit 1"},
 }
 #: The names of jobs that fail, and the states in which they may end.
@@ -33,8 +36,9 @@ FAILING = ["breaks_off", "fails", "hostile", "is_killed", "uses_up_memory"]
 FAILED = "FAILED or REMOTE_ERROR"
 #: How many jobs of a flood fail by a bug, and before they begin.
 FLOOD = (5, 200)
-#: A worker whose disk is full now and then, so that its jobs may fail.
-SMALL = "small"
+#: A worker whose disk is full now and then, so that its jobs may fail; one whose files answer late now and then; one
+#: whose jobs are forked from a process that has done their imports.
+SMALL, LATE, WARM = "small", "late", "warm"
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class Submission:
 
     jobs: Flow
     expected: Expected
-    workers: Collection[str] = ("local", "cluster")
+    workers: Collection[str] = ("local", "cluster", WARM, LATE)
 
 
 def dynamic(ledger: Path, _chance: random.Random) -> Submission:
@@ -125,11 +129,11 @@ def flood(ledger: Path, _chance: random.Random) -> Submission:
 
 
 def memory(ledger: Path, _chance: random.Random) -> Submission:
-    """Return a job that uses up its memory, and one that is killed for it."""
-    greedy = _named("uses_up_memory", uses_up_memory(str(ledger), "eats"), "little_memory")
-    return Submission(
-        Flow([greedy, is_killed(str(ledger), "killed")]), Expected(ledger, ["eats", "killed"], Counter({FAILED: 2}))
-    )
+    """Return jobs that use up their memory, one of them until the kernel kills it, and one that is killed for it."""
+    limits = {"eats": LITTLE_MEMORY, "eats-all": LITTLE_GROUP}
+    greedy = [_named("uses_up_memory", uses_up_memory(str(ledger), name), limit) for name, limit in limits.items()]
+    flow = Flow([*greedy, is_killed(str(ledger), "killed")])
+    return Submission(flow, Expected(ledger, [*limits, "killed"], Counter({FAILED: 3})))
 
 
 def without_room(ledger: Path, _chance: random.Random) -> Submission:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -16,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from chaos_flows import EXEC_CONFIG, FAILED, KINDS, MORE_KINDS, SMALL, Expected
+from chaos_flows import EXEC_CONFIG, FAILED, KINDS, LATE, LITTLE_GROUP, MORE_KINDS, SMALL, ULIMIT, WARM, Expected
+from chaos_places import LateDisk, late_disk, little_memory, make_clock, small_disk
 from pymongo.errors import PyMongoError
 
 from jfr_mp import submit_flow
 from jfr_mp.errors import JfrMpError
 from tests.support.cluster import Cluster
+from tests.support.memory_group import MemoryGroup
 from tests.support.mongod import Mongod, ReplicaSet
 from tests.support.network import Network
 from tests.support.processes import ROOT, end, pids_with
@@ -49,6 +50,10 @@ class Ground:
         The flows that were submitted.
     disks
         Small disks, with --more: one with logs, sockets and temporary files, one with the directories of jobs.
+    late
+        With --more, a disk with the directories of jobs whose files can answer late, if this machine can make one.
+    memory
+        With --more, a group in which jobs run out of memory, if this machine can make one.
     """
 
     home: Path
@@ -56,6 +61,8 @@ class Ground:
     cluster: Cluster | None = None
     expected: list[Expected] = field(default_factory=list)
     disks: dict[str, Path] = field(default_factory=dict)
+    late: LateDisk | None = None
+    memory: MemoryGroup | None = None
 
     @property
     def clock(self) -> dict[str, str]:
@@ -101,7 +108,8 @@ class Ground:
     @property
     def workers(self) -> list[str]:
         """The names of the workers."""
-        return ["local", *(["cluster"] if self.cluster else []), *([SMALL] if self.more else [])]
+        more = [WARM, SMALL, *([LATE] if self.late else [])] if self.more else []
+        return ["local", *(["cluster"] if self.cluster else []), *more]
 
     def submit(self, chance: random.Random) -> None:
         """Put a flow of some kind into the queue."""
@@ -183,18 +191,32 @@ def ground(home: Path, *, local: bool, more: bool) -> Iterator[Ground]:
         }
         (home / "projects").mkdir()
         if more:
-            for name in ("own", SMALL):
-                made.disks[name] = stack.enter_context(_small_disk(home / f"disk-{name}"))
-            (made.disks["own"] / "tmp").mkdir()
-            document |= {"log_dir": str(made.disks["own"] / "log"), "daemon_dir": str(made.disks["own"] / "daemon")}
-            document["exec_config"] = EXEC_CONFIG
-            workers[SMALL] = {**local_worker, "work_dir": str(made.disks[SMALL] / "work")}
-            _make_clock(home)
+            _more(made, document, local_worker, stack)
         (home / "projects" / "chaos.json").write_text(json.dumps(document))
         (home / "projects" / "chaos.json").chmod(0o600)
         os.environ.update({MARK: str(home / "projects"), "HOME": str(home), "PYTHONPATH": f"{ROOT}/src:{ROOT}"})
         stack.callback(_end_all)
         yield made
+
+
+def _more(made: Ground, document: dict[str, Any], local_worker: Mapping[str, Any], stack: ExitStack) -> None:
+    """Make the places of --more, and the workers there."""
+    home, workers = made.home, document["workers"]
+    for name in ("own", SMALL):
+        made.disks[name] = stack.enter_context(small_disk(home / f"disk-{name}"))
+    (made.disks["own"] / "tmp").mkdir()
+    document |= {"log_dir": str(made.disks["own"] / "log"), "daemon_dir": str(made.disks["own"] / "daemon")}
+    made.late = stack.enter_context(late_disk(home / f"disk-{LATE}"))
+    made.memory = stack.enter_context(little_memory())
+    little = made.memory.enter if made.memory else ULIMIT
+    document["exec_config"] = {**EXEC_CONFIG, LITTLE_GROUP: {"pre_run": little}}
+    workers[SMALL] = {**local_worker, "work_dir": str(made.disks[SMALL] / "work")}
+    # Without a command of its own, so that its jobs are forked from a process that has done their imports.
+    workers[WARM] = {**local_worker, "work_dir": str(home / WARM), "max_jobs": 2}
+    del workers[WARM]["execution_cmd"]
+    if made.late:
+        workers[LATE] = {**local_worker, "work_dir": str(made.late.path / "work"), "max_jobs": 2}
+    make_clock(home)
 
 
 def _database(directory: Path, stack: ExitStack, *, more: bool) -> Mongod | ReplicaSet:
@@ -203,25 +225,6 @@ def _database(directory: Path, stack: ExitStack, *, more: bool) -> Mongod | Repl
     network = Network(3)
     stack.callback(network.close)
     return ReplicaSet(directory, "rs_chaos", network)
-
-
-def _make_clock(home: Path) -> None:
-    """Make a library that lets the clock of processes jump, if there is a compiler."""
-    if compiler := shutil.which("cc"):
-        source = ROOT / "scripts" / "chaos_clock.c"
-        subprocess.run([compiler, "-shared", "-fPIC", "-o", str(home / "clock.so"), str(source)], check=True)
-        (home / "time").write_text("+0")
-
-
-@contextmanager
-def _small_disk(path: Path) -> Iterator[Path]:
-    """Mount a file system that can be filled."""
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m,mode=0700", "tmpfs", str(path)], check=True)
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def _end_all() -> None:

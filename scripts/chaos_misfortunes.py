@@ -73,6 +73,7 @@ class Misfortunes:
             self._kinds += [self.step_down, self.partition, self.freeze_mongod, self.stop_master, self.exhaust_files]
             self._kinds += [self.fill_own_disk, self.fill_work_disk]
             self._kinds += [self.freeze_sftp] if made.cluster else []
+            self._kinds += [self.freeze_files] if made.late else []
             self._kinds += [self.jump] if made.clock else []
         self._next: list[Callable[[], Over]] = []
         #: Seconds to the recovery from each.
@@ -199,6 +200,13 @@ class Misfortunes:
         with self._cluster.sshd.late_files():
             self.rest(SILENCE)
         return self._over_at_cluster(*WITH_HOST)
+
+    def freeze_files(self) -> Over:
+        """The file system of a worker on this machine answers late."""
+        assert self._made.late
+        with self._made.late.frozen():
+            self.rest(SILENCE)
+        return Over(time.monotonic())
 
     def kill_slurmctld(self) -> Over:
         """The scheduler crashes."""

@@ -81,15 +81,22 @@ class Places:
 
     def prepare(self) -> None:
         """Make the directories, as far as this machine allows."""
-        for directory in (self._download_dir, *self._work_dirs.values()):
+        self._make_download_dir()
+        for directory in self._work_dirs.values():
             with suppress(OSError):
                 directory.mkdir(parents=True, exist_ok=True)
 
     def downloads(self) -> str | None:
         """Return the place of downloaded files; None if the directory cannot be used."""
-        with suppress(OSError):
-            self._download_dir.mkdir(parents=True, exist_ok=True)
+        self._make_download_dir()
         return self._of(self._download_dir)
+
+    def _make_download_dir(self) -> None:
+        """Make the directory of downloaded files, which other users must not read any more than run directories."""
+        with suppress(OSError):
+            self._download_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._download_dir.stat().st_mode & 0o077:
+                self._download_dir.chmod(0o700)
 
     def of_worker(self, name: str) -> str | None:
         """Return the place of a local worker's work_dir; None for any other worker, or if it is not there."""

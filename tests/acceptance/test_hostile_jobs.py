@@ -20,6 +20,7 @@ OUT, DATA = "jfremote_out.json", "remote_job_data.json"
 ATTACKS = {
     "fifo": (f"rm {OUT}; mkfifo {OUT}", f"{OUT} in .* it is a FIFO"),
     "zero": (f"ln -sf /dev/zero {OUT}", f"{OUT} in .* it is a symbolic link"),
+    "long-link": (f"ln -sf $(printf x%.0s $(seq 300)) {OUT}", f"{OUT} in .* it is a symbolic link"),
     "data-fifo": (f"rm {DATA}; mkfifo {DATA}", f"{DATA} in .* it is a FIFO"),
     "data-zero": (f"ln -sf /dev/zero {DATA}", f"{DATA} in .* it is a symbolic link"),
     "sparse": (f"truncate -s 10G {OUT}", f"{OUT} in .* has 10240 MB"),

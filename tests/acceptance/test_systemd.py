@@ -44,6 +44,13 @@ def test_units_are_shown_installed_and_removed(user: User, tmp_path: Path) -> No
     assert list(directory.iterdir()) == []
     assert "no units" in types("uninstall", "--yes").stderr
 
+    # And a unit that the user has masked is not written into what its link leads to
+    (directory / "jfr-mp-main.service").symlink_to("/dev/null")
+    masked = types("install")
+    assert masked.returncode != 0
+    assert "jfr-mp-main.service is a link to /dev/null" in masked.stderr
+    (directory / "jfr-mp-main.service").unlink()
+
     # And those of the system run as another user, and can be written to any directory
     other = tmp_path / "units"
     assert types("install", "--system", "--run-as", "daemon", "--directory", str(other)).returncode == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,15 @@ def uses_up_memory(ledger: str, name: str) -> None:
     taken = []
     while True:
         taken.append(bytearray(2**24))
+
+
+@job
+def uses_up_memory_together(ledger: str, name: str) -> None:
+    """Sign, and take memory in processes that are smaller than this one, until the kernel has killed the job."""
+    sign(ledger, name)
+    program = "import time; taken = bytearray(2**25); time.sleep(1000)"
+    while True:
+        subprocess.Popen([sys.executable, "-I", "-S", "-c", program])
 
 
 @job

@@ -56,3 +56,15 @@ def test_a_project_has_the_places_of_its_local_workers_and_of_its_downloads(tmp_
     assert places.of_workers() == {"local": place_of(tmp_path / "work")}
     assert places.of_worker("remote") is None
     assert set(places.seen()) == {place_of(tmp_path / "work"), places.downloads()}
+
+
+def test_other_users_cannot_read_what_was_downloaded(tmp_path: Path) -> None:
+    # Given a directory of an earlier version
+    project = project_with().model_copy(update={"tmp_dir": str(tmp_path / "tmp")})
+    (tmp_path / "tmp" / "download").mkdir(mode=0o755, parents=True)
+    # When it is prepared, or made anew
+    for prepare in (Places(project).prepare, Places(project).downloads):
+        prepare()
+        # Then it is private
+        assert (tmp_path / "tmp" / "download").stat().st_mode & 0o777 == 0o700
+        shutil.rmtree(tmp_path / "tmp")

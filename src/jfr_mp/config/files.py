@@ -131,10 +131,17 @@ def exposes_password(path: Path) -> bool:
 def _has_password(value: Any) -> bool:
     if isinstance(value, Mapping):
         named = any(item and str(name).lower() in _PASSWORDS for name, item in value.items())
-        return named or any(_has_password(item) for item in value.values())
+        return named or _has_target(value.get("targets")) or any(_has_password(item) for item in value.values())
     if isinstance(value, list):
         return any(map(_has_password, value))
     return isinstance(value, str) and _URI_WITH_PASSWORD.search(value) is not None
+
+
+def _has_target(targets: Any) -> bool:
+    """Return whether there is a target of notifications with a URL: with most services, any part of it is a secret."""
+    return isinstance(targets, Mapping) and any(
+        isinstance(target, Mapping) and bool(target.get("url")) for target in targets.values()
+    )
 
 
 def _parse_yaml(path: Path, text: str) -> Any:

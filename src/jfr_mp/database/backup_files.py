@@ -125,11 +125,14 @@ class DirectoryTarget:
         # A file of an earlier backup with the other compression would be ambiguous.
         for stale in (path for name in MEMBERS for path in _files(self._path, name) if path not in self._written):
             stale.unlink()
-        (self._path / MANIFEST).write_text(json.dumps(manifest, indent=2))
+        part = self._path / f"{MANIFEST}{_PART}"
+        with os.fdopen(_create(part), "wb") as file:
+            file.write(json.dumps(manifest, indent=2).encode())
+        part.replace(self._path / MANIFEST)
 
     def abandon(self) -> None:
         """Remove what was written."""
-        for final in self._written:
+        for final in (*self._written, self._path / MANIFEST):
             final.with_name(final.name + _PART).unlink(missing_ok=True)
 
 
@@ -285,5 +288,9 @@ def _files(directory: Path, name: str) -> list[Path]:
 
 
 def _create(path: Path) -> int:
-    """Create a file that only the user can read: jobs may contain secrets."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Create a file that only the user can read: jobs may contain secrets.
+
+    What has the name is replaced and not followed: in a directory such as /tmp, another user may have put a link there.
+    """
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pymongo.errors import DuplicateKeyError
 
 from jfr_mp.errors import LeaseLost
@@ -59,9 +59,13 @@ def busy_workers(db: QueueDatabase) -> set[str]:
 
 
 def living_batches(db: QueueDatabase, worker: str) -> list[BatchDoc]:
-    """Return the batches of a worker that have not ended, oldest first."""
+    """Return the batches of a worker that have not ended, oldest first; a damaged one hides none of the others."""
     found = db.batches.find({"worker": worker, "batch_state": {"$in": _LIVING}}).sort("created_on", 1)
-    return [BatchDoc.model_validate(document) for document in found]
+    batches = []
+    for document in found:
+        with suppress(ValidationError):
+            batches.append(BatchDoc.model_validate(document))
+    return batches
 
 
 def batches_live(db: QueueDatabase) -> bool:

@@ -1,4 +1,4 @@
-"""Checking the whole queue: every job, flow, lock, batch and process against the rules of the state machine.
+"""Checking every document of the queue against the rules of the state machine, and those of jfr-mp's own collections.
 
 The documents are read one after another, a flow together with its jobs, so that the memory does not grow with the
 queue. Nothing is changed. Other processes may be working: what looks wrong is examined a second time after a while, and
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from jfr_mp.database.diagnosis import FLOW_FIELDS, JOB_FIELDS, diagnose
 from jfr_mp.database.flow_lookup import find_flow
 from jfr_mp.database.indexes import missing_unique_indexes
 from jfr_mp.database.invariants import DAMAGED, Circumstances, Violation, damaged, job_violations
-from jfr_mp.database.processes import ProcessRecord
+from jfr_mp.database.own_documents import OWN_COLLECTIONS
 from jfr_mp.database.reconcile import findings_of, is_settled
 from jfr_mp.database.setup import highest_number, missing_documents, next_number
 from jfr_mp.database.stale_locks import stale_locks
@@ -74,7 +75,7 @@ class ConsistencyCheck:
         self.examined: Counter[str] = Counter()
         self._sections: Mapping[str, Callable[[Doc], Iterator[Violation]]] = {
             "auxiliary": self._auxiliary,
-            "processes": self._processes,
+            **{name: partial(self._own, name) for name in OWN_COLLECTIONS},
             "locks": self._locks,
             "batches": self._batches,
             "flows": self._flows,
@@ -119,14 +120,16 @@ class ConsistencyCheck:
             problem = f"the next db_id would be {following}, but there is a job {highest}: no flow can be submitted"
             yield Violation("counter-behind", name, "next_id", problem, _RECONCILE, "next_id")
 
-    def _processes(self, query: Doc) -> Iterator[Violation]:
+    def _own(self, section: str, query: Doc) -> Iterator[Violation]:
+        for violation in OWN_COLLECTIONS[section].violations(self._db, query, self._around):
+            self.examined[section] += 1
+            if violation is not None:
+                yield violation
+        if section == "processes":
+            yield from self._dead_processes(query)
+
+    def _dead_processes(self, query: Doc) -> Iterator[Violation]:
         name = self._db.processes.name
-        for document in self._db.processes.find(query):
-            self.examined["processes"] += 1
-            try:
-                ProcessRecord.model_validate({**document, "id": document["_id"]})
-            except ValidationError as error:
-                yield damaged(document, name, "_id", error)
         dead = processes.expired_ids(self._db, self._db.project.jfr_mp.lease_ttl, query)
         for owner in dead:
             problem = "it has not renewed its lease, and no process has evicted it: its locks and leases are still held"
@@ -145,6 +148,12 @@ class ConsistencyCheck:
                 batch = BatchDoc.model_validate(document)
             except ValidationError as error:
                 yield damaged(document, name, "batch_uid", error)
+                continue
+            if batch.batch_state is not BatchState.FINISHED and not batch.process_id:
+                problem = f"it is {batch.batch_state.name} and has no id of the scheduler: its end cannot be noticed"
+                yield Violation(
+                    "no-process-id", name, batch.batch_uid, problem, repair.format(batch.batch_uid), document["_id"]
+                )
                 continue
             if batch.batch_state is not BatchState.FINISHED and not self._around.workers.get(batch.worker):
                 problem = (

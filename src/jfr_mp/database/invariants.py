@@ -90,6 +90,11 @@ class Circumstances:
         """The latest time for which a job can have been put off."""
         return self.now + timedelta(seconds=self.longest_delay + _CLOCKS_DIFFER)
 
+    @property
+    def latest_now(self) -> datetime:
+        """The latest time that a clock can have shown by now."""
+        return self.now + timedelta(seconds=_CLOCKS_DIFFER)
+
 
 @dataclass(frozen=True)
 class JobRule:

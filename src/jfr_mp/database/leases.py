@@ -61,15 +61,16 @@ class Lease:
 
     def _look(self) -> bool:
         lease = self._db.leases.find_one({"_id": self._name})
-        holder = lease["owner"] if lease else None
+        holder = lease.get("owner") if lease else None
         if holder == self._owner:
             return True
-        if holder is not None and self._db.processes.find_one({"_id": holder}, {"_id": 1}):
+        # A damaged lease may contain anything, an operator of a query included, and is free then.
+        if isinstance(holder, str) and self._db.processes.find_one({"_id": holder}, {"_id": 1}):
             return False
         try:
             # Of two processes at the same time, the second finds another owner, and its insertion is a duplicate.
             self._db.leases.update_one(
-                {"_id": self._name, "owner": holder},
+                {"_id": self._name, "owner": {"$eq": holder}},
                 {"$set": {"owner": self._owner}, "$currentDate": {"since": True}},
                 upsert=True,
             )

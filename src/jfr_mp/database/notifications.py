@@ -8,6 +8,8 @@ One collection holds all of it, so that any master can go on where another one w
   if it is neither sent nor failed by then, the process that took it was killed, and it is taken again.
 - ``condition``: a state that lasts, such as a host that is down, and since when.
 - ``progress``: up to where events have been read.
+
+A damaged document stops none of the others: queries ask for the types of the fields. `jfr-mp admin check` reports it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from uuid import uuid4
 
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
+
+from jfr_mp.config.notifications import Occasion
 
 if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
@@ -34,6 +38,24 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 3600.0
 _GIVE_UP_AFTER = timedelta(days=1)
 _DUPLICATE_KEY = 11000
 _PROGRESS = "progress"
+#: The longest subject and detail that are kept.
+_LONGEST_SUBJECT, _LONGEST_DETAIL = 300, 1000
+
+_TEXT, _DATE = {"$type": "string"}, {"$type": "date"}
+#: The whole documents of notices and deliveries.
+_NOTICE: Mapping[str, Any] = {
+    "kind": "notice",
+    "occasion": {"$in": [occasion.value for occasion in Occasion]},
+    **dict.fromkeys(("rule", "key", "subject", "reference", "detail"), _TEXT),
+    "noticed": _DATE,
+}
+_DELIVERY: Mapping[str, Any] = {
+    "kind": "delivery",
+    "state": {"$in": ["pending", "sent", "given_up"]},
+    **dict.fromkeys(("_id", "message", "rule", "target", "title", "body"), _TEXT),
+    "created_on": _DATE,
+    "tries": {"$type": ["int", "long"]},
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +87,14 @@ class Notice:
     def id(self) -> str:
         """The `_id` of its document."""
         return f"notice/{self.rule}/{self.key}"
+
+    def as_dict(self) -> dict[str, str]:
+        """Return its fields for the database, where long texts have no use."""
+        return {
+            **asdict(self),
+            "subject": self.subject[:_LONGEST_SUBJECT],
+            "detail": self.detail[:_LONGEST_DETAIL],
+        }
 
 
 @dataclass(frozen=True)
@@ -164,10 +194,15 @@ class Outbox:
 
     def progress(self) -> ReadingProgress | None:
         """Return up to where the events have been read; None if none ever was."""
-        found = self._box.find_one({"_id": _PROGRESS})
+        found = self._box.find_one({"_id": _PROGRESS, "begun": _DATE, "seen": _DATE})
         if found is None:
             return None
-        return ReadingProgress(found["begun"].replace(tzinfo=UTC), found["seen"].replace(tzinfo=UTC), found["token"])
+        token = found.get("token")
+        return ReadingProgress(
+            found["begun"].replace(tzinfo=UTC),
+            found["seen"].replace(tzinfo=UTC),
+            token if isinstance(token, str) else None,
+        )
 
     def save(self, progress: ReadingProgress) -> None:
         """Store up to where the events have been read; what was noticed there must be stored already."""
@@ -178,7 +213,7 @@ class Outbox:
         now = self._db.server_time()
         new = {"kind": "notice", "message": None, "noticed": now}
         writes = [
-            UpdateOne({"_id": notice.id}, {"$setOnInsert": {**new, **asdict(notice)}}, upsert=True)
+            UpdateOne({"_id": notice.id}, {"$setOnInsert": {**new, **notice.as_dict()}}, upsert=True)
             for notice in notices
         ]
         if not writes:
@@ -199,14 +234,16 @@ class Outbox:
             fields = {"$setOnInsert": {"kind": "condition", "since": now}, "$set": {"seen": now}}
             self._box.update_one({"_id": f"condition/{key}"}, fields, upsert=True)
         self._box.delete_many({"kind": "condition", "seen": {"$lt": now - _OVER_AFTER}})
-        found = self._box.find({"kind": "condition", "_id": {"$in": [f"condition/{key}" for key in keys]}})
+        found = self._box.find(
+            {"kind": "condition", "since": _DATE, "_id": {"$in": [f"condition/{key}" for key in keys]}}
+        )
         return {each["_id"].partition("/")[2]: each["since"].replace(tzinfo=UTC) for each in found}
 
     # Messages
 
     def rules_with_notices(self) -> list[str]:
         """Return the names of the rules that have notices which are part of no message that is ready."""
-        return sorted(self._box.distinct("rule", {"kind": "notice", "done_on": {"$exists": False}}))
+        return sorted(self._box.distinct("rule", {**_NOTICE, "done_on": {"$exists": False}}))
 
     def bundle(self, rule: str, *, interval: float, gather: float, most: int) -> Bundle | None:
         """Return the notices of the next message of a rule, or None if it may not send yet.
@@ -220,12 +257,12 @@ class Outbox:
         most
             How many notices to return.
         """
-        waiting = {"kind": "notice", "rule": rule, "done_on": {"$exists": False}}
-        begun = self._box.find_one({**waiting, "message": {"$ne": None}})
+        waiting = {**_NOTICE, "rule": rule, "done_on": {"$exists": False}}
+        begun = self._box.find_one({**waiting, "message": _TEXT})
         if begun is not None:
             return self._read_bundle(rule, begun["message"], most)
         first = self._box.find_one({**waiting, "message": None}, sort=[("noticed", 1)])
-        last = self._box.find_one({"kind": "delivery", "rule": rule}, sort=[("created_on", -1)])
+        last = self._box.find_one({**_DELIVERY, "rule": rule}, sort=[("created_on", -1)])
         now = self._db.server_time()
         if first is None or _seconds(now, first["noticed"]) < gather:
             return None
@@ -236,7 +273,7 @@ class Outbox:
         return self._read_bundle(rule, message, most)
 
     def _read_bundle(self, rule: str, message: str, most: int) -> Bundle:
-        of_message = {"kind": "notice", "rule": rule, "message": message}
+        of_message = {**_NOTICE, "rule": rule, "message": message}
         first = self._box.find(of_message, sort=[("noticed", 1), ("_id", 1)], limit=most)
         group = {"$group": {"_id": "$occasion", "count": {"$sum": 1}}}
         counts = {row["_id"]: row["count"] for row in self._box.aggregate([{"$match": of_message}, group])}
@@ -249,11 +286,18 @@ class Outbox:
         for target in targets:
             fields = {
                 **{"kind": "delivery", "message": bundle.message, "rule": bundle.rule, "target": target},
-                **{"title": title, "body": body, "created_on": now, "due": now, "state": "pending", "tries": 0},
+                **{"title": title, "body": body, "created_on": now, "due": self._due(target, now)},
+                **{"state": "pending", "tries": 0},
             }
             self._box.update_one({"_id": f"{bundle.message}/{target}"}, {"$setOnInsert": fields}, upsert=True)
         done = {"$set": {"done_on": now}}
         self._box.update_many({"kind": "notice", "rule": bundle.rule, "message": bundle.message}, done)
+
+    def _due(self, target: str, now: datetime) -> datetime:
+        """Return when a new message may be sent: with the next attempt, if the target has failed last."""
+        failing = {**_pending(target), "tries": {"$gt": 0}, "due": {"$gt": now}, "taken": False}
+        found = self._box.find_one(failing, sort=[("due", 1)])
+        return found["due"].replace(tzinfo=UTC) if found else now
 
     def drop(self, rule: str) -> None:
         """Have the notices done of a rule that the project no longer has."""
@@ -264,27 +308,36 @@ class Outbox:
 
     def targets_due(self) -> list[str]:
         """Return the targets that have a delivery which is due."""
-        due = {"kind": "delivery", "state": "pending", "due": {"$lte": self._db.server_time()}}
+        due = {**_DELIVERY, "state": "pending", "due": {"$lte": self._db.server_time()}}
         return sorted(self._box.distinct("target", due))
 
     def take(self, target: str, seconds: float) -> Delivery | None:
-        """Return the oldest delivery of a target that is due, and hide it from others for some seconds."""
+        """Return the delivery of a target that is due, and hide it from others for some seconds.
+
+        Of several, it is the one with the fewest attempts, then the oldest: a message that the target does not accept
+        holds up none of the others.
+        """
         now = self._db.server_time()
         taken = self._box.find_one_and_update(
-            {"kind": "delivery", "target": target, "state": "pending", "due": {"$lte": now}},
+            {**_pending(target), "due": {"$lte": now}},
             {"$set": {"due": now + timedelta(seconds=seconds), "taken": True}, "$inc": {"tries": 1}},
-            sort=[("created_on", 1)],
+            sort=[("tries", 1), ("created_on", 1)],
             return_document=ReturnDocument.AFTER,
         )
         return _delivery(taken) if taken else None
 
     def sent(self, delivery: Delivery) -> None:
-        """Record that a message was delivered."""
-        done = {"state": "sent", "done_on": self._db.server_time(), "taken": False, "error": None}
+        """Record that a message was delivered; others for the target need not wait any more."""
+        now = self._db.server_time()
+        done = {"state": "sent", "done_on": now, "taken": False, "error": None}
         self._box.update_one({"_id": delivery.id}, {"$set": done})
+        self._box.update_many({**_pending(delivery.target), "taken": {"$ne": True}}, {"$min": {"due": now}})
 
     def failed(self, delivery: Delivery, why: str) -> bool:
-        """Record that an attempt has failed; return whether there will be another one."""
+        """Record that an attempt has failed; return whether there will be another one.
+
+        The pause holds for all messages of the target: many messages do not become many attempts.
+        """
         now = self._db.server_time()
         again = now - delivery.created_on < _GIVE_UP_AFTER
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(delivery.tries - 1, 16))
@@ -292,12 +345,13 @@ class Outbox:
         if not again:
             fields |= {"state": "given_up", "done_on": now}
         self._box.update_one({"_id": delivery.id, "state": "pending"}, {"$set": fields})
+        others = {**_pending(delivery.target), "taken": {"$ne": True}}
+        self._box.update_many(others, {"$max": {"due": now + timedelta(seconds=pause)}})
         return again
 
     def release(self, target: str, why: str) -> None:
         """Record that the process which took deliveries of a target has ended without a result."""
-        taken = {"kind": "delivery", "target": target, "state": "pending", "taken": True}
-        for document in self._box.find(taken):
+        for document in self._box.find({**_pending(target), "taken": True}):
             self.failed(_delivery(document), why)
 
     # Looking
@@ -305,27 +359,32 @@ class Outbox:
     def waiting(self) -> dict[str, int]:
         """Return the number of notices that wait for a message, by rule."""
         group = {"$group": {"_id": "$rule", "count": {"$sum": 1}}}
-        open_ = {"$match": {"kind": "notice", "done_on": {"$exists": False}}}
+        open_ = {"$match": {**_NOTICE, "done_on": {"$exists": False}}}
         return {row["_id"]: row["count"] for row in self._box.aggregate([open_, group])}
 
     def recent(self, limit: int) -> list[Delivery]:
         """Return the last deliveries, the newest first."""
-        return [
-            _delivery(each) for each in self._box.find({"kind": "delivery"}, sort=[("created_on", -1)], limit=limit)
-        ]
+        return [_delivery(each) for each in self._box.find(_DELIVERY, sort=[("created_on", -1)], limit=limit)]
 
 
 def ended_flows(db: QueueDatabase, since: datetime, states: Sequence[str]) -> list[tuple[str, str, str, datetime]]:
     """Return uuid, name, state and time of the flows that are in one of these states and have changed since then."""
-    query = {"updated_on": {"$gte": since}, "state": {"$in": list(states)}}
+    query = {"updated_on": {"$gte": since}, "state": {"$in": list(states)}, "uuid": _TEXT}
     found = db.flows.find(query, ["uuid", "name", "state", "updated_on"])
-    return [(flow["uuid"], str(flow["name"]), flow["state"], flow["updated_on"].replace(tzinfo=UTC)) for flow in found]
+    return [
+        (flow["uuid"], str(flow.get("name")), flow["state"], flow["updated_on"].replace(tzinfo=UTC)) for flow in found
+    ]
 
 
 def flow_names(db: QueueDatabase, flow_ids: Iterable[str]) -> dict[str, str]:
     """Return the names of flows by their uuids."""
     found = db.flows.find({"uuid": {"$in": list(flow_ids)}}, ["uuid", "name"])
-    return {flow["uuid"]: str(flow["name"]) for flow in found}
+    return {flow["uuid"]: str(flow.get("name")) for flow in found}
+
+
+def _pending(target: str) -> dict[str, Any]:
+    """Return the query for the deliveries of a target that are to be tried."""
+    return {**_DELIVERY, "target": target, "state": "pending"}
 
 
 def _seconds(later: datetime, earlier: datetime) -> float:
@@ -336,4 +395,5 @@ def _delivery(document: Doc) -> Delivery:
     names = ("message", "rule", "target", "title", "body", "state", "tries")
     fields: dict[str, Any] = {name: document[name] for name in names}
     created_on, error = document["created_on"].replace(tzinfo=UTC), document.get("error")
-    return Delivery(id=document["_id"], created_on=created_on, error=error, **fields)
+    why = error if error is None else str(error)
+    return Delivery(id=document["_id"], created_on=created_on, error=why, **fields)

@@ -16,6 +16,9 @@ OUT_FILENAME = "jfremote_out.json"
 QUEUE_OUT = "queue.out"
 QUEUE_ERR = "queue.err"
 SUBMIT_SCRIPT = "submit.sh"
+#: How much sooner than others the kernel kills the processes of a job of the shell when no memory is left, in
+#: thousandths of all of it. So the runner and its database survive a job of many small processes.
+OOM_SCORE = 500
 
 #: The module that serialized transfer stores name, so that the worker command of either package can open them.
 PEER_MODULE = "jobflow_remote.remote.data"

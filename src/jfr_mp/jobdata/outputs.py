@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -216,14 +217,20 @@ def _require_store_file(directory: Path, name: str, limit: int, where: str) -> N
     except FileNotFoundError:
         what = f"The job ended without an error but left no file {name} in {where}."
         raise _BadOutput(_killed(directory, what)) from None
-    except (NotRegular, TooLarge) as error:
+    except (NotRegular, TooLarge, PermissionError) as error:
         raise _BadOutput(f"{name} in {where} cannot be read: {error.strerror}.") from None
 
 
 def _refuse_giants(path: Path, where: str) -> None:
     """Raise an error for a file that is too large to be read into memory and stored."""
-    size = path.lstat().st_size if path.is_file() else 0
-    if size > DOCUMENT_LIMIT:
+    try:
+        # Not of what a link leads to.
+        status = path.lstat()
+    except OSError:
+        # The reader of the file says what is wrong with it.
+        return
+    size = status.st_size
+    if stat.S_ISREG(status.st_mode) and size > DOCUMENT_LIMIT:
         raise HostError(
             f"{path.name} in {where} has {size / 2**20:.0f} MB, but MongoDB limits a document to 16 MB: store large "
             "data in an additional store (see @job(data=...) in jobflow), or return less data",
@@ -241,7 +248,7 @@ def _parse(directory: Path, where: str) -> dict[str, Any]:
             "start or was killed early."
         )
         raise _BadOutput(_killed(directory, what)) from None
-    except (NotRegular, TooLarge) as error:
+    except (NotRegular, TooLarge, PermissionError) as error:
         raise _BadOutput(f"{OUT_FILENAME} in {where} cannot be read: {error.strerror}.") from None
     except ValueError as error:
         raise _BadOutput(

@@ -17,6 +17,7 @@ from jfr_mp.database.faults import TRANSIENT
 from jfr_mp.database.leases import Lease
 from jfr_mp.database.notifications import Outbox
 from jfr_mp.errors import JfrMpError
+from jfr_mp.logs import clean
 from jfr_mp.notify.text import LISTED, compose
 from jfr_mp.notify.watcher import Watcher
 
@@ -158,9 +159,8 @@ class _Sending:
                 continue
             del self._deliverers[target]
             printed, _ = process.communicate()
-            for line in printed.splitlines(keepends=True):
-                if line.endswith("\n"):
-                    _log(json.loads(line))
+            for line in printed.splitlines():
+                _log(line)
             if process.returncode:
                 self._outbox.release(target, f"the process that delivers ended with exit code {process.returncode}")
 
@@ -172,11 +172,18 @@ def deliverer(project: str, target: str) -> subprocess.Popen[str]:
     return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def _log(report: dict[str, str]) -> None:
-    if report["error"]:
-        logger.warning("message %s was not delivered, %s: %s", report["message"], report["next"], report["error"])
+def _log(line: str) -> None:
+    """Log what a process that delivers has printed; a service may print as well, and what it prints may be secret."""
+    try:
+        report = json.loads(line)
+        message, target, title = (clean(str(report[name])) for name in ("message", "target", "title"))
+        error, following = (clean(str(report[name])) for name in ("error", "next"))
+    except (ValueError, TypeError, KeyError):
+        return
+    if error:
+        logger.warning("message %s was not delivered, %s: %s", message, following, error)
     else:
-        logger.info("message %s was delivered to %s: %s", report["message"], report["target"], report["title"])
+        logger.info("message %s was delivered to %s: %s", message, target, title)
 
 
 @contextmanager

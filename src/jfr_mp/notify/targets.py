@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from jfr_mp.errors import ConfigError, DeliveryFailed
 from jfr_mp.logs import clean
@@ -23,6 +23,8 @@ _WITH_HOST = ("form", "forms", "json", "jsons", "mailto", "mailtos", "xml", "xml
 _MASK = "***"
 #: Shorter parts of a URL are not searched for in errors.
 _LEAST = 3
+#: How much of a file is read for a URL.
+_LONGEST_URL = 10_000
 #: The longest error that is kept.
 _LONGEST = 300
 #: The part of the time of a delivery that the library may wait for one answer of a server.
@@ -51,7 +53,8 @@ def address(name: str, target: NotifyTarget) -> str:
 
 def _first_line(what: str, path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip().partition("\n")[0]
+        with path.open(encoding="utf-8") as file:
+            return file.read(_LONGEST_URL).strip().partition("\n")[0]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{what} cannot be used: {path} cannot be read: {type(error).__name__}") from None
 
@@ -74,15 +77,23 @@ def _host(url: str) -> str:
 
 
 def without_secrets(text: str, url: str) -> str:
-    """Return a text without anything that stands in a URL, except for its schema and a host that can be shown."""
-    schema, _, rest = url.partition("://")
+    """Return a text without anything that stands in a URL, except for its schema and a host that can be shown.
+
+    Libraries write parts of a URL decoded, encoded again, or in small letters.
+    """
+    schema, separator, rest = url.partition("://")
+    schema, rest = (schema, rest) if separator else ("", url)
     host = _host(url) if schema.lower() in _WITH_HOST else ""
-    shown = {schema, host, host.rpartition(":")[0] or host, host.rpartition(":")[2]}
-    parts = {part for part in re.split(r"[/?&=:@#,;]", rest) if len(part) >= _LEAST}
-    parts |= {value for pair in parse_qsl(rest.partition("?")[2]) for value in pair if len(value) >= _LEAST}
+    shown = {schema.lower(), host, host.rpartition(":")[0] or host, host.rpartition(":")[2]}
+    # The name and the password as they are, too: they may contain the characters at which a URL is split.
+    credentials, _, _ = rest.partition("/")[0].rpartition("@")
+    parts = {*re.split(r"[/?&=:@#,;]", rest), *credentials.partition(":")}
+    parts |= {value for pair in parse_qsl(rest.partition("?")[2]) for value in pair}
     parts |= {unquote(part) for part in parts}
-    for part in sorted(parts - shown, key=len, reverse=True):
-        text = text.replace(part, _MASK)
+    parts |= {quote(part, safe="") for part in parts}
+    for part in sorted(parts, key=len, reverse=True):
+        if len(part) >= _LEAST and part.lower() not in shown:
+            text = re.sub(re.escape(part), _MASK, text, flags=re.IGNORECASE)
     return text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import NamedTuple
 
 from jfr_mp.config.notifications import Occasion
@@ -10,7 +11,7 @@ from jfr_mp.logs import clean
 
 #: How many notices a message lists.
 LISTED = 10
-_LONGEST_DETAIL = 200
+_LONGEST_SUBJECT, _LONGEST_DETAIL = 200, 200
 
 
 class Phrase(NamedTuple):
@@ -63,10 +64,11 @@ def compose(project: str, bundle: Bundle) -> tuple[str, str]:
     if total > len(lines):
         lines.append(f"... and {total - len(lines)} more")
     if total == 1 and (single := PHRASES[bundle.first[0].occasion].single):
-        commands = [single.format(bundle.first[0].reference)]
+        # Readers copy it to their shell.
+        commands = [single.format(shlex.quote(clean(bundle.first[0].reference)))]
     else:
         commands = list(dict.fromkeys(PHRASES[name].command for name in counts))
-    lines += ["", *(f"jfr-mp -p {project} {command}" for command in commands)]
+    lines += ["", *(f"jfr-mp -p {shlex.quote(project)} {command}" for command in commands)]
     lines += ["", f"Message {bundle.message} of the rule {bundle.rule}"]
     return f"[jfr-mp {project}] {told}", "\n".join(lines)
 
@@ -77,5 +79,5 @@ def _phrase(occasion: str, number: int) -> str:
 
 def _line(notice: Notice) -> str:
     detail = " ".join(clean(notice.detail).split())[:_LONGEST_DETAIL]
-    subject = " ".join(clean(notice.subject).split())
+    subject = " ".join(clean(notice.subject).split())[:_LONGEST_SUBJECT]
     return f"{subject}: {detail}" if detail else subject

@@ -14,7 +14,7 @@ from pathlib import PurePath
 from jfr_mp.errors import HostError, SchedulerError
 from jfr_mp.hosts import BaseHost, CommandResult
 from jfr_mp.hosts.quoting import quote
-from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT, SUBMIT_SCRIPT
+from jfr_mp.jobdata.files import OOM_SCORE, QUEUE_ERR, QUEUE_OUT, SUBMIT_SCRIPT
 from jfr_mp.schedulers.dialect import Dialect, Listed, no_answer
 from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME, RECEIVE, size_of
 
@@ -35,6 +35,8 @@ if ! test -s {PROCESS_ID_FILENAME} && echo $$ > .{PROCESS_ID_FILENAME}.$$; then
 fi
 test "$claimed" || exec cat {PROCESS_ID_FILENAME}
 (echo $$)
+score=/proc/self/oom_score_adj
+{{ read -r now <$score && test "$now" -ge {OOM_SCORE} || echo {OOM_SCORE} >$score; }} 2>/dev/null
 exec bash {SUBMIT_SCRIPT} >{QUEUE_OUT} 2>{QUEUE_ERR}
 """
 

@@ -29,7 +29,7 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
         store_files = transfer_store_names(jobstore, services.project.remote_jobstore)
     texts = (QUEUE_OUT, QUEUE_ERR)
     names = {**dict.fromkeys((*texts, OUT_FILENAME), DOCUMENT_LIMIT), **store_limits(store_files)}
-    target = site.download_dir(job)
+    place, target = services.places.downloads(), site.download_dir(job)
     try:
         with services.transfers.of(job.db_id, site.name, "download") as progress:
             site.host.fetch(job.run_dir, names, target, excerpts=texts, progress=progress)
@@ -39,7 +39,6 @@ def run(job: JobDoc, site: WorkerSite, services: Services) -> Outcome:
             f"this machine: cannot write to {target}: {error.strerror or error}", permanent=is_permanent(error)
         ) from error
     reach("download.after_get")
-    place = services.places.downloads()
     if not services.leaves(place):
         return Advance(JobState.DOWNLOADED, {"remote.place": place, "remote.outputs": None})
     token = services.exchange.put(job, target, names)

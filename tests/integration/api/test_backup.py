@@ -104,6 +104,27 @@ def test_a_second_backup_replaces_the_first(source: JobController, target: JobCo
     assert target.backup_restore(tmp_path)["jobs"] == 4
 
 
+@pytest.mark.parametrize("name", ["backup", "backup.zip"])
+def test_links_in_the_way_are_not_followed(source: JobController, tmp_path: Path, name: str) -> None:
+    # Given a directory in which another user has put links, and a file that everybody can read
+    victim, backup = tmp_path / "victim", tmp_path / name
+    victim.write_text("precious")
+    if name == "backup":
+        backup.mkdir()
+        places = [backup / each for each in ("jobs.bson.part", "manifest.json", "manifest.json.part")]
+    else:
+        places = [tmp_path / "backup.zip.part"]
+    for place in places:
+        place.symlink_to(victim)
+    # When a backup is made
+    source.backup_dump(backup)
+    # Then it has replaced the links, and other users cannot read it
+    assert victim.read_text() == "precious"
+    for file in backup.iterdir() if backup.is_dir() else [backup]:
+        assert not file.is_symlink()
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
 def test_a_backup_while_a_runner_works_is_of_one_moment(source: JobController, tmp_path: Path) -> None:
     # Given a runner that works on the database
     source.auxiliary.update_one({"running_runner": {"$exists": True}}, {"$set": {"running_runner": {"hostname": "h"}}})

@@ -53,10 +53,10 @@ def _hour_ago(queue: Any) -> Any:
     return queue.db.server_time() - timedelta(hours=1)
 
 
-def _dead(queue: Any) -> None:
+def _register(queue: Any, heartbeat: Any) -> object:
     record = {"kind": "role", "project": "main", "host": "gone", "pid": 1, "create_time": 1.0}
-    queue.db.processes.insert_one(
-        {"_id": "gone:1:ab", **record, "started_on": _hour_ago(queue), "heartbeat": _hour_ago(queue)}
+    return queue.db.processes.insert_one(
+        {"_id": "gone:1:ab", **record, "started_on": _hour_ago(queue), "heartbeat": heartbeat}
     )
 
 
@@ -112,11 +112,74 @@ FAULTS: dict[str, tuple[str, Callable[[Any], object], str]] = {
         lambda queue: _set(queue, lock_id="jfr-mp/gone:1:ab/12", lock_time=_hour_ago(queue)),
         "jfr-mp admin reconcile",
     ),
-    "a dead process": ("dead-process", _dead, "jfr-mp admin reconcile"),
+    "a dead process": ("dead-process", lambda queue: _register(queue, _hour_ago(queue)), "jfr-mp admin reconcile"),
     "a process without a project": (
         "damaged-document",
         lambda queue: queue.db.processes.insert_one({"_id": "odd", "heartbeat": queue.db.server_time()}),
         _DAMAGED,
+    ),
+    "a process of the future": (
+        "damaged-document",
+        lambda queue: _register(queue, queue.db.server_time() + timedelta(hours=1)),
+        _DAMAGED,
+    ),
+    "a lost master without a time": (
+        "damaged-document",
+        lambda queue: queue.db.lost_masters.insert_one({"_id": "h", "kind": "master", "host": "h", "project": "main"}),
+        _DAMAGED,
+    ),
+    "an order without a master": (
+        "damaged-document",
+        lambda queue: queue.db.orders.insert_one({"name": "stop", "sender": "x"}),
+        _DAMAGED,
+    ),
+    "an order of the future": (
+        "damaged-document",
+        lambda queue: queue.db.orders.insert_one(
+            {
+                **{"_id": "1", "name": "stop", "sender": "x", "master": "m"},
+                "created_on": queue.db.server_time() + timedelta(days=1),
+            }
+        ),
+        _DAMAGED,
+    ),
+    "a lease of nobody": (
+        "damaged-document",
+        lambda queue: queue.db.leases.insert_one({"_id": "notify"}),
+        _DAMAGED,
+    ),
+    "a key of no machine": (
+        "damaged-document",
+        lambda queue: queue.db.bus_keys.insert_one({"_id": "k", "host": 5}),
+        _DAMAGED,
+    ),
+    "a pause without a time": (
+        "damaged-document",
+        lambda queue: queue.db.paused_workers.insert_one({"_id": "local", "since": "now"}),
+        _DAMAGED,
+    ),
+    "a notice without a rule": (
+        "damaged-document",
+        lambda queue: queue.db.notifications.insert_one({"kind": "notice"}),
+        _DAMAGED,
+    ),
+    "a message without a text": (
+        "damaged-document",
+        lambda queue: queue.db.notifications.insert_one({"kind": "delivery", "target": "a", "state": "pending"}),
+        _DAMAGED,
+    ),
+    "no kind of notification": (
+        "damaged-document",
+        lambda queue: queue.db.notifications.insert_one({"kind": ["x"]}),
+        _DAMAGED,
+    ),
+    "a batch without an id": (
+        "no-process-id",
+        # The worker of the project is no batch worker, which is another rule.
+        lambda queue: queue.db.batches.insert_one(
+            {"batch_uid": "b", "process_id": "", "batch_state": "RUNNING", "worker": "local"}
+        ),
+        "jfr-mp batch delete --batch-uid b",
     ),
     "a batch without a state": (
         "damaged-document",
@@ -201,7 +264,8 @@ def one_database(tmp_path_factory: pytest.TempPathFactory, mongod_replica: Mongo
 def shared(one_database: Queue) -> Queue:
     """An empty queue, in a database that is not made anew for each test."""
     db = one_database.db
-    for collection in (db.jobs, db.flows, db.batches, db.auxiliary, db.processes):
+    own = (db.processes, db.lost_masters, db.leases, db.orders, db.bus_keys, db.paused_workers, db.notifications)
+    for collection in (db.jobs, db.flows, db.batches, db.auxiliary, *own):
         collection.delete_many({})
     ensure_initialised(db)
     return one_database

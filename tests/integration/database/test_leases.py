@@ -45,6 +45,12 @@ def test_a_holder_must_be_registered(any_queue: Any, leases: tuple[Lease, Lease]
     assert [second.held(), first.held()] == [True, False]
 
 
+@pytest.mark.parametrize("fields", [{}, {"owner": 5}, {"owner": {"$gt": ""}}, {"owner": ["x"]}])
+def test_a_damaged_lease_is_free(any_queue: Any, leases: tuple[Lease, Lease], fields: dict[str, Any]) -> None:
+    any_queue.db.leases.insert_one({"_id": "queue: hpc", **fields})
+    assert [lease.held() for lease in leases] == [True, False]
+
+
 def test_an_answer_counts_until_the_next_probe(open_queue: Any) -> None:
     # Given a lease that is held
     queue = open_queue(metadata={"jfr_mp": {"probe_interval": 3600}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -121,3 +122,68 @@ def test_progress_and_rules_that_are_gone(outbox: Outbox) -> None:
     assert outbox.rules_with_notices() == ["gone"]
     outbox.drop("gone")
     assert outbox.rules_with_notices() == []
+
+
+def post(outbox: Outbox, *keys: str) -> None:
+    """Post a message for each key to the target `a`."""
+    for key in keys:
+        outbox.add(notices(key))
+        made = bundle(outbox)
+        assert made is not None
+        outbox.post(made, ["a"], key, "body")
+
+
+def test_a_target_that_fails_is_not_tried_for_each_message(outbox: Outbox) -> None:
+    # Given many messages for a target that does not accept the first
+    post(outbox, "1", "2", "3")
+    first = outbox.take("a", 60)
+    assert first is not None
+    assert outbox.failed(first, "refused")
+    # Then all of them wait, and new ones as well
+    post(outbox, "4")
+    assert outbox.targets_due() == []
+
+    # When the target accepts one after the pause, which is one that was tried less
+    following = wait_until(lambda: outbox.take("a", 60), 20, "the end of the pause")
+    assert following is not None
+    assert following.title == "2"
+    outbox.sent(following)
+    # Then the others follow at once, the one that it has refused last
+    rest = [outbox.take("a", 60) for _ in range(4)]
+    assert [each and each.title for each in rest] == ["3", "4", "1", None]
+
+
+def test_damaged_documents_stop_no_message(outbox: Outbox, db: QueueDatabase) -> None:
+    # Given documents of all kinds that nobody can have written
+    wrong: list[dict[str, Any]] = [
+        *({"kind": kind} for kind in ("notice", "delivery", "condition", "progress", 5)),
+        {"kind": "notice", "rule": 5, "message": None, "noticed": "now"},
+        {"kind": "notice", "rule": "r", "message": {"$ne": None}, "noticed": datetime.now(UTC)},
+        {"kind": "notice", "rule": "r", "message": "m", "noticed": datetime.now(UTC), "occasion": "tea"},
+        {"kind": "delivery", "rule": "r", "target": "a", "state": "pending", "due": datetime(2000, 1, 1, tzinfo=UTC)},
+        {"kind": "delivery", "target": {"$gt": ""}, "state": "pending", "taken": True, "created_on": "now"},
+        {"_id": "progress", "begun": "now", "token": ["x"]},
+        {"_id": "condition/down", "since": "long ago", "kind": "condition"},
+    ]
+    db.notifications.insert_many(wrong)
+    # When something is noticed
+    assert outbox.progress() is None
+    assert outbox.hold_since(["down"]) == {}
+    assert outbox.rules_with_notices() == []
+    post(outbox, "1")
+    # Then its message is sent
+    assert outbox.targets_due() == ["a"]
+    outbox.release("a", "no")
+    taken = outbox.take("a", 60)
+    assert taken is not None
+    outbox.sent(taken)
+    assert outbox.take("a", 60) is None
+    assert [each.title for each in outbox.recent(99)] == ["1"]
+    assert outbox.waiting() == {}
+
+
+def test_long_texts_are_shortened(outbox: Outbox) -> None:
+    outbox.add([Notice("r", "job_failed", "k", "x" * 10**6, detail="y" * 10**6)])
+    made = bundle(outbox)
+    assert made is not None
+    assert len(made.first[0].subject) + len(made.first[0].detail) < 2000

@@ -122,3 +122,23 @@ def test_a_link_stays_a_link(folder: Path) -> None:
     files.dump(link, {"a": 2})
     assert link.is_symlink()
     assert files.load(kept) == {"a": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [
+        ("queue: {store: {password: x}}", True),
+        ("queue: {store: {uri: 'mongodb://me:x@host'}}", True),
+        ("metadata: {jfr_mp: {notify: {targets: {chat: {url: 'slack://A/B/C'}}}}}", True),
+        ("metadata: {jfr_mp: {notify: {targets: {chat: {env: CHAT}}}}}", False),
+        ("queue: {store: {password: ''}}", False),
+        ("targets: [5]", False),
+    ],
+)
+def test_a_file_with_a_secret_that_others_can_read_is_noticed(folder: Path, content: str, secret: bool) -> None:
+    path = folder / "p.yaml"
+    path.write_text(content)
+    path.chmod(0o644)
+    assert files.exposes_password(path) is secret
+    path.chmod(0o600)
+    assert not files.exposes_password(path)

@@ -180,7 +180,7 @@ NESTED = "[" * 150 + "]" * 150
 
 
 @pytest.mark.parametrize("name", ["jfremote_out.json", "remote_job_data.json"])
-@pytest.mark.parametrize("kind", ["fifo", "link", "device", "directory"])
+@pytest.mark.parametrize("kind", ["fifo", "link", "device", "long link", "directory"])
 def test_only_regular_files_are_outputs(tmp_path: Path, name: str, kind: str) -> None:
     # Given a job that ended well, and something else in the place of one of its files
     write(tmp_path, finished())
@@ -193,6 +193,9 @@ def test_only_regular_files_are_outputs(tmp_path: Path, name: str, kind: str) ->
             (tmp_path / name).symlink_to(tmp_path / "other")
         case "device":
             (tmp_path / name).symlink_to("/dev/zero")
+        case "long link":
+            # Whoever followed it would meet an error that a repetition does not cure.
+            (tmp_path / name).symlink_to("x" * 300)
         case "directory":
             (tmp_path / name).mkdir()
     # When it is read, then the job is FAILED at once, with the file and what it is
@@ -201,6 +204,29 @@ def test_only_regular_files_are_outputs(tmp_path: Path, name: str, kind: str) ->
     what = {"fifo": "a FIFO", "directory": "a directory"}.get(kind, "a symbolic link")
     assert f"{name} in /far cannot be read: it is {what}" in str(completion.error)
     assert is_complete(LocalHost(), str(tmp_path)) is (name != "jfremote_out.json")
+
+
+@pytest.mark.parametrize("name", ["jfremote_out.json", "remote_job_data.json"])
+def test_a_file_that_must_not_be_read_is_one_failure(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a job that has forbidden to read one of its files
+    write(tmp_path, finished())
+    (tmp_path / "remote_job_data.json").touch()
+    (tmp_path / name).chmod(0)
+    # Root can read it all the same, and no other user can pass the directories above.
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    user = os.geteuid()
+    os.seteuid(user or 65534)
+    try:
+        # When it is read
+        completion = read_output(Path(), store_files=["remote_job_data.json"], run_dir="/far")
+    finally:
+        os.seteuid(user)
+    # Then the job is FAILED at once
+    assert completion.state is JobState.FAILED
+    assert f"{name} in /far cannot be read: Permission denied" in str(completion.error)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,21 @@ def test_secrets_are_removed_from_errors(text: str) -> None:
     assert ("example.org" in cleaned) == ("example.org" in text)
 
 
+@pytest.mark.parametrize(
+    ("url", "secret", "told"),
+    [
+        ("mailtos://me:p@ss@example.org", "p@ss", "login of me with p@ss refused"),
+        ("mailtos://me:p%2Fa%3Ass@example.org", "p/a:ss", "login with p/a:ss refused"),
+        ("json://example.org/tö-ken", "t%C3%B6-ken", "POST /t%C3%B6-ken: 404"),
+        ("slack://TokenA/TokenB/TokenC", "tokena", "no host tokena"),
+        ("json:hunter2", "hunter2", "json:hunter2 is no URL"),
+    ],
+)
+def test_secrets_are_removed_however_a_library_writes_them(url: str, secret: str, told: str) -> None:
+    assert secret in told
+    assert secret not in without_secrets(told, url)
+
+
 def test_a_url_comes_from_the_variable_or_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "url"
     file.write_text("json://file/\nsecond line\n")
@@ -49,6 +64,11 @@ def test_a_url_comes_from_the_variable_or_the_file(tmp_path: Path, monkeypatch: 
     assert address("x", NotifyTarget(env="SOME_URL")) == "json://variable/"
     assert address("x", NotifyTarget(file=str(file))) == "json://file/"
     assert address("x", NotifyTarget(url="json://here/")) == "json://here/"
+
+
+def test_no_more_of_a_file_is_read_than_a_url_needs() -> None:
+    with pytest.raises((ConfigError, DeliveryFailed)):
+        open_target("x", NotifyTarget(file="/dev/zero"))
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:

@@ -44,5 +44,13 @@ def test_what_a_job_wrote_is_cleaned_and_bounded() -> None:
     assert max(map(len, body.splitlines())) < 300
 
 
+def test_what_readers_may_copy_to_their_shell_is_quoted() -> None:
+    one = Notice("r", Occasion.JOB_FAILED, "k", "job " + "x" * 9999, "7; rm -rf ~\x1b")
+    _, body = compose("my project", Bundle("m1", "r", {Occasion.JOB_FAILED: 1}, [one]))
+    assert "jfr-mp -p 'my project' job explain '7; rm -rf ~" in body
+    assert "\x1b" not in body
+    assert max(map(len, body.splitlines())) < 300
+
+
 def test_each_occasion_has_a_phrase() -> None:
     assert set(PHRASES) == set(Occasion)

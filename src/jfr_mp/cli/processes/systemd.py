@@ -76,6 +76,11 @@ def install(*, role: RolesOption = None, directory: DirectoryOption = None, unit
     try:
         target.mkdir(parents=True, exist_ok=True)
         for name, text in units.files().items():
+            if (target / name).is_symlink():
+                raise JfrMpError(
+                    f"{target / name} is a link to {(target / name).readlink()}, as of a masked unit; remove the link "
+                    "first, as `systemctl unmask` does"
+                )
             (target / name).write_text(text, encoding="utf-8")
             print_text(f"Wrote {target / name}")
     except OSError as error:

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 #: What `admin check` examines, in the singular.
 _SINGULAR = {
+    "lost masters": "lost master",
+    "leases": "lease",
+    "orders": "order",
+    "bus keys": "bus key",
+    "paused workers": "paused worker",
+    "notifications": "notification",
     "auxiliary": "auxiliary document",
     "processes": "process",
     "locks": "lock",

@@ -23,12 +23,15 @@ from typing import TYPE_CHECKING
 from jfr_mp.execution.warm.client import NoServer, check_private, connected, is_cold, request
 from jfr_mp.execution.warm.kinds import interpreter, kind_of, socket_path
 from jfr_mp.execution.warm.wire import send
+from jfr_mp.jobdata.files import OOM_SCORE
 
 if TYPE_CHECKING:
     import _socket
 
 #: Seconds that a server may take until the job has begun.
 TIMEOUT = 5.0
+#: Where a process says how soon the kernel shall kill it.
+_OOM_FILE = Path("/proc/self/oom_score_adj")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Submission:
             file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             os.dup2(file, number)
             os.close(file)
+        _go_first()
         self.report("start")
         _tell(told, f"{os.getpid()}\n")
         os.write(1, f"{self.title}\n".encode())
@@ -105,6 +109,14 @@ class Submission:
                 os.write(file, line.encode())
             finally:
                 os.close(file)
+
+
+def _go_first() -> None:
+    """Let the kernel kill this process rather than the runner, as `jfr_mp.schedulers.shell` does for a script."""
+    # Another system than Linux has no such file.
+    with suppress(OSError, ValueError):
+        if int(_OOM_FILE.read_text()) < OOM_SCORE:
+            _OOM_FILE.write_text(str(OOM_SCORE))
 
 
 def _tell(pipe: int, text: str) -> None:
