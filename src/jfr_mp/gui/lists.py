@@ -16,7 +16,7 @@ from jfr_mp.database.filters import JobFilter, is_empty
 from jfr_mp.database.overview import MOST_COUNTED, Place
 from jfr_mp.errors import InvalidQuery
 from jfr_mp.gui import figures, url_filters
-from jfr_mp.gui.actions import FLOW_ACTIONS, JOB_ACTIONS
+from jfr_mp.gui.action_table import FLOW_BUTTONS, JOB_ACTIONS
 from jfr_mp.gui.master_actions import MASTER_ACTIONS
 from jfr_mp.states import FlowState, JobState
 from jfr_mp.step_table import ROLES
@@ -129,7 +129,7 @@ def flows_page(view: View) -> Response:
         total=total,
         more_than=total >= MOST_COUNTED,
         next_place=_text_of(place),
-        actions=FLOW_ACTIONS,
+        actions=FLOW_BUTTONS,
     )
 
 

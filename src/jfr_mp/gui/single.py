@@ -18,7 +18,7 @@ from jfr_mp.database import overview, queries
 from jfr_mp.diagnosis import explain_job
 from jfr_mp.errors import HostError, JfrMpError, NotFound
 from jfr_mp.gui import figures
-from jfr_mp.gui.actions import FLOW_ACTIONS, JOB_ACTIONS
+from jfr_mp.gui.action_table import FLOW_BUTTONS, JOB_ACTIONS
 from jfr_mp.gui.rendering import MOST_SHOWN, as_json
 from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
 from jfr_mp.jobdata.listing import files_of
@@ -74,7 +74,7 @@ def job_page(view: View) -> Response:
         parents=[(uuid, siblings[uuid].job if uuid in siblings else None) for uuid in job.parents or ()],
         flow_id=job.hosts[-1] if job.hosts else None,
         moments=_moments(view, job),
-        actions={name: row for name, row in JOB_ACTIONS.items() if row.states is None or job.state in row.states},
+        actions={name: row for name, row in JOB_ACTIONS.items() if row.fits(job)},
         moves=job.state in RUNNING_STATES,
     )
 
@@ -164,8 +164,7 @@ def flow_page(view: View) -> Response:
         flow=flow,
         counts=Counter(job.state for job in members),
         drawing=figures.drawing(members),
-        actions=FLOW_ACTIONS,
-        job_actions=JOB_ACTIONS,
+        actions=FLOW_BUTTONS,
     )
 
 
