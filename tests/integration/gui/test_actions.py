@@ -74,7 +74,7 @@ def audit(project: TestProject) -> list[dict[str, Any]]:
     ],
 )
 def test_properties_are_set(
-    action: str, value: str, field: str, before: Any, after: Any, project: TestProject, operator: Browser
+    *, action: str, value: str, field: str, before: Any, after: Any, project: TestProject, operator: Browser
 ) -> None:
     # Given a job
     (db_id,) = submit_flow(chain(1))
@@ -168,6 +168,7 @@ def test_locks_are_broken(project: TestProject, operator: Browser, db_ids: list[
     ],
 )
 def test_the_jobs_of_flows_are_acted_on(
+    *,
     action: str,
     title: str,
     chosen: int,
