@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from jupyter_client.manager import KernelManager
@@ -56,15 +57,18 @@ class Kernel:
 
     Parameters
     ----------
-    directory
-        Where it keeps its files.
     env
         Its environment.
     """
 
-    def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
-        self._manager = KernelManager(connection_file=str(directory / "kernel.json"))
-        self._manager.start_kernel(env={**env, "IPYTHONDIR": str(directory / "ipython")}, cwd=str(directory))
+    def __init__(self, env: Mapping[str, str]) -> None:
+        # A short path, because those of sockets are limited to 107 bytes.
+        self._directory = TemporaryDirectory(prefix="kernel-")
+        place = Path(self._directory.name)
+        self._manager = KernelManager(
+            connection_file=str(place / "kernel.json"), transport="ipc", ip=str(place / "socket")
+        )
+        self._manager.start_kernel(env={**env, "IPYTHONDIR": str(place / "ipython")}, cwd=str(place))
         self._client = self._manager.blocking_client()
         self._client.start_channels()
         self._client.wait_for_ready(timeout=_PATIENCE)
@@ -97,3 +101,4 @@ class Kernel:
         """Stop the kernel."""
         self._client.stop_channels()
         self._manager.shutdown_kernel(now=True)
+        self._directory.cleanup()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -159,12 +159,15 @@ def _timeline(job: JobInfo) -> str:
 
 def _moments(moments: Iterable[tuple[str, datetime | None]]) -> str:
     """Return moments in the order of time; None stands for a moment that has not come."""
-    known = sorted((time, name) for name, time in moments if time is not None)
-    return ", ".join(f"{_clock(time)} {_text(name)}" for time, name in known)
+    known = sorted((_clock(time), name) for name, time in moments if time is not None)
+    return ", ".join(f"{time} {_text(name)}" for time, name in known)
 
 
 def _clock(time: datetime | None) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S}" if time else ""
+    """Return a time in UTC, which those without a time zone are in."""
+    if time is None:
+        return ""
+    return f"{time.astimezone(UTC) if time.tzinfo else time:%Y-%m-%d %H:%M:%S}"
 
 
 def _folded(error: str) -> str:

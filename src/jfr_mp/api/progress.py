@@ -30,7 +30,7 @@ _FAILURES = (JobState.FAILED, JobState.REMOTE_ERROR)
 Watch = Callable[[Sequence["JobInfo"]], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Progress:
     """The progress of a wait.
 
@@ -74,7 +74,7 @@ class Progress:
         )
         return Progress({state: counts[state] for state in JobState if counts[state]}, failures, self.began)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         counts = ", ".join(f"{number} {state.name}" for state, number in self.counts.items())
         failures = "; ".join(": ".join(part for part in failure if part) for failure in self.failures[-1:])
         return "; ".join(part for part in (self.headline, counts, failures) if part)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from starlette.responses import StreamingResponse
 
 from jfr_mp.errors import HostError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 #: The largest file that is copied to a browser.
 LARGEST = 2**30
@@ -41,19 +44,29 @@ def sent(name: str, copy: Callable[[Path], object]) -> StreamingResponse:
     if not _places.acquire(blocking=False):
         raise HostError(f"{_MOST} files are being sent, and no more at once; try again later")
     try:
-        file = _copied(copy)
+        return _Sent(_copied(copy), name)
     except BaseException:
         _places.release()
         raise
-    # When the answer is complete, and when the client is gone before it has begun.
-    weakref.finalize(file, _places.release)
-    size = file.seek(0, 2)
-    file.seek(0)
-    headers = {
-        "Content-Length": str(size),
-        "Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='', errors='replace')}",
-    }
-    return StreamingResponse(_blocks(file), media_type="application/octet-stream", headers=headers)
+
+
+class _Sent(StreamingResponse):
+    """Sends an open file, and closes it when the client has it or has left."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file = file
+        headers = {
+            "Content-Length": str(os.fstat(file.fileno()).st_size),
+            "Content-Disposition": f"attachment; filename*=utf-8''{quote(name, safe='', errors='replace')}",
+        }
+        super().__init__(_blocks(file), media_type="application/octet-stream", headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+            _places.release()
 
 
 def _copied(copy: Callable[[Path], object]) -> BinaryIO:
@@ -66,6 +79,5 @@ def _copied(copy: Callable[[Path], object]) -> BinaryIO:
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while block := file.read(_BLOCK):
-            yield block
+    while block := file.read(_BLOCK):
+        yield block

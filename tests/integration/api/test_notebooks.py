@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -25,8 +24,8 @@ def project(fresh_project: ProjectFactory) -> TestProject:
 
 
 @pytest.fixture
-def kernel(project: TestProject, tmp_path: Path) -> Iterator[Kernel]:
-    kernel = Kernel(tmp_path, project.env)
+def kernel(project: TestProject) -> Iterator[Kernel]:
+    kernel = Kernel(project.env)
     yield kernel
     kernel.close()
 
@@ -62,7 +61,7 @@ def test_infos_and_reports(kernel: Kernel, project: TestProject, db_ids: list[st
 
     # When cells end with it, its flow, its explanation and the reports
     job = html(kernel.run(f"controller.get_job_info(db_id={db_ids[0]!r})"))
-    flow = html(kernel.run(f"controller.get_flows_info(db_ids={db_ids[0]!r}, full=True)[0]"))
+    flow = html(kernel.run(f"controller.get_flows_info(db_ids={db_ids[0]!r}, with_jobs_info=True)[0]"))
     why = html(kernel.run(f"explain_job(controller.db, db_id={db_ids[1]!r})"))
     jobs_report = html(kernel.run("JobsReport.generate_report(controller)"))
     flows_report = html(kernel.run("FlowsReport.generate_report(controller)"))

@@ -226,7 +226,8 @@ def test_the_log_names_the_machines_whose_logs_are_elsewhere(project: TestProjec
             registry.register(controller.db, record)
 
     # Then the page says whose logs it shows, and where the others are
+    where = "also run on <b>node&lt;1&gt;, node2</b>"
+    wait_until(lambda: where in operator.page("/p/main/log"), 20, "the names of the machines")
     shown = operator.page("/p/main/log")
     assert f"These are the logs of <b>{own.host}</b>" in shown
-    assert "also run on <b>node&lt;1&gt;, node2</b>" in shown
     assert "run <code>jfr-mp logs</code> on that machine" in shown
