@@ -1,6 +1,6 @@
 """Measure the web page with many jobs: the time of each page, the cost of idle open pages, and what floods do.
 
-    PYTHONPATH=. python scripts/benchmark_gui.py [--jobs 100000]
+    PYTHONPATH=. python scripts/benchmark_gui.py [--jobs 100000] [--only pages|idle|floods]
 
 The jobs are documents in a real database; one flow has 5,000 of them. No role process runs.
 """
@@ -41,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=("pages", "idle", "floods"))
     given = parser.parse_args()
     with ground() as place:
         project = place.factory()
@@ -49,9 +50,12 @@ def main() -> None:
         # A user needs longer to open the link.
         time.sleep(2)
         with closing(gui.operator()) as browser:
-            measure(browser, project, flows, given.repeats, [gui.process.pid, place.mongod.pid])
-            idle(gui, browser)
-            floods(gui, browser, project)
+            if given.only in (None, "pages"):
+                measure(browser, project, flows, given.repeats, [gui.process.pid, place.mongod.pid])
+            if given.only in (None, "idle"):
+                idle(gui, browser)
+            if given.only in (None, "floods"):
+                floods(gui, browser, project)
 
 
 def fill(project: TestProject, number: int) -> list[str]:

@@ -220,13 +220,13 @@ def test_the_log_names_the_machines_whose_logs_are_elsewhere(project: TestProjec
     # When masters run here and on other machines
     with closing(JobController.from_project_name()) as controller:
         own = ProcessIdentity.of_this_process()
-        for name, host, machine in (("a", own.host, own.machine), ("b", "node<1>", "m1"), ("c", "node2", "m2")):
+        for name, host, machine in (("a", own.host, own.machine), ("b", "n<1>", "m1"), ("c", "node2", "m2")):
             fields = {**own.model_dump(), "host": host, "machine": machine}
             record = ProcessRecord(**fields, id=f"{name}:1:x", kind="master", project="main")
             registry.register(controller.db, record)
 
     # Then the page says whose logs it shows, and where the others are
-    where = "also run on <b>node&lt;1&gt;, node2</b>"
+    where = "also run on <b>n&lt;1&gt;, node2</b>"
     wait_until(lambda: where in operator.page("/p/main/log"), 20, "the names of the machines")
     shown = operator.page("/p/main/log")
     assert f"These are the logs of <b>{own.host}</b>" in shown
