@@ -69,6 +69,8 @@ def preview_flows(view: View) -> Response:
     if row := FLOW_JOB_ACTIONS.get(name):
         return _ask_for_jobs(view, name, JobFilter(flow_ids=wanted, states=row.states))
     flows = queries.flows_info(view.db, FlowFilter(flow_ids=wanted))
+    if not flows:
+        raise NotFound("there is no such flow any more")
     return _ask(view, name, FLOW_ACTIONS[name], flows=flows)
 
 

@@ -204,6 +204,8 @@ def test_flows_without_such_jobs_say_so(project: TestProject, operator: Browser)
     (flow_id,) = project.db.flows.distinct("uuid")
     assert "none is FAILED" in operator.page(f"/p/main/flows/act?action=rerun&flow_ids={flow_id}", 404)
     operator.page("/p/main/flows/act?action=rerun", 400)
+    for action in ("rerun", "unlock"):
+        operator.page(f"/p/main/flows/act?action={action}&flow_ids=none", 404)
     operator.page(f"/p/main/flows/act?action=explode&flow_ids={flow_id}", 400)
     # The jobs are named one by one in the form: a flow alone is not enough
     operator.page(f"/p/main/flows/act?action=delete&flow_ids={flow_id}")
