@@ -1,6 +1,6 @@
-"""Measure the web page with many jobs: server time of each page, and the cost of open pages when nothing happens.
+"""Measure the web page with many jobs: the time of each page, the cost of idle open pages, and what floods do.
 
-    PYTHONPATH=. python scripts/benchmark_gui.py [--jobs 100000]
+    PYTHONPATH=. python scripts/benchmark_gui.py [--jobs 100000] [--only pages|idle|floods]
 
 The jobs are documents in a real database; one flow has 5,000 of them. No role process runs.
 """
@@ -22,6 +22,7 @@ import psutil
 
 from jfr_mp import submit_flow
 from jfr_mp.states import JobState
+from tests.support.flood import Flood
 from tests.support.gui import Browser, GuiServer, ground
 from tests.support.jobs import chain
 from tests.support.projects import TestProject
@@ -30,6 +31,8 @@ LARGE = 5_000
 ORDINARY = 10
 OPEN_PAGES = 10
 IDLE = 10.0
+#: Seconds and requests a second of a flood, and its clients if there are many.
+FLOOD, FLOOD_RATE, MANY = 10.0, 1_000, 200
 #: Most jobs of a project have ended.
 STATES = {JobState.COMPLETED: 88, JobState.WAITING: 6, JobState.READY: 2, JobState.RUNNING: 2, JobState.FAILED: 2}
 
@@ -38,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=("pages", "idle", "floods"))
     given = parser.parse_args()
     with ground() as place:
         project = place.factory()
@@ -46,8 +50,12 @@ def main() -> None:
         # A user needs longer to open the link.
         time.sleep(2)
         with closing(gui.operator()) as browser:
-            measure(browser, project, flows, given.repeats, [gui.process.pid, place.mongod.pid])
-            idle(gui, browser)
+            if given.only in (None, "pages"):
+                measure(browser, project, flows, given.repeats, [gui.process.pid, place.mongod.pid])
+            if given.only in (None, "idle"):
+                idle(gui, browser)
+            if given.only in (None, "floods"):
+                floods(gui, browser, project)
 
 
 def fill(project: TestProject, number: int) -> list[str]:
@@ -153,6 +161,34 @@ def idle(gui: GuiServer, browser: Browser) -> None:
     used = after.user + after.system - before.user - before.system
     memory = process.memory_info().rss / 2**20
     print(f"{OPEN_PAGES} open pages, idle: {100 * used / IDLE:.2f} % of a core, {memory:.0f} MB")
+
+
+def floods(gui: GuiServer, browser: Browser, project: TestProject) -> None:
+    """Print what becomes of 1,000 requests a second, from one address and from many, and what they cost."""
+    (cookie,) = browser.cookies.jar
+    pages = [f"/p/{project.name}/{path}" for path in ("", "jobs", "jobs/5000", "flows", "batches", "workers")]
+    kinds = {
+        "1 address": (["127.0.1.1"], pages),
+        f"{MANY} addresses": ([f"127.0.2.{number + 1}" for number in range(MANY)], pages),
+        f"{MANY} addresses, strangers": ([f"127.0.3.{number + 1}" for number in range(MANY)], pages),
+    }
+    process = psutil.Process(gui.process.pid)
+    for name, (addresses, paths) in kinds.items():
+        value = "" if "strangers" in name else f"{cookie.name}={cookie.value}"
+        port = int(gui.base.rpartition(":")[2])
+        memory, before = process.memory_info().rss, process.cpu_times()
+        flooded = Flood(port, paths, int(FLOOD_RATE * FLOOD), addresses, MANY, FLOOD_RATE, value).run()
+        after = process.cpu_times()
+        used = after.user + after.system - before.user - before.system
+        answers = ", ".join(f"{number:,} x {status or 'closed'}" for status, number in sorted(flooded.answers.items()))
+        print(
+            f"{FLOOD_RATE} requests a second for {FLOOD:.0f} s from {name}: {answers}; took {flooded.seconds:.1f} s; "
+            f"median of served {1000 * flooded.delay(0.5, served=True):.0f} ms, "
+            f"of refused {1000 * flooded.delay(0.5, served=False):.1f} ms; "
+            f"CPU {100 * used / flooded.seconds:.0f} % of a core; "
+            f"memory {memory / 2**20:.0f} -> {process.memory_info().rss / 2**20:.0f} MB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

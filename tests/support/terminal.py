@@ -58,6 +58,10 @@ class Terminal:
         """Return whether the command has ended."""
         return self._tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}").strip() == "1 0"
 
+    def cursor_is_hidden(self) -> bool:
+        """Return whether the command has hidden the cursor."""
+        return self._tmux("display-message", "-p", "#{cursor_flag}").strip() == "0"
+
     def close(self) -> None:
         """End the command and the terminal."""
         self._tmux("kill-server")

@@ -89,6 +89,41 @@ def run_properties(
     return RunProperties(worker or None, exec_config or None, resources or None, priority, merge=update)
 
 
+def set_run_properties(
+    self: ProjectAccess,
+    db_id: str,
+    *,
+    wait: int | None = None,
+    break_lock: bool = False,
+    update: bool = True,
+    **values: Any,
+) -> str:
+    """Set where and how one job runs, and return its db_id.
+
+    Parameters
+    ----------
+    db_id
+        The job.
+    wait, break_lock
+        As for `jfr_mp.database.job_commands.LockPolicy`.
+    update
+        As for `JobController.set_job_run_properties`.
+    values
+        Those of `worker`, `exec_config`, `resources` and `priority` that change.
+    """
+    given = {"worker": None, "exec_config": None, "resources": None, "priority": None, **values}
+    properties = run_properties(self, **given, update=update)
+    return set_job_doc_properties(
+        self,
+        properties.values(),
+        db_id=db_id,
+        wait=wait,
+        break_lock=break_lock,
+        acceptable_states=list(properties.states),
+        use_pipeline=True,
+    )
+
+
 def _check_name(what: str, name: str | None, known: Any) -> None:
     if name is not None and name not in known:
         raise NotFound(f"the project has no {what} {name!r}; known: {', '.join(sorted(known)) or 'none'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.database.activity import PHASES
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 #: How many causes are drawn, and how much of their text.
 _CAUSES, _TEXT = 8, 60
 _FAILURES = "#c8453b"
+_COLOURS = {"COMPLETED": "#4c9a52", "FAILED": _FAILURES, "REMOTE_ERROR": "#d99a2b"}
+_COLOUR = "#5b7fa6"
+#: The number of intervals whose names fit side by side.
+_FITTING = 8
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -48,6 +52,45 @@ def activity_figure(report: ActivityReport) -> Figure:
     texts = [_short(cause.first_line) for cause in causes]
     _bars(axes["failures"], texts, [cause.number for cause in causes], "Failures by cause", _FAILURES)
     return figure
+
+
+def trends_figure(
+    title: str, counts: Mapping[str, int], lately: str, dates: Sequence[str], trends: Mapping[str, Sequence[int]]
+) -> Figure:
+    """Return the plots of a report of jobs or flows: the numbers by state, and below them those of each interval.
+
+    Parameters
+    ----------
+    title, counts
+        The title of the first plot, and its numbers by state.
+    lately, dates, trends
+        The title of the second plot, the intervals, and their numbers by state.
+    """
+    figure = new_figure(9, 6.5)
+    states, intervals = figure.subplots(2, 1)
+    _plot_counts(states, title, counts)
+    _plot_trends(intervals, lately, dates, trends)
+    return figure
+
+
+def _plot_counts(axes: Any, title: str, counts: Mapping[str, int]) -> None:
+    bars = axes.barh(list(counts), list(counts.values()), color=[_COLOURS.get(name, _COLOUR) for name in counts])
+    axes.bar_label(bars, padding=3)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.invert_yaxis()
+    axes.set_title(title)
+
+
+def _plot_trends(axes: Any, title: str, dates: Sequence[str], trends: Mapping[str, Sequence[int]]) -> None:
+    below = [0] * len(dates)
+    for name, numbers in trends.items():
+        axes.bar(dates, numbers, bottom=below, label=name, color=_COLOURS[name])
+        below = [low + number for low, number in zip(below, numbers, strict=True)]
+    axes.set_title(title)
+    axes.tick_params(axis="x", labelrotation=45 if len(dates) > _FITTING else 0)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    if trends:
+        axes.legend()
 
 
 def _plot_busy(axes: Any, report: ActivityReport, names: Sequence[str]) -> None:

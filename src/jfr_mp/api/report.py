@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from jfr_mp.api.access import ProjectAccess
 from jfr_mp.api.documents import JobInfo
+from jfr_mp.api.notebook import counts_table, jobs_table, report_html
+from jfr_mp.api.plots import trends_figure
 from jfr_mp.database import queries, trends
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.states import RUNNING_STATES, FlowState, JobState
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: The number of jobs that a report names as the longest running.
 _LONGEST = 5
@@ -43,12 +48,27 @@ class FlowTrends:
         """The number of intervals."""
         return len(self.dates)
 
+    @property
+    def title(self) -> str:
+        """What they cover, such as ``Last 7 days [UTC]``."""
+        return f"Last {self.num_intervals} {self.interval} [{self.timezone}]"
+
+    @property
+    def by_state(self) -> dict[str, list[int]]:
+        """The numbers of the intervals by state."""
+        return {"COMPLETED": self.completed, "FAILED": self.failed}
+
 
 @dataclass
 class JobTrends(FlowTrends):
     """How many jobs reached their present state in each interval; `remote_error` is parallel to the other lists."""
 
     remote_error: list[int] = field(default_factory=list)
+
+    @property
+    def by_state(self) -> dict[str, list[int]]:
+        """The numbers of the intervals by state."""
+        return {**super().by_state, "REMOTE_ERROR": self.remote_error}
 
 
 @dataclass
@@ -123,6 +143,27 @@ class JobsReport:
             trends.jobs_per_worker(db),
         )
 
+    def figure(self) -> Figure:
+        """Return the plots: the numbers by state, and those of each interval.
+
+        Raises
+        ------
+        ConfigError
+            matplotlib is not installed.
+        """
+        return _figure("Jobs", self.state_counts, self.trends)
+
+    def _repr_html_(self) -> str:
+        return report_html(
+            "Jobs",
+            _counts(self.state_counts),
+            self.trends,
+            {
+                "Jobs by worker": counts_table(self.worker_utilization),
+                "Longest running": jobs_table(self.longest_running),
+            },
+        )
+
 
 @dataclass
 class FlowsReport:
@@ -168,6 +209,19 @@ class FlowsReport:
         lately = FlowTrends(interval, timezone=timezone, **_columns(found, states))
         return cls(queries.count_flows_states(job_controller.db), lately)
 
+    def figure(self) -> Figure:
+        """Return the plots: the numbers by state, and those of each interval.
+
+        Raises
+        ------
+        ConfigError
+            matplotlib is not installed.
+        """
+        return _figure("Flows", self.state_counts, self.trends)
+
+    def _repr_html_(self) -> str:
+        return report_html("Flows", _counts(self.state_counts), self.trends, {})
+
 
 def _columns(
     found: Mapping[str, Mapping[Any, int]], states: Sequence[JobState] | Sequence[FlowState]
@@ -175,6 +229,17 @@ def _columns(
     """Return trends as parallel lists: the dates, and one list for each state."""
     columns = {state.value.lower(): [of_interval[state] for of_interval in found.values()] for state in states}
     return {"dates": list(found), **columns}
+
+
+def _counts(counts: Mapping[JobState, int] | Mapping[FlowState, int]) -> dict[str, int]:
+    """Return the numbers above zero by the names of the states, in the order of their life."""
+    named = {state.name: number for state, number in counts.items() if number}
+    return {state.name: named[state.name] for state in JobState if state.name in named}
+
+
+def _figure(title: str, counts: Mapping[JobState, int] | Mapping[FlowState, int], lately: FlowTrends | None) -> Figure:
+    shown = lately or FlowTrends("days", [], [], [], "UTC")
+    return trends_figure(title, _counts(counts), shown.title, shown.dates, shown.by_state)
 
 
 def _total(counts: Mapping[JobState, int], states: Sequence[JobState]) -> int:

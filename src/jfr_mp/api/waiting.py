@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from jfr_mp.api.progress import Watch, shown_progress
 from jfr_mp.database import queries
 from jfr_mp.database.filters import FlowFilter, JobFilter
 from jfr_mp.errors import NotFound, WaitTimeout
@@ -21,14 +23,21 @@ AT_REST = (*FINAL_STATES, JobState.REMOTE_ERROR, JobState.PAUSED)
 #: Seconds between two looks at the jobs: at first, and at most.
 _SOON, _LATER = 0.1, 2.0
 
-#: Called with the jobs whenever the state of one has changed.
-Watch = Callable[[list["JobInfo"]], None]
+#: How many jobs are named by the command that waits for them again.
+_NAMED = 10
 
 
 def wait_for(
-    db_ids: Sequence[str], *, project: str | None = None, timeout: float | None = None, flows: bool = False
+    db_ids: Sequence[str],
+    *,
+    project: str | None = None,
+    timeout: float | None = None,
+    flows: bool = False,
+    progress: bool = True,
 ) -> dict[str, JobState]:
     """Wait until jobs have ended or cannot go on: they are paused, or wait for a job that failed.
+
+    An interrupt (Ctrl-C, or the stop button of a notebook) ends the wait. It does not affect the jobs.
 
     Parameters
     ----------
@@ -40,6 +49,9 @@ def wait_for(
         Seconds to wait; None for no limit.
     flows
         Whether to wait for all jobs of the flows of these jobs, those included that are created on the way.
+    progress
+        Whether to show the progress: in a notebook as an updating display; otherwise on standard error, live on a
+        terminal, and as occasional lines elsewhere.
 
     Returns
     -------
@@ -57,10 +69,22 @@ def wait_for(
 
     controller = JobController.from_project_name(project)
     try:
-        jobs = Wait(controller.db, db_ids, flows=flows).until_done(timeout)
+        wait = Wait(controller.db, db_ids, flows=flows)
+        with shown_progress(wait_command(db_ids, flows=flows)) if progress else nullcontext(_unwatched) as watch:
+            jobs = wait.until_done(timeout, watch)
     finally:
         controller.close()
     return {job.db_id: job.state for job in jobs}
+
+
+def wait_command(db_ids: Sequence[str], *, flows: bool) -> str:
+    """Return the command line that waits for jobs."""
+    named = [*db_ids[:_NAMED], *(["..."] if len(db_ids) > _NAMED else [])]
+    return f"jfr-mp {'flow' if flows else 'job'} wait {' '.join(named)}"
+
+
+def _unwatched(_jobs: Sequence[JobInfo]) -> None:
+    """Show nothing."""
 
 
 class Wait:
@@ -90,7 +114,7 @@ class Wait:
         self._whole = flows
         self._db_ids = db_ids
 
-    def until_done(self, timeout: float | None = None, watch: Watch = lambda _jobs: None) -> list[JobInfo]:
+    def until_done(self, timeout: float | None = None, watch: Watch = _unwatched) -> list[JobInfo]:
         """Return the jobs as soon as all have ended or cannot go on.
 
         Raises
@@ -106,7 +130,7 @@ class Wait:
             states = {job.db_id: job.state for job in jobs}
             if states != seen:
                 seen, pause = states, _SOON
-                watch(jobs)
+            watch(jobs)
             if self._is_over(jobs, members):
                 return jobs
             if deadline is not None and time.monotonic() >= deadline:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +21,6 @@ from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
     from jfr_mp.api.controller import JobController
-    from jfr_mp.api.waiting import Watch
     from jfr_mp.model import JobInfo
 
 IdsArgument = Annotated[
@@ -63,17 +60,21 @@ def wait_for_flows(
 
 
 def wait(controller: JobController, db_ids: Sequence[str], timeout: int | None, *, flows: bool) -> list[JobInfo]:
-    """Wait for jobs, show their progress on a terminal, and return them.
+    """Wait for jobs, show their progress on standard error, and return them.
 
     Raises
     ------
     WaitTimeout
         They did not end in time.
     """
-    from jfr_mp.api.waiting import Wait
+    from jfr_mp.api.progress import shown_progress
+    from jfr_mp.api.waiting import Wait, wait_command
 
-    with _progress() as watch:
-        return Wait(controller.db, list(dict.fromkeys(db_ids)), flows=flows).until_done(timeout, watch)
+    ids = list(dict.fromkeys(db_ids))
+    wait = Wait(controller.db, ids, flows=flows)
+    # What has become of the jobs is printed in place of it.
+    with shown_progress(wait_command(ids, flows=flows), keep=False) as watch:
+        return wait.until_done(timeout, watch)
 
 
 def rows_of(jobs: Sequence[JobInfo]) -> list[dict[str, str | None]]:
@@ -111,15 +112,3 @@ def _report(jobs: Sequence[JobInfo], *, as_json: bool) -> None:
 
 def _counts(jobs: Sequence[JobInfo]) -> str:
     return counts_text(Counter(job.state.name for job in jobs))
-
-
-@contextmanager
-def _progress() -> Iterator[Watch]:
-    """Show the numbers of jobs by state: on a terminal as a line that changes, otherwise not at all."""
-    if not sys.stderr.isatty():
-        yield lambda _jobs: None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("waiting") as status:
-        yield lambda jobs: status.update(_counts(jobs))

@@ -19,6 +19,7 @@ _FIELDS = dict.fromkeys(
     ("db_id", "worker", "state", "resources", "created_on", "start_time", "end_time", "updated_on"), 1
 )
 _FAILED = (JobState.FAILED.value, JobState.REMOTE_ERROR.value)
+_RUNNING = [JobState.RUNNING.value, JobState.BATCH_RUNNING.value]
 #: What differs between errors with the same cause: paths, numbers, uuids.
 _PARTICULAR = re.compile(r"(?:/[^\s'\":,]+)+|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|0x[0-9a-f]+|\d+(?:\.\d+)?")
 _LONGEST = 200
@@ -91,7 +92,9 @@ def activity(
     The documents are read one by one, and only their times: the memory does not grow with the number of jobs.
     """
     workers: dict[str, WorkerActivity] = {}
-    query = {"updated_on": {"$gte": since}, "created_on": {"$lt": until}}
+    # A job that has been running since before the time may have had no change within it.
+    within = {"$or": [{"updated_on": {"$gte": since}}, {"state": {"$in": _RUNNING}}]}
+    query = {**within, "created_on": {"$lt": until}}
     for job in db.jobs.find(query, _FIELDS):
         worker = str(job["worker"])
         of_worker = workers.setdefault(worker, WorkerActivity())
@@ -134,7 +137,7 @@ def _add(of_worker: WorkerActivity, job: Doc, cores: int, since: datetime, until
     if not job.get("start_time"):
         return
     # A job without an end is running, or was lost at the time of its last change.
-    running = job["state"] == JobState.RUNNING.value
+    running = job["state"] in _RUNNING
     last = job.get("end_time") or (until if running else job["updated_on"])
     _add_span(of_worker, max(job["start_time"], since), min(last, until), cores, (since, until))
 

@@ -58,6 +58,12 @@ class Explanation:
             },
         }
 
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        from jfr_mp.api.notebook import explanation_html
+
+        return explanation_html(self.job, self.reasons)
+
 
 def explain_job(
     source: JobController | QueueDatabase,

@@ -77,7 +77,6 @@ def _user_stopped(facts: Facts) -> Reason:
     return Reason("a user stopped it", f"{_NOTHING}; to run it, `jfr-mp job resume {facts.job.db_id}`")
 
 
-#: States that only a user changes.
 _RESTING: dict[JobState, Callable[[Facts], Reason]] = {
     JobState.COMPLETED: _completed,
     JobState.FAILED: _failed,
@@ -86,6 +85,8 @@ _RESTING: dict[JobState, Callable[[Facts], Reason]] = {
     JobState.STOPPED: _stopped,
     JobState.USER_STOPPED: _user_stopped,
 }
+#: States that only a user changes: the job alone tells why it is in one of them.
+AT_REST = frozenset(_RESTING)
 
 #: The commands that move a job out of the states in which others wait for it until a user acts.
 _COMMANDS = {

@@ -16,8 +16,9 @@ from jfr_mp.database.filters import JobFilter, is_empty
 from jfr_mp.database.overview import MOST_COUNTED, Place
 from jfr_mp.errors import InvalidQuery
 from jfr_mp.gui import figures, url_filters
-from jfr_mp.gui.actions import FLOW_ACTIONS, JOB_ACTIONS
+from jfr_mp.gui.action_table import FLOW_BUTTONS, JOB_ACTIONS
 from jfr_mp.gui.master_actions import MASTER_ACTIONS
+from jfr_mp.identity import host_name
 from jfr_mp.states import FlowState, JobState
 from jfr_mp.step_table import ROLES
 from jfr_mp.supervisor.logfile import log_files
@@ -129,7 +130,7 @@ def flows_page(view: View) -> Response:
         total=total,
         more_than=total >= MOST_COUNTED,
         next_place=_text_of(place),
-        actions=FLOW_ACTIONS,
+        actions=FLOW_BUTTONS,
     )
 
 
@@ -165,7 +166,7 @@ def workers_page(view: View) -> Response:
 
 
 def log_page(view: View) -> Response:
-    """Show the last entries of the logs on this machine, and the last events of jobs."""
+    """Show the last entries of the logs on this machine, and name the machines that keep logs of their own."""
     level = view.params.get("level", "info")
     role = view.params.get("role") or None
     job = view.params.get("job") or None
@@ -184,6 +185,8 @@ def log_page(view: View) -> Response:
         roles=["master", *ROLES],
         job=job,
         directory=view.opened.project.log_dir,
+        here_name=host_name(),
+        elsewhere=sorted({record.host for record in view.opened.processes() if not record.is_local}),
     )
 
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-
-from starlette.background import BackgroundTask
-from starlette.responses import FileResponse
 
 from jfr_mp.database import overview, queries
 from jfr_mp.diagnosis import explain_job
 from jfr_mp.errors import HostError, JfrMpError, NotFound
 from jfr_mp.gui import figures
-from jfr_mp.gui.actions import FLOW_ACTIONS, JOB_ACTIONS
+from jfr_mp.gui.action_table import FLOW_BUTTONS, JOB_ACTIONS
+from jfr_mp.gui.downloads import LARGEST, sent
 from jfr_mp.gui.rendering import MOST_SHOWN, as_json
 from jfr_mp.jobdata.files import QUEUE_ERR, QUEUE_OUT
-from jfr_mp.jobdata.listing import files_of
-from jfr_mp.jobdata.untrusted import path_below
+from jfr_mp.jobdata.listing import Entry, files_of
 from jfr_mp.states import RUNNING_STATES
 
 if TYPE_CHECKING:
@@ -32,10 +27,10 @@ if TYPE_CHECKING:
     from jfr_mp.hosts import BaseHost
     from jfr_mp.model import JobInfo
 
-#: The largest file that is copied to a browser.
-_LARGEST = 2**30
 #: How many files of a run directory are listed.
 _MOST_FILES = 2_000
+#: Bytes of the names of files that are read from a host.
+_MOST_LISTED = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def job_page(view: View) -> Response:
         parents=[(uuid, siblings[uuid].job if uuid in siblings else None) for uuid in job.parents or ()],
         flow_id=job.hosts[-1] if job.hosts else None,
         moments=_moments(view, job),
-        actions={name: row for name, row in JOB_ACTIONS.items() if row.states is None or job.state in row.states},
+        actions={name: row for name, row in JOB_ACTIONS.items() if row.fits(job)},
         moves=job.state in RUNNING_STATES,
     )
 
@@ -118,7 +113,7 @@ def queue_part(view: View) -> Response:
 def files_part(view: View) -> Response:
     """List the files in the run directory of a job."""
     job = _job(view)
-    entries = _on_host(view, job, lambda host, run_dir: files_of(host, run_dir, timeout=_timeout(view, job)))
+    entries = _on_host(view, job, lambda host, run_dir: _files(view, job, host, run_dir))
     return view.page("files.html", "Files", job=job, entries=entries[:_MOST_FILES], number=len(entries))
 
 
@@ -126,28 +121,16 @@ def download(view: View) -> Response:
     """Send a file of the run directory of a job; only names that the list of files has are possible."""
     job = _job(view)
     name = view.params.get("name", "")
-    directory = Path(tempfile.mkdtemp(prefix="jfr-mp-gui-"))
 
-    def copy(host: BaseHost, run_dir: str) -> Path:
-        if name not in {entry.name for entry in files_of(host, run_dir, timeout=_timeout(view, job))}:
+    def copy(host: BaseHost, run_dir: str, target: Path) -> None:
+        if name not in {entry.name for entry in _files(view, job, host, run_dir)}:
             raise NotFound(f"the run directory of job {job.db_id} has no file {name[:200]!r}")
-        target = path_below(directory, name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        host.get(f"{run_dir}/{name}", target, limit=_LARGEST)
-        return target
+        host.get(f"{run_dir}/{name}", target, limit=LARGEST)
 
-    try:
-        copied = _on_host(view, job, copy)
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    return FileResponse(
-        copied,
-        media_type="application/octet-stream",
-        filename=copied.name,
-        content_disposition_type="attachment",
-        background=BackgroundTask(shutil.rmtree, directory, ignore_errors=True),
-    )
+    def copy_to(target: Path) -> None:
+        _on_host(view, job, lambda host, run_dir: copy(host, run_dir, target))
+
+    return sent(PurePosixPath(name).name, copy_to)
 
 
 def flow_page(view: View) -> Response:
@@ -164,8 +147,7 @@ def flow_page(view: View) -> Response:
         flow=flow,
         counts=Counter(job.state for job in members),
         drawing=figures.drawing(members),
-        actions=FLOW_ACTIONS,
-        job_actions=JOB_ACTIONS,
+        actions=FLOW_BUTTONS,
     )
 
 
@@ -189,6 +171,10 @@ def _moments(view: View, job: JobInfo) -> list[tuple[datetime, str, str | None]]
     if not any(event.state == job.state.value for event in events):
         told.append((job.updated_on, "last change, in state", job.state.value))
     return sorted((time, what, state) for time, what, state in told if time is not None)
+
+
+def _files(view: View, job: JobInfo, host: BaseHost, run_dir: str) -> list[Entry]:
+    return files_of(host, run_dir, timeout=_timeout(view, job), most_bytes=_MOST_LISTED)
 
 
 def _timeout(view: View, job: JobInfo) -> float | None:

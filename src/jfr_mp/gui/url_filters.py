@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import typer
 from starlette.datastructures import QueryParams
 
-from jfr_mp.cli.filters import FLOW_FILTERS, JOB_FILTERS, FilterRow, flow_filter, job_filter
+from jfr_mp.cli.filters import FLOW_FILTERS, JOB_FILTERS, FilterRow, flow_filter, job_filter, mapping
+from jfr_mp.cli.options import MAX_NUMBER, whole_number
 from jfr_mp.errors import InvalidQuery
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ def jobs_of(params: QueryParams) -> JobFilter:
 def flows_of(params: QueryParams) -> FlowFilter:
     """Return the filter for flows that a URL describes; errors as for `jobs_of`."""
     return _made(flow_filter, FLOW_FILTERS, params)
+
+
+def priority_of(text: str) -> int:
+    """Return a priority, as `jfr-mp job set priority` reads it; errors as for `jobs_of`."""
+    return int(_read(whole_number(-MAX_NUMBER), text, "priority"))
+
+
+def mapping_of(text: str) -> dict[str, Any]:
+    """Return keywords with their values, as `jfr-mp job set resources` reads them; errors as for `jobs_of`."""
+    return dict(_read(mapping, text, "resources"))
 
 
 def conditions_in(params: QueryParams, rows: Sequence[FilterRow] = JOB_FILTERS) -> list[tuple[str, str]]:
@@ -65,11 +76,15 @@ def _value(row: FilterRow, params: QueryParams) -> Any:
     if row.type is bool:
         return True
     read = row.settings.get("parser") or (_date if "formats" in row.settings else str)
-    try:
-        values = [read(text) for text in texts]
-    except typer.BadParameter as error:
-        raise InvalidQuery(f"{row.name}: {error.message}") from None
+    values = [_read(read, text, row.name) for text in texts]
     return values if any(get_origin(kind) is list for kind in get_args(row.type)) else values[-1]
+
+
+def _read(read: Callable[[str], Any], text: str, name: str) -> Any:
+    try:
+        return read(text)
+    except typer.BadParameter as error:
+        raise InvalidQuery(f"{name}: {error.message}") from None
 
 
 def _date(text: str) -> datetime:

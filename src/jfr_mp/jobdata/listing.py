@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: contain any character except NUL.
 _LIST = r"""cd -- "$1" && find . -mindepth 1 -type f -printf '%s %P\0'"""
 
+#: The same, cut after $2 bytes: a job may leave millions of files.
+_LIST_SOME = f'{_LIST} | head -c "$2"'
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -31,17 +34,30 @@ class Entry:
     size: int
 
 
-def files_of(host: BaseHost, run_dir: str, *, timeout: float | None = None) -> list[Entry]:
+def files_of(
+    host: BaseHost, run_dir: str, *, timeout: float | None = None, most_bytes: int | None = None
+) -> list[Entry]:
     """Return the files in a run directory and its subdirectories, sorted by name.
+
+    Parameters
+    ----------
+    host, run_dir
+        Where they are.
+    timeout
+        Seconds that the host may take; None for no limit.
+    most_bytes
+        The length of the list in bytes beyond which files are left out; None for a complete list.
 
     Raises
     ------
     HostError
         The directory does not exist or cannot be read.
     """
-    result = host.run_script(_LIST, run_dir, timeout=timeout, idempotent=True)
+    script, limit = (_LIST, ()) if most_bytes is None else (_LIST_SOME, (str(most_bytes),))
+    result = host.run_script(script, run_dir, *limit, timeout=timeout, idempotent=True)
     if result.returncode != 0:
         reason = " ".join(result.stderr.split()) or f"exit code {result.returncode}"
         raise HostError(f"{host.name}: cannot list {run_dir}: {reason}")
-    pairs = (record.split(" ", 1) for record in result.stdout.split("\0") if record.strip())
+    # Behind the last NUL there is nothing, or a record that was cut.
+    pairs = (record.split(" ", 1) for record in result.stdout.split("\0")[:-1])
     return sorted((Entry(name, int(size)) for size, name in pairs), key=lambda entry: entry.name)

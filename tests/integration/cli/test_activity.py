@@ -67,6 +67,25 @@ def test_what_jobs_have_done(project: TestProject, types: Command, ok: Callable[
     assert "ValueError: <b>3</b> atoms" in said
 
 
+@pytest.mark.parametrize("state", ["RUNNING", "BATCH_RUNNING"])
+def test_a_job_that_has_been_running_since_before_the_time_counts(
+    fresh_project: ProjectFactory, types: Command, state: str
+) -> None:
+    # Given a job that has been running for ten hours on two cores, and one that began to wait at that time
+    project, then = fresh_project(), datetime.now(UTC) - timedelta(hours=10)
+    job, other = submit_flow(add(1)) + submit_flow(add(1))
+    times = {"created_on": then, "updated_on": then}
+    running = {"state": state, "start_time": then, "resources": {"processes": 2}, **times}
+    project.db.jobs.update_one({"db_id": job}, {"$set": running})
+    project.db.jobs.update_one({"db_id": other}, {"$set": times})
+
+    # When the report covers the last hour, then two cores were busy for all of it
+    worker = types("report", "--since", "1h", "--json").json["workers"]["local"]
+    assert (worker["completed"], worker["failed"], worker["ended"]) == (0, 0, {})
+    assert worker["core_hours"] == pytest.approx(2, abs=0.01)
+    assert worker["busy"] == pytest.approx([2] * len(worker["busy"]), abs=0.01)
+
+
 def test_a_report_is_a_page_of_its_own(project: TestProject, ok: Callable[..., str], tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert f"Wrote {page}" in " ".join(ok("report", "-o", str(page)).split())

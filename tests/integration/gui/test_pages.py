@@ -20,6 +20,7 @@ from tests.support.gui import Browser, GuiServer
 from tests.support.jobs import add, chain
 from tests.support.processes import Processes, run_cli
 from tests.support.projects import ProjectFactory, TestProject
+from tests.support.waiting import wait_until
 
 SCRIPT = "<script>alert(1)</script>"
 PAGES = ["", "flows", "jobs", "batches", "workers", "log"]
@@ -135,7 +136,8 @@ def test_pages_of_a_list_miss_nothing(project: TestProject, operator: Browser) -
         more = re.search(r'rel="next" href="([^"]+)"', text)
         path = unescape(more[1]) if more else ""
     assert len(found) == len(set(found)) == 350
-    assert "<b>350</b> jobs" in operator.page("/p/main/jobs")
+    # The number is cached for a moment
+    wait_until(lambda: "<b>350</b> jobs" in operator.page("/p/main/jobs"), 10, "the number of all jobs")
 
 
 def test_a_failed_job_is_rerun_after_a_preview(project: TestProject, operator: Browser) -> None:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from jfr_mp import submit_flow
+from tests.support.flood import Flood
 from tests.support.gui import Browser, GuiServer
 from tests.support.jobs import add
 from tests.support.processes import Processes, run_cli
@@ -192,6 +193,38 @@ def test_a_flood_is_refused_and_takes_no_memory(project: TestProject, server: Gu
     assert (project.base_dir / "gui" / "audit.jsonl").read_text().count("link refused") < 10
     with server.browser() as browser:
         wait_until(lambda: browser.get("/login").status_code == 200, 5, "an answer")
+
+
+@pytest.mark.parametrize("addresses", [1, 200], ids=["one client", "many clients"])
+def test_a_thousand_requests_are_refused_or_served(project: TestProject, server: GuiServer, addresses: int) -> None:
+    # Given a user with many open connections, from one address or from many, whose requests follow each other at once
+    (db_id,) = submit_flow(add(1))
+    port = int(server.base.rpartition(":")[2])
+    with closing(server.operator()) as browser:
+        (cookie,) = browser.cookies.jar
+        flood = Flood(
+            port,
+            ("/static/gui.css", "/p/main/batches", f"/p/main/jobs/{db_id}", "/p/main/jobs/none", "/nothing"),
+            1000,
+            [f"127.0.1.{number + 1}" for number in range(addresses)],
+            connections=100,
+            cookie=f"{cookie.name}={cookie.value}",
+        )
+        # When 1,000 have come, and come again
+        first, before = flood.run(), memory(server)
+        again = flood.run()
+
+        # Then each was answered: served, or refused with a status that says so
+        for flooded in (first, again):
+            assert flooded.total == 1000
+            assert set(flooded.answers) <= {200, 404, 429, 503}, flooded.answers
+            # An address is served at its rate; many addresses share the server
+            limit = addresses * (120 + 40 * flooded.seconds)
+            assert flooded.total - flooded.answers[429] - flooded.answers[503] <= limit
+            assert flooded.answers[200] > 0
+        # And the memory stays as it is, and the next user is served
+        assert memory(server) - before < 10 * MB
+        wait_until(lambda: browser.get(f"/p/main/jobs/{db_id}").status_code == 200, 10, "a page")
 
 
 def test_slow_clients_hold_up_no_one(project: TestProject, server: GuiServer) -> None:

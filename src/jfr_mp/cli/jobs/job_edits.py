@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -30,23 +29,11 @@ def add_edits(group: typer.Typer) -> None:
     group.add_typer(properties, name="set")
 
 
-def _setting(values: Callable[[JobController], dict[str, Any]]) -> Act:
-    """Return an action that sets properties of a job; `values` are parameters of `set_job_run_properties`."""
-    from jfr_mp.api.edits import run_properties, set_job_doc_properties
+def _setting(**values: Any) -> Act:
+    """Return an action that sets properties of a job; `values` are parameters of `set_run_properties`."""
+    from jfr_mp.api.edits import set_run_properties
 
-    def act(controller: JobController, db_id: str, how: Manner) -> object:
-        given = {"worker": None, "exec_config": None, "resources": None, "priority": None, "update": True}
-        properties = run_properties(controller, **{**given, **values(controller)})
-        return set_job_doc_properties(
-            controller,
-            properties.values(),
-            db_id=db_id,
-            acceptable_states=list(properties.states),
-            use_pipeline=True,
-            **how.locking,
-        )
-
-    return act
+    return lambda controller, db_id, how: set_run_properties(controller, db_id, **values, **how.locking)
 
 
 @with_examples({"jfr-mp job set worker cluster --flow-id 12": "all jobs of a flow; asks first"})
@@ -60,7 +47,7 @@ def set_worker(
     project: ProjectOption,
 ) -> None:
     """Let jobs run on another worker. Jobs that are on their way refuse."""
-    act_on(project, jobs, "change the worker of", _setting(lambda _: {"worker": new_worker}), how)
+    act_on(project, jobs, "change the worker of", _setting(worker=new_worker), how)
 
 
 @with_examples({"jfr-mp job set exec-config gpu --db-id 12 --db-id 14 --yes": "two jobs"})
@@ -77,7 +64,7 @@ def set_exec_config(
     project: ProjectOption,
 ) -> None:
     """Let jobs run with another exec_config. Jobs that are on their way refuse."""
-    act_on(project, jobs, "change the exec_config of", _setting(lambda _: {"exec_config": new_config}), how)
+    act_on(project, jobs, "change the exec_config of", _setting(exec_config=new_config), how)
 
 
 @with_examples(
@@ -106,7 +93,7 @@ def set_resources(
         project,
         jobs,
         "change the resources of",
-        _setting(lambda _: {"resources": value, "update": not replace}),
+        _setting(resources=value, update=not replace),
         how,
     )
 
@@ -133,7 +120,7 @@ def set_priority(
     project: ProjectOption,
 ) -> None:
     """Let jobs start before or after others. Jobs in any state accept it."""
-    act_on(project, jobs, "change the priority of", _setting(lambda _: {"priority": priority}), how)
+    act_on(project, jobs, "change the priority of", _setting(priority=priority), how)
 
 
 @with_examples({"jfr-mp job set-state FAILED 12": "one job, by its db_id"})

@@ -50,6 +50,11 @@ class Figures:
     workers: Mapping[str, int] = field(default_factory=dict)
     longest_running: Sequence[JobInfo] = ()
 
+    @property
+    def lately(self) -> str:
+        """The title of the trends, such as ``Last 7 days [UTC]``."""
+        return f"Last {len(self.dates)} {self.interval} [{self.zone}]"
+
 
 def job_figures(report: JobsReport, title: str) -> Figures:
     """Return the figures of jobs."""
@@ -82,10 +87,9 @@ def _counts(states: type[JobState] | type[FlowState], counts: Mapping[Any, int])
 
 def report_sheets(figures: Figures) -> list[tuple[str, Sheet]]:
     """Return the tables of a report, each with its title; those without a row are left out."""
-    lately = f"Last {len(figures.dates)} {figures.interval} [{figures.zone}]"
     sheets = [
         (figures.title, _bars("State", figures.counts)),
-        (lately, _trend_sheet(figures)),
+        (figures.lately, _trend_sheet(figures)),
         ("Jobs by worker", _bars("Worker", figures.workers)),
         ("Longest running", job_sheet(figures.longest_running, 1)),
     ]

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jfr_mp.cli.reports.report_figures import Figures, now_text, report_sheets
 from jfr_mp.errors import ConfigError
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from jfr_mp.cli.tables import Sheet
-
-_COLOURS = {"COMPLETED": "#4c9a52", "FAILED": "#c8453b", "REMOTE_ERROR": "#d99a2b"}
-_COLOUR = "#5b7fa6"
 
 _PAGE = """\
 <!DOCTYPE html>
@@ -88,33 +85,9 @@ def plot(figures: Figures) -> Figure:
     ConfigError
         matplotlib is not installed.
     """
-    from jfr_mp.api.plots import new_figure
+    from jfr_mp.api.plots import trends_figure
 
-    figure = new_figure(9, 6.5)
-    states, lately = figure.subplots(2, 1)
-    _plot_counts(states, figures)
-    _plot_trends(lately, figures)
-    return figure
-
-
-def _plot_counts(axes: Any, figures: Figures) -> None:
-    names, numbers = list(figures.counts), list(figures.counts.values())
-    bars = axes.barh(names, numbers, color=[_COLOURS.get(name, _COLOUR) for name in names])
-    axes.bar_label(bars, padding=3)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.invert_yaxis()
-    axes.set_title(figures.title)
-
-
-def _plot_trends(axes: Any, figures: Figures) -> None:
-    below = [0] * len(figures.dates)
-    for name, numbers in figures.trends.items():
-        axes.bar(figures.dates, numbers, bottom=below, label=name, color=_COLOURS[name])
-        below = [low + number for low, number in zip(below, numbers, strict=True)]
-    axes.set_title(f"Last {len(figures.dates)} {figures.interval} [{figures.zone}]")
-    axes.tick_params(axis="x", labelrotation=45 if len(figures.dates) > 8 else 0)  # noqa: PLR2004 - as many fit
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
+    return trends_figure(figures.title, figures.counts, figures.lately, figures.dates, figures.trends)
 
 
 def _svg(figure: Figure) -> str:
