@@ -24,15 +24,21 @@ GOOD = 4
 @pytest.fixture
 def little() -> Iterator[MemoryGroup]:
     """A group with memory for a job."""
-    group = MemoryGroup(FOR_A_JOB)
-    yield group
-    group.close()
+    yield from _group(FOR_A_JOB)
 
 
 @pytest.fixture
 def shared() -> Iterator[MemoryGroup]:
     """A group with memory for a master, its role processes and some jobs."""
-    group = MemoryGroup(FOR_ALL)
+    yield from _group(FOR_ALL)
+
+
+def _group(megabytes: int) -> Iterator[MemoryGroup]:
+    try:
+        group = MemoryGroup(megabytes)
+    except OSError as error:
+        # What the runner does for it is tested everywhere: the jobs have a higher score.
+        pytest.skip(f"this machine lets nobody make a control group: {error}")
     yield group
     group.close()
 

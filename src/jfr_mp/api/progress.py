@@ -31,7 +31,7 @@ Watch = Callable[[Sequence["JobInfo"]], None]
 
 
 @dataclass(frozen=True, repr=False)
-class Progress:
+class WaitProgress:
     """The progress of a wait.
 
     Parameters
@@ -64,7 +64,7 @@ class Progress:
         elapsed = timedelta(seconds=int(time.monotonic() - self.began))
         return f"{self.ended} of {counted(self.total, 'job')} ended, waiting for {elapsed}"
 
-    def after(self, jobs: Sequence[JobInfo]) -> Progress:
+    def after(self, jobs: Sequence[JobInfo]) -> WaitProgress:
         """Return the progress at the next look."""
         counts = Counter(job.state for job in jobs)
         failed = sorted((job for job in jobs if job.state in _FAILURES), key=lambda job: job.updated_on)
@@ -72,7 +72,7 @@ class Progress:
             (_one_line(f"Job {job.db_id} ({job.name}): {job.state.name}"), _one_line(last_line(job)))
             for job in failed[-_NAMED:]
         )
-        return Progress({state: counts[state] for state in JobState if counts[state]}, failures, self.began)
+        return WaitProgress({state: counts[state] for state in JobState if counts[state]}, failures, self.began)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{number} {state.name}" for state, number in self.counts.items())
@@ -117,7 +117,7 @@ def _view(*, keep: bool) -> AbstractContextManager[Watch]:
         return _Notebook()
     from jfr_mp.api import terminal_progress
 
-    return terminal_progress.live(Progress(), keep=keep) if terminal_progress.is_possible() else _Lines(keep=keep)
+    return terminal_progress.live(WaitProgress(), keep=keep) if terminal_progress.is_possible() else _Lines(keep=keep)
 
 
 def _is_notebook() -> bool:
@@ -132,7 +132,7 @@ class _Lines:
 
     def __init__(self, *, keep: bool) -> None:
         self._keep = keep
-        self._progress, self._printed, self._time = Progress(), Progress(), 0.0
+        self._progress, self._printed, self._time = WaitProgress(), WaitProgress(), 0.0
 
     def __enter__(self) -> Watch:
         return self._watch
@@ -162,7 +162,7 @@ class _Notebook:
         # IPython annotates some of it, in some versions.
         display_handle: Any = DisplayHandle
         self._handle = display_handle()
-        self._progress, self._time = Progress(), time.monotonic()
+        self._progress, self._time = WaitProgress(), time.monotonic()
         self._handle.display(self._progress)
         return self._watch
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from jfr_mp.api.progress import Progress, Watch
+    from jfr_mp.api.progress import WaitProgress, Watch
     from jfr_mp.model import JobInfo
 
 #: Times per second that the terminal is drawn; few, because it may be at the other end of a slow line.
@@ -29,7 +29,7 @@ def is_possible() -> bool:
 
 
 @contextmanager
-def live(progress: Progress, *, keep: bool) -> Iterator[Watch]:
+def live(progress: WaitProgress, *, keep: bool) -> Iterator[Watch]:
     """Show the progress on standard error, and leave the cursor behind it.
 
     Parameters
@@ -53,7 +53,7 @@ def live(progress: Progress, *, keep: bool) -> Iterator[Watch]:
         yield watch
 
 
-def _drawn(progress: Progress) -> RenderableType:
+def _drawn(progress: WaitProgress) -> RenderableType:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table

@@ -16,6 +16,7 @@ import pytest
 
 from jfr_mp.errors import SchedulerError
 from jfr_mp.hosts.local import LocalHost
+from jfr_mp.jobdata.files import OOM_SCORE
 from jfr_mp.schedulers.shell import cancel_on_shell, submit_to_shell
 from jfr_mp.schedulers.submission import PROCESS_ID_FILENAME
 from tests.support.processes import is_alive
@@ -57,6 +58,9 @@ def test_the_job_has_a_session_of_its_own_and_its_id_is_in_the_run_directory(run
     assert (run_directory.path / PROCESS_ID_FILENAME).read_text().strip() == process_id
     assert os.getsid(int(process_id)) == os.getpgid(int(process_id)) == int(process_id)
     assert wait_until(run_directory.runs, 10, "the start of the script") == [process_id]
+    # And the kernel kills it before any process of the runner if no memory is left
+    score = Path("/proc", process_id, "oom_score_adj")
+    assert int(score.read_text()) == max(OOM_SCORE, int(Path("/proc/self/oom_score_adj").read_text()))
     # And nothing is left of the shells that led to it
     assert psutil.Process(int(process_id)).cmdline() == ["bash", "submit.sh"]
 
