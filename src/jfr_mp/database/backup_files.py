@@ -101,7 +101,7 @@ class DirectoryTarget:
     def __init__(self, path: Path, *, compress: bool) -> None:
         self._path, self._compress = path, compress
         self._written: list[Path] = []
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @contextmanager
     def member(self, name: str) -> Iterator[IO[bytes]]:

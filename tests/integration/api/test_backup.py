@@ -110,8 +110,9 @@ def test_links_in_the_way_are_not_followed(source: JobController, tmp_path: Path
     victim, backup = tmp_path / "victim", tmp_path / name
     victim.write_text("precious")
     if name == "backup":
-        backup.mkdir()
-        places = [backup / each for each in ("jobs.bson.part", "manifest.json", "manifest.json.part")]
+        directory = backup / source.db.name
+        directory.mkdir(parents=True)
+        places = [directory / each for each in ("jobs.bson.part", "manifest.json", "manifest.json.part")]
     else:
         places = [tmp_path / "backup.zip.part"]
     for place in places:
@@ -120,7 +121,9 @@ def test_links_in_the_way_are_not_followed(source: JobController, tmp_path: Path
     source.backup_dump(backup)
     # Then it has replaced the links, and other users cannot read it
     assert victim.read_text() == "precious"
-    for file in backup.iterdir() if backup.is_dir() else [backup]:
+    files = [*directory.iterdir()] if name == "backup" else [backup]
+    assert files
+    for file in files:
         assert not file.is_symlink()
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 

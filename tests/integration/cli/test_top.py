@@ -124,7 +124,8 @@ def test_a_terminal_of_80_columns_shows_a_live_project(project: TestProject, tmp
         gate.touch()
         terminal.shows("the last line")
         terminal.press("q")
-        # A job that fails is counted without a key
+        # A job that ends is counted without a key
+        terminal.comes_to(lambda screen: screen[-1].split()[:2] == ["q", "Quit"])
         terminal.shows("1 WAITING, 1 COMPLETED, 1 FAILED")
         # And the end
         terminal.press("q")
