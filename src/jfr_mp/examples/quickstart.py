@@ -96,9 +96,13 @@ def main(arguments: list[str] | None = None) -> int:
     except JfrMpError as error:
         console.print(f"error: {error}", style="bold red", markup=False)
         return int(error.exit_code)
-    except SystemExit:
+    except (SystemExit, RuntimeError) as error:
+        # What is raised while a class is being made comes as the cause of a RuntimeError.
+        end = error.__cause__ if isinstance(error, RuntimeError) else error
+        if not isinstance(end, SystemExit):
+            raise
         console.print("Interrupted. All processes have been stopped.")
-        raise
+        raise end from None
 
 
 class Quickstart:

@@ -49,6 +49,7 @@ def claim_log_dir(project: Project) -> None:
     # Without links, such as on FAT, machines that share the directory share the files as well.
     with suppress(OSError):
         top.mkdir(parents=True, exist_ok=True, mode=0o700)
+        unfinished.touch(mode=0o600)
         unfinished.write_text(host_name(), encoding="utf-8")
         try:
             # In one step, so that one machine wins and none reads an unfinished file.

@@ -110,7 +110,7 @@ def test_links_in_the_way_are_not_followed(source: JobController, tmp_path: Path
     victim, backup = tmp_path / "victim", tmp_path / name
     victim.write_text("precious")
     if name == "backup":
-        directory = backup / source.db.name
+        directory = backup / source.db.db.name
         directory.mkdir(parents=True)
         places = [directory / each for each in ("jobs.bson.part", "manifest.json", "manifest.json.part")]
     else:
