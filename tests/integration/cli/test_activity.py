@@ -16,7 +16,7 @@ from tests.integration.cli.conftest import Command
 from tests.support.jobs import add
 from tests.support.projects import ProjectFactory, TestProject
 
-HOSTILE = "Traceback\nValueError: <b>5</b> atoms in /work/b/2 $x^$"
+HOSTILE = "Traceback\nValueError: <b>5</b> atoms in /data/b/2 $x^$"
 
 
 @pytest.fixture
@@ -36,7 +36,11 @@ def project(fresh_project: ProjectFactory) -> TestProject:
             "end_time": ago(1.5),
             "updated_on": ago(1),
         },
-        {"state": "FAILED", "error": "Traceback\nValueError: <b>3</b> atoms in /work/a/1 $x^$", "updated_on": ago(2)},
+        {
+            "state": "FAILED",
+            "error": "Traceback\nValueError: <b>3</b> atoms in /data/a/1 $x^$",
+            "updated_on": ago(2),
+        },
         {"state": "REMOTE_ERROR", "remote.error": HOSTILE, "updated_on": ago(1)},
         {"state": "RUNNING", "start_time": ago(0.5), "updated_on": ago(0.5)},
         {"state": "COMPLETED", "start_time": ago(900), "end_time": ago(800), "updated_on": ago(800)},
@@ -59,7 +63,7 @@ def test_what_jobs_have_done(project: TestProject, types: Command, ok: Callable[
     assert sum(worker["busy"]) * 24 / len(worker["busy"]) == pytest.approx(4.5, abs=0.01)
     assert max(worker["busy"]) == pytest.approx(4, abs=0.1)
     assert [(each["number"], each["db_ids"]) for each in found["failures"]] == [(2, ["2", "3"])]
-    assert found["failures"][0]["first_line"] == "ValueError: <b>3</b> atoms in /work/a/1 $x^$"
+    assert found["failures"][0]["first_line"] == "ValueError: <b>3</b> atoms in /data/a/1 $x^$"
 
     # And the tables say the same
     said = ok("report")

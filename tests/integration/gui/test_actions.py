@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ import pytest
 from jfr_mp import submit_flow
 from tests.support.gui import Browser, GuiServer
 from tests.support.jobs import chain
-from tests.support.processes import Processes, run_cli
+from tests.support.processes import run_cli
 from tests.support.projects import ProjectFactory, TestProject
 
 _PASSWORD = "correct horse battery"
@@ -23,17 +21,6 @@ _OTHER = {"type": "local", "scheduler_type": "shell", "work_dir": "/tmp"}
 def project(fresh_project: ProjectFactory) -> TestProject:
     """A project with two workers."""
     return fresh_project(workers={"other": _OTHER})
-
-
-@pytest.fixture
-def server(project: TestProject, processes: Processes) -> GuiServer:
-    return GuiServer(processes, project.env, "--port", "0")
-
-
-@pytest.fixture
-def operator(server: GuiServer) -> Iterator[Browser]:
-    with closing(server.operator()) as browser:
-        yield browser
 
 
 @pytest.fixture

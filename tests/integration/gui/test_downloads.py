@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -43,12 +42,6 @@ def temporary(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(project: TestProject, processes: Processes, temporary: Path) -> GuiServer:
     return GuiServer(processes, {**project.env, "TMPDIR": str(temporary)}, "--port", "0")
-
-
-@pytest.fixture
-def operator(server: GuiServer) -> Iterator[Browser]:
-    with closing(server.operator()) as browser:
-        yield browser
 
 
 @pytest.fixture

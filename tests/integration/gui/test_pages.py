@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
@@ -16,9 +14,9 @@ import pytest
 from jobflow import Flow
 
 from jfr_mp import submit_flow
-from tests.support.gui import Browser, GuiServer
+from tests.support.gui import Browser
 from tests.support.jobs import add, chain
-from tests.support.processes import Processes, run_cli
+from tests.support.processes import run_cli
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.waiting import wait_until
 
@@ -29,17 +27,6 @@ PAGES = ["", "flows", "jobs", "batches", "workers", "log"]
 @pytest.fixture
 def project(fresh_project: ProjectFactory) -> TestProject:
     return fresh_project()
-
-
-@pytest.fixture
-def server(project: TestProject, processes: Processes) -> GuiServer:
-    return GuiServer(processes, project.env, "--port", "0")
-
-
-@pytest.fixture
-def operator(server: GuiServer) -> Iterator[Browser]:
-    with closing(server.operator()) as browser:
-        yield browser
 
 
 def write(project: TestProject, db_id: str, **fields: Any) -> None:

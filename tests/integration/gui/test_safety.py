@@ -29,11 +29,6 @@ def project(fresh_project: ProjectFactory) -> TestProject:
 
 
 @pytest.fixture
-def server(project: TestProject, processes: Processes) -> GuiServer:
-    return GuiServer(processes, project.env, "--port", "0")
-
-
-@pytest.fixture
 def reader(project: TestProject, server: GuiServer) -> Iterator[Browser]:
     add_user(project, "anna", "read")
     with server.browser() as browser:

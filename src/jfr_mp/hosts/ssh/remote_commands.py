@@ -85,6 +85,11 @@ class RemoteCommands:
         """The name of the host in messages."""
         return self._link.name
 
+    @property
+    def timeout(self) -> float:
+        """The seconds that a command may take by default."""
+        return self._options.timeout
+
     def execute(
         self,
         argv: Sequence[str],

@@ -39,8 +39,8 @@ class SshHost(BaseHost):
         self.name = name
         self._links = [commands] if files is None else [commands, files]
         self._commands = RemoteCommands(commands, options)
-        self._shared = SharedShell(self._commands, options.timeout, idempotent=False, plain=False)
-        self._shared_scripts = SharedShell(self._commands, options.timeout, idempotent=True, plain=True)
+        self._shared = SharedShell(self._commands, idempotent=False, plain=False)
+        self._shared_scripts = SharedShell(self._commands, idempotent=True, plain=True)
         self._files = RemoteFiles(files or commands, self._why_not_written)
         self._separated = files is not None
 

@@ -48,17 +48,14 @@ class SharedShell:
     ----------
     commands
         Runs the shell, and the commands that have to run alone.
-    timeout
-        The seconds that a command may take by default.
     idempotent
         Whether each command may run twice: one without a result then runs again, alone.
     plain
         Whether the commands need nothing of what the user's shell sets up.
     """
 
-    def __init__(self, commands: RemoteCommands, timeout: float, *, idempotent: bool, plain: bool) -> None:
+    def __init__(self, commands: RemoteCommands, *, idempotent: bool, plain: bool) -> None:
         self._commands = commands
-        self._timeout = timeout
         self._idempotent = idempotent
         self._plain = plain
         self._grouping: Grouping[SharedCommand, Output | None] = Grouping(self._run, MOST)
@@ -76,7 +73,7 @@ class SharedShell:
         script = "\n".join(_lines(group, mark)).encode()
         separator = f"{mark}\n".encode()
         stdin = separator.join([script, *(each.stdin for each in group if each.stdin), b""])
-        limits = [each.timeout or self._timeout for each in group]
+        limits = [each.timeout or self._commands.timeout for each in group]
         try:
             output = self._commands.execute(
                 [*_SHELL, str(len(script))],
