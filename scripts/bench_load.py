@@ -25,8 +25,9 @@ import benchmark_jobs, {package}
 
 benchmark_jobs.link()
 flow = benchmark_jobs.many({number})
+submit = {package}.submit_flow
 begun = time.perf_counter()
-{package}.submit_flow(flow)
+submit(flow)
 print("took", time.perf_counter() - begun)
 """
 

@@ -1,6 +1,7 @@
+#!/usr/bin/env python3
 """Measure the web page with many jobs: the time of each page, the cost of idle open pages, and what floods do.
 
-    PYTHONPATH=. python scripts/benchmark_gui.py [--jobs 100000] [--only pages|idle|floods]
+    scripts/benchmark_gui.py [--jobs 100000] [--only pages|idle|floods]
 
 The jobs are documents in a real database; one flow has 5,000 of them. No role process runs.
 """
@@ -10,16 +11,19 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import sys
 import threading
 import time
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import psutil
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from jfr_mp import submit_flow
 from jfr_mp.states import JobState
 from tests.support.flood import Flood

@@ -53,7 +53,8 @@ def contestants(peer_python: str | None) -> tuple[Contestant, Contestant]:
         start=(*command, "start"),
         stop=(*command, "stop"),
     )
-    python = peer_python or _install_peer()
+    # Absolute, because its commands are started in other directories.
+    python = str(Path(peer_python).absolute()) if peer_python else _install_peer()
     jf = str(Path(python).with_name("jf"))
     peer = Contestant(
         name="jobflow-remote",
@@ -120,6 +121,8 @@ class Arena:
             "JFREMOTE_PROJECTS_FOLDER": str(home / "projects"),
             "PYTHONPATH": str(home),
             "PATH": f"{Path(contestant.python).parent}{os.pathsep}{os.environ['PATH']}",
+            # As on a user's machine, modules are compiled once and not in each process.
+            "PYTHONDONTWRITEBYTECODE": "",
         }
         return cls(contestant, home, stores, env)
 

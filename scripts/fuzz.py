@@ -20,7 +20,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -67,8 +70,14 @@ def run_target(name: str, options: list[str]) -> None:
 
     with atheris.instrument_imports(include=["jfr_mp"]):
         from tests.fuzz.targets import TARGETS
+
+        if module := TARGETS[name].module:
+            import_module(module)
     logging.disable()
     target, place = TARGETS[name], Path(tempfile.mkdtemp())
+    if target.module:
+        # The first input makes a database or a server, which would count as its time.
+        target.read(b"", place)
 
     def read(data: bytes) -> None:
         shutil.rmtree(place, ignore_errors=True)
@@ -106,6 +115,21 @@ def fuzz(name: str, seconds: int, kept: Path, figures: Figures) -> None:
         print(f"{name}:\n{done.stderr[-2000:]}", file=sys.stderr, flush=True)
 
 
+@contextmanager
+def database_server() -> Iterator[None]:
+    """Run a server for the targets that read documents."""
+    from tests.support.mongod import Mongod
+
+    with tempfile.TemporaryDirectory(prefix="jfr-mp-fuzz-db-") as directory:
+        server = Mongod(Path(directory) / "mongod", replica_set="fuzz")
+        server.start()
+        os.environ["JFR_MP_FUZZ_MONGODB"] = server.uri
+        try:
+            yield
+        finally:
+            server.close()
+
+
 def take_turns(names: list[str], options: argparse.Namespace, kept: Path) -> dict[str, Figures]:
     """Fuzz the targets in turns until their time is over; a target that has failed has no more turns."""
     all_figures = {name: Figures() for name in names}
@@ -138,7 +162,9 @@ def main() -> int:
     if find_spec("atheris") is None:
         parser.error(f"atheris is not installed: {sys.executable} -m pip install atheris")
     kept = Path(tempfile.mkdtemp(prefix="jfr-mp-fuzzed-"))
-    figures = take_turns(options.targets or names, options, kept)
+    chosen = options.targets or names
+    with database_server() if any(name.startswith("records") for name in chosen) else nullcontext():
+        figures = take_turns(chosen, options, kept)
     each = figures.values()
     total = Figures(sum(one.inputs for one in each), sum(one.crashes for one in each), sum(one.hangs for one in each))
     total.memory, total.failed = max(one.memory for one in each), any(one.failed for one in each)

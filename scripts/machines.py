@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -215,6 +216,8 @@ def main() -> int:
     parser.add_argument("--power", action="store_true", help="a power failure and a boot instead of a cut link")
     parser.add_argument("--clones", action="store_true", help="all machines have the same host name")
     options = parser.parse_args()
+    # So that the servers end, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     enter_namespaces()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jfr-machines-")))

@@ -1,18 +1,21 @@
+#!/usr/bin/env python3
 """Leave pictures of the web page in a directory: each page at three widths, in both colour schemes.
 
 It needs the extras of `dev` and Debian's chromium. The pictures show a real project: real jobs that real processes have
 run. `tests/integration/gui/test_browser.py` takes pictures of a smaller one, into the directory that JFR_MP_PICTURES
 names.
 
-    PYTHONPATH=. python scripts/screenshots.py docs/images
+    scripts/screenshots.py docs/images
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.support.chromium import SCHEMES, WIDTHS, Tab, chromium
 from tests.support.gui import Ground, GuiServer, addresses, ground
 from tests.support.processes import run_cli

@@ -15,8 +15,6 @@ from tests.support.projects import ProjectFactory
 from tests.support.sge import GridEngine
 from tests.support.slurm import Slurm
 
-pytest_plugins = ["tests.support.timing"]
-
 Server = TypeVar("Server", Mongod, Slurm, GridEngine)
 
 

@@ -8,6 +8,7 @@ import secrets
 import socket
 import uuid
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +22,12 @@ LOCK_PREFIX = "jfr-mp/"
 _SAME_START = 1.0
 
 _MACHINE_ID, _BOOT_ID = Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id")
+
+
+@cache
+def our_version() -> str:
+    """Return the version of jfr-mp."""
+    return version("jfr-mp")
 
 
 def host_name() -> str:

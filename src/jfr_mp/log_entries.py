@@ -7,7 +7,8 @@ import logging
 import re
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from typing import TextIO
+from datetime import datetime
+from typing import Self, TextIO
 
 from jfr_mp.logs import LogFormat, as_journal_lines, clean
 
@@ -36,6 +37,27 @@ class LogEntry:
     moment: str
     level: int
     text: str
+
+    @classmethod
+    def at(cls, time: float | None, level: int, rest: str) -> Self:
+        """Make the entry of another machine, whose text is without its time, an entry in the time of this one."""
+        if time is None:
+            return cls("", level, rest)
+        moment = datetime.fromtimestamp(time).isoformat(" ", "milliseconds").replace(".", ",")  # noqa: DTZ006
+        return cls(moment, level, f"{moment} [{logging.getLevelName(level)}] {rest}")
+
+    @property
+    def time(self) -> float | None:
+        """Its time in seconds since 1970; None if it has none."""
+        try:
+            return datetime.fromisoformat(self.moment).timestamp()  # logs have the local time
+        except ValueError:
+            return None
+
+    @property
+    def rest(self) -> str:
+        """Its text without the time and the level."""
+        return _HEAD.sub("", self.text, count=1)
 
     def as_json(self, process: str) -> str:
         """Return it as one line of JSON; `process` is the name of the process in whose log it is."""

@@ -71,17 +71,23 @@ class RemoteInfo(Document):
     @property
     def home(self) -> str | None:
         """The place of the run directory of a job on a local worker; see `jfr_mp.places`. It is specific to jfr-mp."""
-        return (self.model_extra or {}).get("home")
+        return self._text("home")
 
     @property
     def outputs(self) -> str | None:
         """The token of its output files in the queue database; see `jfr_mp.database.output_files`."""
-        return (self.model_extra or {}).get("outputs")
+        return self._text("outputs")
 
     @property
     def hung_steps(self) -> int:
         """How often steps of the job have exceeded their limits in a row; this field is specific to jfr-mp, too."""
-        return int((self.model_extra or {}).get("hung_steps", 0))
+        number = (self.model_extra or {}).get("hung_steps")
+        return number if isinstance(number, int) else 0
+
+    def _text(self, name: str) -> str | None:
+        """Return a field that is specific to jfr-mp; None if it is not a text."""
+        value = (self.model_extra or {}).get(name)
+        return value if isinstance(value, str) else None
 
 
 class JobRecord(Document):
@@ -149,7 +155,8 @@ class JobDoc(JobRecord):
     @property
     def hosts(self) -> list[str]:
         """The uuids of the enclosing flows, innermost first; see `jfr_mp.database.flow_lookup`."""
-        return [str(uuid) for uuid in self.job.get("hosts") or ()]
+        hosts = self.job.get("hosts")
+        return [str(uuid) for uuid in hosts] if isinstance(hosts, list | tuple) else []
 
 
 class JobInfo(JobRecord):
@@ -162,7 +169,9 @@ class JobInfo(JobRecord):
     @classmethod
     def from_query_output(cls, document: dict[str, Any]) -> Self:
         """Build a `JobInfo` from a document fetched with `JOB_INFO_PROJECTION`."""
-        job = document.pop("job", {})
+        job = document.pop("job", None)
+        if not isinstance(job, dict):
+            job = {}
         return cls.model_validate({**document, **{key: job.get(key) for key in ("name", "metadata", "hosts")}})
 
 

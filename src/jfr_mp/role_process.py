@@ -17,6 +17,7 @@ from jfr_mp.bus.lifeline import Lifeline
 from jfr_mp.bus.paths import warm_path
 from jfr_mp.config import ConfigManager, LogLevel, Project
 from jfr_mp.config.fingerprint import fingerprint
+from jfr_mp.config.kept import KeptProject
 from jfr_mp.config.options import JfrMpOptions
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.output_files import OutputFiles
@@ -37,6 +38,9 @@ from jfr_mp.steps.services import Services
 
 #: Not __name__, which is __main__ in a role process.
 logger = logging.getLogger("jfr_mp.role_process")
+
+#: The projects that the fork server has read for the role processes, by name.
+_kept: dict[str, KeptProject] = {}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +68,8 @@ def rehearse(project: str) -> None:
         step.load()
     build_models()
     with suppress(JfrMpError):  # the role processes report it
-        read = ConfigManager().get_project(project)
+        _kept[project] = KeptProject.read(project)
+        read = _kept[project].project
         fingerprint(read)
         if any(type(part).__name__ == "S3Store" for part in parts_of(read.get_jobstore())):
             import_module("boto3")
@@ -95,7 +100,7 @@ def _readable(name: str, bus: RoleBus) -> Project | None:
     complaint = ""
     while not bus.stop_requested:
         try:
-            return ConfigManager().get_project(name)
+            return kept.current() if (kept := _kept.get(name)) else ConfigManager().get_project(name)
         except ConfigError as error:
             if complaint != (complaint := str(error)):
                 logger.warning("waiting for a project file that can be used: %s", error)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -21,8 +22,11 @@ from jfr_mp.config import ConfigManager
 from jfr_mp.errors import ExitCode
 from jfr_mp.identity import host_name
 from jfr_mp.supervisor import fleet
+from jfr_mp.supervisor.fleet_log import log_of
+from jfr_mp.supervisor.log_order import LogArguments
 from tests.acceptance.conftest import NewUser
 from tests.support.machines import Machine, require_namespaces, wait_for_roles
+from tests.support.mongod import Mongod
 from tests.support.processes import Processes, free_port
 from tests.support.sshd import Sshd
 from tests.support.user import User
@@ -67,7 +71,7 @@ def test_split_roles_complete_all_jobs_on_machines_of_the_same_name(owner: User,
 
     # Then all of them end as they have to, and no file is left in the database
     assert there.wait_for("COMPLETED").outputs == [0, 1]
-    assert here.wait_for("FAILED").states == ["COMPLETED", "FAILED"]
+    here.wait_for_states(["COMPLETED", "FAILED"])
     assert here.outputs[0] == 3
     wait_until(lambda: not files_in_database(owner), 20, "the files in the database to be removed")
     # And neither machine has taken processes of the other for dead
@@ -179,8 +183,89 @@ def test_machines_that_share_the_directory_of_logs_write_files_of_their_own(
     # and each machine shows its own
     assert "checkout-1" not in first.types("logs", "-n", "1000").stdout
     assert "checkout-1" in second.types("logs", "-n", "1000").stdout
-    # and a machine without logs shows those of all
-    assert "checkout-1" in machine("c", "three").types("logs", "-n", "1000").stdout
+    # and a machine without logs shows those of all, each entry once, whether it reads the files or asks their machines
+    third = machine("c", "three")
+    assert "checkout-1" in third.types("logs", "-n", "1000").stdout
+    for any_machine, both in ((third, {"one", "two"}), (first, {"one", "two"})):
+        lines = any_machine.types("logs", "-n", "1000", "--all-hosts").stdout.splitlines()
+        assert {line.partition(" | ")[0] for line in lines} == both
+        assert sorted(lines) == sorted(set(lines))
+
+
+@pytest.mark.parametrize("way", ["bus", "database"])
+def test_the_log_of_all_machines_is_read_from_one(owner: User, machine: NewMachine, way: str) -> None:
+    # Given masters on two other machines, which the bus reaches, or which it does not reach because it is blocked
+    bus = f"tcp://127.0.0.1:{free_port()}"
+    for name, roles in (("two", ("--checkout", "--transfer")), ("three", ("--queue", "--complete"))):
+        # In another network namespace they would have one address each; here, the master of one has the port
+        metadata = {**OPTIONS["jfr_mp"], **({"bus": bus} if name == "two" else {})}
+        owner.project.rewrite(metadata={"jfr_mp": metadata})
+        machine(name, name).start(*roles)
+    owner.ok("bus", "keys", "make")
+    wait_for_roles(owner.project, "checkout", "transfer", "queue", "complete")
+    project = ConfigManager().get_project(owner.project.name)
+
+    def way_to_two() -> str:
+        return fleet.command(project, "log", hosts=["two"], number=1)[0].way
+
+    wait_until(lambda: way_to_two() == "bus", 20, "the bus to be used")
+    if way == "database":
+        masters = owner.project.db.jfr_mp_processes
+        masters.update_one({"kind": "master", "host": "two"}, {"$set": {"bus": f"tcp://127.0.0.1:{free_port()}"}})
+        assert way_to_two() == "database"
+    # When a job has run
+    (db_id,) = owner.submit("add(1, 2)", "--worker", "remote").wait_for("COMPLETED").db_ids
+
+    # Then the entries of both are there, in the order of their time
+    lines = owner.ok("logs", "-n", "500", "--all-hosts").splitlines()
+    assert {line.partition(" | ")[0] for line in lines} == {"two", "three"}
+    heads = [rest for _, _, rest in (line.partition(" | ") for line in lines) if re.match(r"\d{4}-\d\d-\d\d ", rest)]
+    assert heads == sorted(heads, key=lambda rest: rest[:23])
+    assert {rest.split()[3] for rest in heads} >= {"transfer-1", "queue-1"}
+
+    # And those of one machine, of one role, about the job, and of a time
+    def shown(*hosts: str, **conditions: Any) -> set[tuple[str, str]]:
+        wanted = LogArguments(number=500, **conditions)
+        found = log_of(project, wanted, hosts=hosts, everywhere=not hosts)
+        assert found.missing == ()
+        return {(host, entry.text) for host, entry in found.entries}
+
+    everything = shown()
+    assert shown("three") == {pair for pair in everything if pair[0] == "three"}
+    assert {host for host, _ in shown(role="transfer")} == {"two"}
+    about = shown(job=db_id)
+    assert about
+    assert all(f"job {db_id}" in text for _, text in about)
+    assert shown(since=time.time() - 3600) >= everything
+    assert shown(since=time.time() + 3600) == set()
+    assert shown(level="error") < everything
+    # And a machine without a master is named
+    assert "masters run on" in owner.refused("logs", "--host", "four", code=ExitCode.NOT_RUNNING)
+    # And no order is left
+    assert owner.project.db.jfr_mp_orders.count_documents({}) == 0
+
+
+def test_machines_whose_log_is_missing_are_named_and_others_are_shown(owner: User, machine: NewMachine) -> None:
+    # Given a master, the record of one that does nothing, and a machine that was cut off
+    machine("a", "two").start("--checkout")
+    lost = machine("b", "three")
+    lost.start("--queue")
+    wait_for_roles(owner.project, "checkout", "queue")
+    lost.cut_off()
+    wait_until(lambda: owner.project.db.jfr_mp_lost_masters.count_documents({}), 30, "a machine that was lost")
+    records = owner.project.db.jfr_mp_processes
+    master = records.find_one({"kind": "master"})
+    assert master is not None
+    later = master["heartbeat"] + timedelta(hours=1)
+    records.insert_one({**master, "_id": "gone:1:a", "host": "four", "machine": "f" * 16, "heartbeat": later})
+    # When the log of all machines is wanted
+    done = owner.types("logs", "--all-hosts", "--timeout", "3")
+    records.delete_one({"_id": "gone:1:a"})
+    # Then that of the first is shown, and the others are named with the reason
+    assert done.returncode == ExitCode.TIMEOUT
+    assert {line.partition(" | ")[0] for line in done.stdout.splitlines()} == {"two"}
+    assert "four ffffffff: its log is missing: the master has not taken the command" in done.stderr
+    assert re.search(r"three \w{8}: its log is missing: its master was lost", done.stderr)
 
 
 def test_masters_that_are_not_there_or_do_not_answer_are_named(owner: User, machine: NewMachine) -> None:
@@ -260,6 +345,36 @@ def test_a_machine_is_commanded_over_the_bus_and_through_the_database_if_that_is
         {"kind": "master"}, {"$set": {"bus": f"tcp://127.0.0.1:{free_port()}"}}
     )
     assert way() == ("database", "done")
+
+
+def test_wake_ups_go_over_the_bus_if_the_server_reports_no_changes(
+    new_user: NewUser, cluster: Sshd, mongod_standalone: Mongod, processes: Processes, tmp_path: Path
+) -> None:
+    # Given two machines that look for work every ten minutes, on a server without change streams
+    require_namespaces()
+    port, rarely = free_port(), 600.0
+
+    def options(address: str) -> dict[str, Any]:
+        return {"jfr_mp": {**OPTIONS["jfr_mp"], "bus": f"tcp://{address}:{port}", "probe_interval": rarely}}
+
+    owner = new_user(
+        server=mongod_standalone,
+        workers={"remote": cluster.worker(tmp_path / "remote", timeout_execute=60)},
+        metadata=options("127.0.0.1"),
+        runner={"delay_checkout": rarely, "delay_advance_status": rarely},
+    )
+    near = Machine("one", tmp_path / "a", owner.project, processes)
+    owner.project.rewrite(metadata=options("127.0.0.2"))
+    far = Machine("two", tmp_path / "b", owner.project, processes)
+    far.start("--complete")
+    wait_for_roles(owner.project, "complete")
+
+    # When a flow is there as the machine starts that has the other roles
+    flow = owner.submit("chain(2)", "--worker", "remote")
+    near.start("--checkout", "--transfer", "--queue")
+
+    # Then the one is told that there is a job to complete, and the other that there is another one to check out
+    assert flow.wait_for("COMPLETED").outputs == [0, 1]
 
 
 def _connected(context: zmq.Context[zmq.Socket[bytes]], port: int, key: str, keys: KeyPair | None) -> zmq.Socket[bytes]:

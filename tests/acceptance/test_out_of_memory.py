@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.acceptance.conftest import NewUser
 from tests.support.jobs import ledger_lines
-from tests.support.memory_group import MemoryGroup
-from tests.support.processes import is_alive
-from tests.support.user import User
+from tests.support.memory_group import MemoryGroup, killed_first
+from tests.support.processes import is_alive, pids_with, wait_gone
+from tests.support.user import User, summary
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(200)
@@ -19,6 +23,7 @@ pytestmark = pytest.mark.timeout(200)
 #: Megabytes: what the job may use, and what the runner with all of its jobs may use.
 FOR_A_JOB, FOR_ALL = 500, 1500
 GOOD = 4
+ERRORS = ["FAILED", "REMOTE_ERROR"]
 
 
 @pytest.fixture
@@ -37,7 +42,7 @@ def _group(megabytes: int) -> Iterator[MemoryGroup]:
     try:
         group = MemoryGroup(megabytes)
     except OSError as error:
-        # What the runner does for it is tested everywhere: the jobs have a higher score.
+        # `test_the_kernel_would_kill_the_job_first` tests everywhere what the runner does for it.
         pytest.skip(f"this machine lets nobody make a control group: {error}")
     yield group
     group.close()
@@ -53,20 +58,36 @@ def _good(ledger: Path) -> str:
 
 
 def _expect_good(user: User, db_ids: tuple[str, ...]) -> None:
-    completed = {"db_id": {"$in": db_ids}, "state": "COMPLETED"}
-    wait_until(lambda: user.project.db.jobs.count_documents(completed) == GOOD, 120, "the good jobs")
+    jobs = user.project.db.jobs
+
+    def ended() -> bool:
+        return jobs.count_documents({"db_id": {"$in": db_ids}, "state": {"$in": ["COMPLETED", *ERRORS]}}) == GOOD
+
+    wait_until(ended, 120, "the good jobs")
+    found = list(jobs.find({"db_id": {"$in": db_ids}}))
+    assert {job["state"] for job in found} == {"COMPLETED"}, summary(found)
+
+
+def _take_memory(group: MemoryGroup) -> list[int]:
+    """Return the processes of a group that the job of `uses_up_memory_together` has started."""
+    found = []
+    for pid in group.pids:
+        with suppress(psutil.NoSuchProcess):
+            if any("taken = bytearray" in part for part in psutil.Process(pid).cmdline()):
+                found.append(pid)
+    return found
 
 
 def _expect_failure(user: User, db_id: str) -> None:
     """Expect that a job fails with a text that says why."""
-    ended = {"db_id": db_id, "state": {"$in": ["FAILED", "REMOTE_ERROR"]}, "lock_id": None}
+    ended = {"db_id": db_id, "state": {"$in": ERRORS}, "lock_id": None}
     job = wait_until(lambda: user.project.db.jobs.find_one(ended), 60, "the end of the job that used up the memory")
     assert "it was probably killed" in job["error"]
 
 
-def _expect_all_is_well(user: User, ledger: Path, master: int) -> None:
+def _expect_all_is_well(user: User, ledger: Path, master: int, *bad: str) -> None:
     """Expect that each job ran once, and that no process of the runner was killed."""
-    assert ledger_lines(ledger) == sorted(["bad", *(f"good-{number}" for number in range(GOOD))])
+    assert ledger_lines(ledger) == sorted([*bad, *(f"good-{number}" for number in range(GOOD))])
     assert user.json("admin", "check")["findings"] == []
     assert is_alive(master)
     assert {role["restarts"] for role in user.masters()[0]["roles"]} == {0}
@@ -88,7 +109,7 @@ def test_a_job_in_a_group_of_its_own(new_user: NewUser, little: MemoryGroup, tmp
     _expect_good(user, tuple(good))
     _expect_failure(user, bad)
     assert little.kills >= 1
-    _expect_all_is_well(user, ledger, master["pid"])
+    _expect_all_is_well(user, ledger, master["pid"], "bad")
 
 
 @pytest.mark.parametrize("warm", [True, False])
@@ -104,5 +125,45 @@ def test_a_job_in_the_group_of_the_runner(new_user: NewUser, shared: MemoryGroup
     # Then its processes are killed, and not those of the runner, which goes on with the next jobs
     _expect_failure(user, bad)
     assert shared.kills >= 1
+    # And what the job has left behind is stopped
+    wait_until(lambda: not _take_memory(shared), 30, "the end of the processes that the job left behind")
+    _expect_good(user, _submit(user, _good(ledger)))
+    _expect_all_is_well(user, ledger, master["pid"], "bad")
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_the_kernel_would_kill_the_job_first(new_user: NewUser, tmp_path: Path, warm: bool) -> None:
+    # Given a job whose processes are smaller than those of the runner, and that runs
+    ledger = tmp_path / "ledger"
+    user = new_user(metadata={"jfr_mp": {"warm": warm}})
+    master = user.start()
+    runner = {master["pid"], *(role["pid"] for role in user.masters()[0]["roles"])}
+    (bad,) = user.submit("sleeps(1000)").db_ids
+    running = {"db_id": bad, "state": "RUNNING", "lock_id": None}
+    job = wait_until(lambda: user.project.db.jobs.find_one(running), 60, "the job")
+    # The journal tells earlier that it runs than the worker command does, which says below that it was killed.
+    wait_until((Path(job["run_dir"]) / "jfremote_out.json").exists, 60, "the worker command")
+    session = int(job["remote"]["process_id"])
+    # When, of all processes, the one is killed that the kernel would kill first, until the job has none
+    folder = "JFREMOTE_PROJECTS_FOLDER"
+    while of_job := _pids_of_session(session):
+        first = killed_first({*of_job, *pids_with(folder, user.project.env[folder])})
+        # Then it is never one of the runner, unless those of the job have ended meanwhile
+        if first in runner:
+            assert not any(is_alive(pid) for pid in of_job)
+            continue
+        os.kill(first, signal.SIGKILL)
+        wait_gone([first])
+    # And the job fails, and the runner goes on
+    _expect_failure(user, bad)
     _expect_good(user, _submit(user, _good(ledger)))
     _expect_all_is_well(user, ledger, master["pid"])
+
+
+def _pids_of_session(session: int) -> list[int]:
+    found = []
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if os.getsid(pid) == session and is_alive(pid):
+                found.append(pid)
+    return found

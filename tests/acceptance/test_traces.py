@@ -97,6 +97,7 @@ def useless_collector(how: str) -> Iterator[str]:
     ("how", "why"),
     [("gone", "it does not answer"), ("hangs", "it does not answer"), ("refuses", f"HTTP status 401; see {HEADERS}")],
 )
+@pytest.mark.timing
 def test_jobs_run_and_processes_stop_as_usual_without_the_collector(user: User, how: str, why: str) -> None:
     with useless_collector(how) as url:
         # Given a collector, named by the environment, that takes nothing

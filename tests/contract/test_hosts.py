@@ -113,6 +113,7 @@ def test_a_missing_directory_is_an_error(host: BaseHost, tmp_path: Path) -> None
         host.run(["true"], cwd=tmp_path / "nowhere")
 
 
+@pytest.mark.timing
 def test_a_command_that_hangs_is_given_up(host: BaseHost) -> None:
     # When a command and its child do not end
     began = time.monotonic()

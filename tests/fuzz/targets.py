@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -62,10 +63,16 @@ class Target:
         Reads bytes, with an empty directory at hand, and asserts what must hold.
     refuses
         The errors by which it may refuse them; any other is a fault.
+    server
+        The variable in which it finds the address of a database server of its own; None if it needs none.
+    module
+        The module that it imports when it reads for the first time; None for none.
     """
 
     read: Callable[[bytes, Path], Any]
     refuses: tuple[type[Exception], ...] = ()
+    server: str | None = None
+    module: str | None = None
 
 
 def _bus(data: bytes, _directory: Path) -> None:
@@ -218,7 +225,20 @@ def _backup_bson(data: bytes, directory: Path) -> None:
     backup.verify(find_backup(directory))
 
 
+def _elsewhere(module: str, name: str, server: str | None = None) -> Target:
+    """Return a target that imports far more of jfr-mp than the others, which atheris takes long for."""
+
+    def read(data: bytes, directory: Path) -> None:
+        getattr(import_module(module), name)(data, directory)
+
+    return Target(read, (), server, module)
+
+
 TARGETS = {
+    "http": _elsewhere("tests.fuzz.sockets", "http"),
+    "records.masters": _elsewhere("tests.fuzz.records", "read_as_a_master", server="JFR_MP_FUZZ_MONGODB"),
+    "records.users": _elsewhere("tests.fuzz.records", "read_as_a_user", server="JFR_MP_FUZZ_MONGODB"),
+    "reports": _elsewhere("tests.fuzz.sockets", "reports"),
     "backup.zip": Target(_backup_zip, (BackupError,)),
     "backup.bson": Target(_backup_bson, (BackupError,)),
     "bus": Target(_bus, (BusError,)),

@@ -108,7 +108,11 @@ def _mutations(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("name", TARGETS)
-def test_anything_is_read_or_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anything_is_read_or_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if server := TARGETS[name].server:
+        monkeypatch.setenv(server, request.getfixturevalue("mongod_replica").uri)
     target, seeds, inputs = TARGETS[name], _corpus(name), 0
     refusals: list[str] = []
     monkeypatch.setenv("HOME", str(tmp_path))

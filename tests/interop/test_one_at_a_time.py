@@ -24,8 +24,7 @@ from tests.support.waiting import wait_until
 def daemon(project: TestProject, peer: Peer) -> Iterator[psutil.Process]:
     """The peer's daemon, in one process, on a database that we made."""
     submit_flow(chain(1))
-    peer.check("runner", "start", "--single")
-    process = psutil.Process(int((project.daemon_dir / "supervisord.pid").read_text()))
+    process = peer.start_daemon()
     yield process
     end(process.pid)
 
@@ -47,8 +46,7 @@ def test_its_daemon_refuses_while_ours_runs(project: TestProject, peer: Peer, st
     # And ours are as they were, until they are stopped: then it starts
     assert run_cli("status", env=project.env).returncode == 0
     assert run_cli("stop", env=project.env).returncode == 0
-    peer.check("runner", "start", "--single")
-    peer.check("runner", "shutdown", "--wait")
+    peer.shut_down_daemon(peer.start_daemon())
 
 
 def test_ours_refuses_while_its_daemon_runs(
@@ -65,7 +63,7 @@ def test_ours_refuses_while_its_daemon_runs(
     wait_until(lambda: is_at_rest(project), 90, "the end of the flow")
     assert {flow["state"] for flow in project.db.flows.find()} == {"COMPLETED"}
     # And once it is shut down, ours start
-    peer.check("runner", "shutdown", "--wait")
+    peer.shut_down_daemon(daemon)
     started()
 
 

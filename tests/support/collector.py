@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from tests.support.receivers import Gate
+from tests.support.receivers import WebServer
 
 
 @dataclass(frozen=True)
@@ -39,8 +37,8 @@ class Received:
     error: str | None
 
 
-class Collector:
-    """A web server that accepts spans; as a context manager it runs.
+class Collector(WebServer):
+    """Accepts spans.
 
     Parameters
     ----------
@@ -56,44 +54,26 @@ class Collector:
     """
 
     def __init__(self, status: int = 200) -> None:
-        self.gate = Gate()
+        super().__init__()
         self.spans: list[Received] = []
         self.headers: dict[str, str] = {}
-        collector = self
+        self._status = status
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                collector.gate.wait()
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                collector.headers = dict(self.headers)
-                assert self.path == "/v1/traces"
-                collector.spans += _decoded(body)
-                self.send_response(status)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Print nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        """Accept spans."""
+        assert path == "/v1/traces"
+        self.headers = headers
+        self.spans += _decoded(body)
+        return self._status
 
     @property
     def url(self) -> str:
         """Its URL, as the project file has it."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://{self.address}"
 
     def of_job(self, job: dict[str, Any]) -> list[Received]:
         """Return the spans of a job, given as its document."""
         return [span for span in self.spans if span.attributes.get("jfr_mp.job.uuid") == job["uuid"]]
-
-    def __enter__(self) -> Collector:
-        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gate.open()
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def _decoded(body: bytes) -> list[Received]:

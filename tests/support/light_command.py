@@ -1,8 +1,8 @@
 """A worker command that needs no imports: hundreds of jobs in the time that jobflow's imports take for a few.
 
 ``python light_command.py RUN_DIR`` runs the job of a directory, if it is `tests.support.jobs.writes_ledger`, and leaves
-what the real command leaves. Here the job takes its time first and signs at its very end, so that the ledger has one
-line for each time that a job was run to its end.
+what the real command leaves. Here the job signs at its very end, so that the ledger has one line for each time that a
+job was run to its end. While a file ``LEDGER.closed`` is beside the ledger, jobs do not end.
 """
 
 from __future__ import annotations
@@ -19,10 +19,14 @@ def main(run_dir: str) -> None:
     directory = Path(run_dir)
     job = json.loads((directory / "jfremote_in.json").read_text())["job"]
     names = ("ledger", "line", "seconds")
+    # As in a call, the last ones may be missing.
     arguments = dict(zip(names, job["function_args"], strict=False)) | job["function_kwargs"]
     output: dict[str, Any] = {"start_time": _now()}
     _write(directory / "jfremote_out.json", output)
     time.sleep(arguments.get("seconds", 0))
+    gate = Path(f"{arguments['ledger']}.closed")
+    while gate.exists():
+        time.sleep(0.02)
     document = {
         "uuid": job["uuid"],
         "index": job["index"],

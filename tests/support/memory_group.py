@@ -1,8 +1,14 @@
-"""A control group with little memory: the kernel kills what uses more of it; it needs root."""
+"""Little memory: a control group, in which the kernel kills what uses more, or a limit and kills from outside.
+
+A control group needs root, and a hierarchy that this process may change, which containers often lack.
+"""
 
 from __future__ import annotations
 
+import errno
 import secrets
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -31,15 +37,17 @@ class MemoryGroup:
         name, limit = f"jfr-mp-{secrets.token_hex(4)}", str(megabytes * 2**20)
         controllers = _ROOT / "cgroup.controllers"
         if controllers.exists() and "memory" in controllers.read_text().split():
-            (_ROOT / "cgroup.subtree_control").write_text("+memory")
-            self.path, limits = _ROOT / name, {"memory.max": limit}
+            _share_memory()
+            self.path, limits = _ROOT / name, {"memory.max": limit, "memory.swap.max": "0"}
             self._killed = "memory.events"
         else:
             self.path, limits = _own_group() / name, {"memory.limit_in_bytes": limit}
             self._killed = "memory.oom_control"
         self.path.mkdir()
         for file, value in limits.items():
-            (self.path / file).write_text(value)
+            # Without support for swap, its file is missing.
+            if (self.path / file).exists():
+                (self.path / file).write_text(value)
 
     @property
     def enter(self) -> str:
@@ -63,6 +71,34 @@ class MemoryGroup:
             end(pid)
         wait_until(lambda: not [pid for pid in self.pids if psutil.pid_exists(pid)], 20, "the end of the group")
         self.path.rmdir()
+
+
+def _share_memory() -> None:
+    """Let the groups of version 2 below the root have limits of memory.
+
+    The root of a container is a group like any other: it must not contain processes itself then.
+    """
+    control = _ROOT / "cgroup.subtree_control"
+    try:
+        control.write_text("+memory")
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        others = _ROOT / "others"
+        others.mkdir(exist_ok=True)
+        for pid in (_ROOT / "cgroup.procs").read_text().split():
+            with suppress(ProcessLookupError):
+                (others / "cgroup.procs").write_text(pid)
+        control.write_text("+memory")
+
+
+def killed_first(pids: Iterable[int]) -> int:
+    """Return the process that the kernel would kill first if the memory were used up: it gives each a score."""
+    scores = {}
+    for pid in pids:
+        with suppress(OSError):
+            scores[pid] = int(Path(f"/proc/{pid}/oom_score").read_text())
+    return max(scores, key=lambda pid: scores[pid])
 
 
 def _own_group() -> Path:

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.processes import ROOT, end, run
+import psutil
+
+from tests.support.processes import ROOT, end, run, wait_gone
 from tests.support.projects import TestProject
+from tests.support.waiting import wait_until
 
 #: Runs in the peer's environment; its first argument names one of its functions.
 TOOL = ROOT / "tests" / "interop" / "peer_tool.py"
@@ -54,6 +57,24 @@ class Peer:
     def tool(self, *argv: str, timeout: float = 260.0) -> str:
         """Call a function of `TOOL`, which must succeed, and return what it printed."""
         return _output(run(self._tool(argv), env=self.env, timeout=timeout))
+
+    def start_daemon(self) -> psutil.Process:
+        """Run ``jf runner start --single`` and return its supervisord once it is up.
+
+        The exit code says nothing of it: ``jf`` may ask its supervisord before that has written its pid.
+        """
+        started = self.jf("runner", "start", "--single")
+        pid_file = self.project.daemon_dir / "supervisord.pid"
+        what = f"the peer's daemon, of which it said:\n{started.stdout}{started.stderr}"
+        return psutil.Process(int(wait_until(lambda: pid_file.exists() and pid_file.read_text().strip(), 30, what)))
+
+    def shut_down_daemon(self, supervisord: psutil.Process) -> None:
+        """Run ``jf runner shutdown`` and wait until the daemon is gone.
+
+        Its own ``--wait`` fails if it looks while the socket is removed and the process still there.
+        """
+        self.check("runner", "shutdown")
+        wait_gone([supervisord.pid], 60)
 
     @contextmanager
     def holding(self, collection: str, *uuids: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Servers that receive notifications: a webhook and a mail server, which can keep a sender waiting."""
+"""Servers that receive what jfr-mp sends, such as a webhook and a mail server, and can keep a sender waiting."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import asyncio
 import email
 import json
 import socket
+from abc import ABC, abstractmethod
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Self
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -57,28 +58,29 @@ class Gate:
             await asyncio.sleep(LOOK_EVERY)
 
 
-class Webhook:
-    """A web server that accepts JSON; as a context manager it runs.
+class WebServer(ABC):
+    """A web server that takes what is posted to it; as a context manager it runs.
 
     Attributes
     ----------
-    received
-        What it has accepted. A request whose client has died before it was read is not accepted.
+    gate
+        Keeps its clients waiting.
+    address
+        Its host and port.
     """
 
     def __init__(self) -> None:
         self.gate = Gate()
-        self.received: list[dict[str, Any]] = []
-        webhook = self
+        web_server = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                webhook.gate.wait()
+                web_server.gate.wait()
+                # What a client sent that has died meanwhile is not taken.
                 if not _is_connected(self.connection):
                     return
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                webhook.received.append({**body, "path": self.path})
-                self.send_response(200)
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(web_server.take(self.path, dict(self.headers), body))
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
@@ -86,6 +88,39 @@ class Webhook:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_port}"
+
+    @abstractmethod
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        """Take what a client has posted, and return the HTTP status of the answer."""
+
+    def __enter__(self) -> Self:
+        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gate.open()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Webhook(WebServer):
+    """Accepts JSON.
+
+    Attributes
+    ----------
+    received
+        What it has accepted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received: list[dict[str, Any]] = []
+
+    def take(self, path: str, headers: dict[str, str], body: bytes) -> int:
+        """Accept a message."""
+        self.received.append({**json.loads(body), "path": path})
+        return 200
 
     @property
     def bodies(self) -> list[str]:
@@ -94,16 +129,7 @@ class Webhook:
 
     def url(self, secret: str) -> str:
         """Return its URL for apprise."""
-        return f"json://127.0.0.1:{self._server.server_port}/{secret}"
-
-    def __enter__(self) -> Webhook:
-        Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.gate.open()
-        self._server.shutdown()
-        self._server.server_close()
+        return f"json://{self.address}/{secret}"
 
 
 class MailServer:

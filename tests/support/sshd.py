@@ -81,6 +81,13 @@ def public_key(path: Path) -> str:
     return " ".join(path.with_name(f"{path.name}.pub").read_text().split()[:2])
 
 
+def _is_sshd(process: psutil.Process) -> bool:
+    try:
+        return "sshd" in process.name()
+    except psutil.NoSuchProcess:  # it has ended meanwhile
+        return False
+
+
 class Sshd:
     """An sshd that can be stopped, killed and started again on the same port with the same host key.
 
@@ -232,6 +239,21 @@ class Sshd:
         _kill([process for process in self.sessions if "sshd" in process.name()])
 
     @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Do nothing and say nothing until the end of the context: neither the server nor those who are logged in."""
+        frozen: list[psutil.Process] = []
+        for process in [psutil.Process(self.pid), *self.sessions]:
+            with suppress(psutil.NoSuchProcess):  # a child of sshd ends as soon as the login is done
+                process.suspend()
+                frozen.append(process)
+        try:
+            yield
+        finally:
+            for process in frozen:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    @contextmanager
     def late_files(self) -> Iterator[None]:
         """Answer no request for files, of the connections of now and of those that come, until the end of the context.
 
@@ -262,7 +284,7 @@ class Sshd:
     def kill(self) -> None:
         """Die as in a crash, with all connections; what runs in their sessions goes on."""
         if self._process is not None:
-            self._end([process for process in self.sessions if "sshd" in process.name()])
+            self._end([process for process in self.sessions if _is_sshd(process)])
 
     def stop(self) -> None:
         """End the server and all that runs in its sessions."""

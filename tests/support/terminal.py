@@ -32,7 +32,10 @@ class Terminal:
         columns, lines = size
         # Without the files of the user; the pane stays when the command ends, so that its last words can be read.
         options = ["set-option", "-g", "remain-on-exit", "on", ";"]
-        self._tmux(*options, "new-session", "-d", "-x", str(columns), "-y", str(lines), *argv)
+        # tmux does not always learn the exit code.
+        self._exit_code = socket.with_name(f"{socket.name}.exit")
+        noted = ["sh", "-c", '"$@"; echo $? > "$0.part"; mv "$0.part" "$0"', str(self._exit_code), *argv]
+        self._tmux(*options, "new-session", "-d", "-x", str(columns), "-y", str(lines), *noted)
 
     def screen(self) -> list[str]:
         """Return the lines that are shown."""
@@ -54,9 +57,11 @@ class Terminal:
         """Wait until the screen shows all of the texts, and return it."""
         return self.comes_to(lambda screen: all(text in "\n".join(screen) for text in texts))
 
-    def is_dead(self) -> bool:
-        """Return whether the command has ended."""
-        return self._tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}").strip() == "1 0"
+    def ends_well(self, timeout: float = 20) -> None:
+        """Wait until the command has ended, and fail with what it has said if its exit code is not 0."""
+        wait_until(self._exit_code.exists, timeout, "the end of the command")
+        code = self._exit_code.read_text().strip()
+        assert code == "0", "\n".join([f"exit code {code}", *self.screen()])
 
     def cursor_is_hidden(self) -> bool:
         """Return whether the command has hidden the cursor."""

@@ -41,5 +41,5 @@ class JobDoc(NaiveTimes, model.JobDoc):
         stored: dict[str, Any] = jsanitize(fields, strict=True, allow_bson=True, enum_values=True)
         stored["job"] = jsanitize(self.job, strict=True, allow_bson=True)
         is_object = isinstance(self.resources, QResources)
-        stored["resources"] = self.resources.as_dict() if is_object else self.resources  # type: ignore[union-attr]
+        stored["resources"] = self.resources.as_dict() if is_object else self.resources  # type: ignore[union-attr]  # `is_object`
         return stored

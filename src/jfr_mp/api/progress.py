@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -18,16 +17,32 @@ from jfr_mp.states import FINAL_STATES, JobState
 if TYPE_CHECKING:
     from jfr_mp.model import JobInfo
 
-#: How many jobs that failed are named.
-_NAMED = 5
+#: How many jobs that failed are named, and the states in which a job counts as one.
+MOST_NAMED, FAILURES = 5, (JobState.FAILED, JobState.REMOTE_ERROR)
 #: Without a terminal: seconds between two lines, or this fraction of the elapsed time if that is longer.
 _SPARSE, _PART = 10.0, 0.1
 #: Seconds between two updates in a notebook, if no job has changed.
 _UPDATE = 1.0
-_FAILURES = (JobState.FAILED, JobState.REMOTE_ERROR)
 
-#: Called with the jobs at each look.
-Watch = Callable[[Sequence["JobInfo"]], None]
+
+@dataclass(frozen=True)
+class WaitLook:
+    """What a wait sees of its jobs at one time.
+
+    Parameters
+    ----------
+    counts
+        The number of jobs by state, in the order of a job's life.
+    failures
+        The last jobs that failed or are in REMOTE_ERROR, the last one at the end.
+    """
+
+    counts: Mapping[JobState, int] = field(default_factory=dict)
+    failures: Sequence[JobInfo] = ()
+
+
+#: Called at each look.
+Watch = Callable[[WaitLook], None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,15 +79,13 @@ class WaitProgress:
         elapsed = timedelta(seconds=int(time.monotonic() - self.began))
         return f"{self.ended} of {counted(self.total, 'job')} ended, waiting for {elapsed}"
 
-    def after(self, jobs: Sequence[JobInfo]) -> WaitProgress:
+    def after(self, look: WaitLook) -> WaitProgress:
         """Return the progress at the next look."""
-        counts = Counter(job.state for job in jobs)
-        failed = sorted((job for job in jobs if job.state in _FAILURES), key=lambda job: job.updated_on)
         failures = tuple(
             (_one_line(f"Job {job.db_id} ({job.name}): {job.state.name}"), _one_line(last_line(job)))
-            for job in failed[-_NAMED:]
+            for job in look.failures
         )
-        return WaitProgress({state: counts[state] for state in JobState if counts[state]}, failures, self.began)
+        return WaitProgress(look.counts, failures, self.began)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{number} {state.name}" for state, number in self.counts.items())
@@ -97,7 +110,7 @@ def shown_progress(again: str, *, keep: bool = True) -> Iterator[Watch]:
     Yields
     ------
     Watch
-        Takes the jobs at each look.
+        Is called at each look.
     """
     try:
         with _view(keep=keep) as watch:
@@ -141,8 +154,8 @@ class _Lines:
         if self._keep and kind is None:
             self._print(time.monotonic())
 
-    def _watch(self, jobs: Sequence[JobInfo]) -> None:
-        self._progress = self._progress.after(jobs)
+    def _watch(self, look: WaitLook) -> None:
+        self._progress = self._progress.after(look)
         now = time.monotonic()
         if not self._printed.counts or now - self._time >= max(_SPARSE, _PART * (now - self._progress.began)):
             self._print(now)
@@ -169,8 +182,8 @@ class _Notebook:
     def __exit__(self, *_exception: object) -> None:
         self._handle.update(self._progress)
 
-    def _watch(self, jobs: Sequence[JobInfo]) -> None:
-        before, self._progress = self._progress, self._progress.after(jobs)
+    def _watch(self, look: WaitLook) -> None:
+        before, self._progress = self._progress, self._progress.after(look)
         now = time.monotonic()
         if self._progress.counts != before.counts or now - self._time >= _UPDATE:
             self._time = now

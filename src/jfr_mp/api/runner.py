@@ -23,6 +23,7 @@ from jfr_mp.config.workers import WorkerBase
 from jfr_mp.database.batches import batches_live
 from jfr_mp.database.filters import JobFilter, is_empty
 from jfr_mp.database.locks import MongoLock
+from jfr_mp.database.news import News
 from jfr_mp.database.output_files import OutputFiles
 from jfr_mp.database.queries import anything_moves, count_jobs, flow_store_name, jobs_info, store_name_of
 from jfr_mp.engine.lane_plan import open_lanes, plans_of
@@ -40,7 +41,7 @@ from jfr_mp.model import JobInfo
 from jfr_mp.outcomes import Outcome
 from jfr_mp.schedulers import QueueManager
 from jfr_mp.states import FINAL_STATES, JobState
-from jfr_mp.step_table import BATCH, CHECKOUT, COMPLETE, DOWNLOAD, POLL, STEPS, SUBMIT, UPLOAD, Role, Step
+from jfr_mp.step_table import BATCH, CHECKOUT, COMPLETE, DOWNLOAD, POLL, STEPS, SUBMIT, UPLOAD, Role, Step, wake_states
 from jfr_mp.steps.services import Services, StepFunction
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ class Runner(BatchMethods):
         open_lanes(lanes, roles, self._engine)
         until = float("inf") if ticks is None else time.monotonic() + ticks * TICK
         logger.info("running the roles %s", ", ".join(roles))
-        with self._present(roles), self._stopped_by_signals():
+        news = News(self._db, wake_states(roles), lanes.deliver)
+        with self._present(roles), self._stopped_by_signals(), news:
             lanes.run(until)
 
     @contextmanager

@@ -134,7 +134,7 @@ class BatchMethods:
         """Set the jobs of a batch worker that have ended to the state after their run; parameters as above."""
         self._batch_pieces.apply_markers(worker_name, Place.FINISHED)
 
-    def batch_update_status(  # type: ignore[no-untyped-def]
+    def batch_update_status(  # type: ignore[no-untyped-def]  # the reference leaves it open
         self, batch_manager, queue_manager, worker_name: str, worker, running_jobs
     ) -> list[str] | None:
         """Update the states of the batches of a worker; a job whose batch has ended returns to the pool.
@@ -153,14 +153,14 @@ class BatchMethods:
         """
         return self._batch_pieces.update_status(worker_name)
 
-    def batch_get_process_id(  # type: ignore[no-untyped-def]
+    def batch_get_process_id(  # type: ignore[no-untyped-def]  # the reference leaves it open
         self, batch_processes, batch_uid: str, worker_name: str, worker
     ) -> str | None:
         """Return the scheduler's id of a batch of a worker, or None if the database does not know the batch."""
         wanted = BatchFilter(batch_uids=(batch_uid,), workers=(worker_name,))
         return next((batch.process_id for batch in find_batches(self._batch_pieces.db, wanted)), None)
 
-    def submit_batch_processes(  # type: ignore[no-untyped-def]
+    def submit_batch_processes(  # type: ignore[no-untyped-def]  # the reference leaves it open
         self, queue_manager, worker_name: str, worker, running_batch_processes
     ) -> None:
         """Submit as many batches as the waiting jobs of a worker need, never more than its limit.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from jfr_mp.api.controller import JobController
 from jfr_mp.config import ConfigManager, ExecutionConfig, Project
-from jfr_mp.database.documents import JobOptions, members_of
+from jfr_mp.database.documents import JobOptions
 from jfr_mp.database.setup import ensure_initialised
-from jfr_mp.database.submission import add_members
+from jfr_mp.database.submission import add_jobs, valid_flow
 from jfr_mp.embedded import ensure_running
 from jfr_mp.errors import ConfigError, SubmissionError
 from jfr_mp.jobdata.transfer_stores import additional_stores
@@ -69,18 +69,13 @@ def submit_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
     DatabaseError
         The queue database does not answer or refused the connection.
     """
-    from jobflow.core.flow import get_flow
-
     chosen = ConfigManager().get_project(project)
     worker = worker or _first_worker(chosen)
     _check_choices(chosen, worker, exec_config)
     store = chosen.get_jobstore(jobstore)
-    try:
-        whole: Any = get_flow(flow, allow_external_references=allow_external_references)
-        members = members_of(whole)
-    except (ValueError, TypeError) as error:
-        raise SubmissionError(f"the flow cannot be submitted: {error}") from error
-    for job, _parents in members:
+    whole, jobs = valid_flow(flow, allow_external_references)
+    for new in jobs:
+        job = new.job
         _check_origin(job)
         wishes = job.config.manager_config
         _check_choices(chosen, wishes.get("worker"), wishes.get("exec_config"), job.name)
@@ -91,7 +86,7 @@ def submit_flow(  # noqa: PLR0913, PLR0917 - the reference's signature
     try:
         ensure_initialised(controller.db)
         options = JobOptions(worker, exec_config, resources, priority)
-        return add_members(controller.db, whole, members, options, jobstore)
+        return add_jobs(controller.db, whole, jobs, options, jobstore)
     finally:
         controller.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from jfr_mp.api.progress import WaitProgress, Watch
-    from jfr_mp.model import JobInfo
+    from jfr_mp.api.progress import WaitLook, WaitProgress, Watch
 
 #: Times per second that the terminal is drawn; few, because it may be at the other end of a slow line.
 _DRAWN = 2
@@ -44,9 +43,9 @@ def live(progress: WaitProgress, *, keep: bool) -> Iterator[Watch]:
 
     shown = progress
 
-    def watch(jobs: Sequence[JobInfo]) -> None:
+    def watch(look: WaitLook) -> None:
         nonlocal shown
-        shown = shown.after(jobs)
+        shown = shown.after(look)
 
     console = Console(stderr=True)
     with Live(console=console, get_renderable=lambda: _drawn(shown), refresh_per_second=_DRAWN, transient=not keep):

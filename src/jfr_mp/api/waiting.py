@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from jfr_mp.api.progress import Watch, shown_progress
+from jfr_mp.api.progress import FAILURES, MOST_NAMED, WaitLook, Watch, shown_progress
 from jfr_mp.database import queries
 from jfr_mp.database.filters import FlowFilter, JobFilter
 from jfr_mp.errors import NotFound, WaitTimeout
@@ -83,7 +84,7 @@ def wait_command(db_ids: Sequence[str], *, flows: bool) -> str:
     return f"jfr-mp {'flow' if flows else 'job'} wait {' '.join(named)}"
 
 
-def _unwatched(_jobs: Sequence[JobInfo]) -> None:
+def _unwatched(_look: WaitLook) -> None:
     """Show nothing."""
 
 
@@ -107,12 +108,13 @@ class Wait:
 
     def __init__(self, db: QueueDatabase, db_ids: Sequence[str], *, flows: bool = False) -> None:
         self._db = db
-        known = {job.db_id: job for job in queries.jobs_info(db, JobFilter(db_ids=db_ids))}
+        known = {job.db_id for job in queries.jobs_info(db, JobFilter(db_ids=db_ids))}
         if missing := [db_id for db_id in db_ids if db_id not in known]:
             raise NotFound(f"there is no job {', '.join(missing)}")
-        self._flows = FlowFilter(db_ids=db_ids)
-        self._whole = flows
-        self._db_ids = db_ids
+        self._flows = [flow.flow_id for flow in queries.flows_info(db, FlowFilter(db_ids=db_ids))]
+        self._members = JobFilter(flow_ids=self._flows)
+        self._jobs = self._members if flows else JobFilter(db_ids=known)
+        self._number = None if flows else len(known)
 
     def until_done(self, timeout: float | None = None, watch: Watch = _unwatched) -> list[JobInfo]:
         """Return the jobs as soon as all have ended or cannot go on.
@@ -123,34 +125,53 @@ class Wait:
             They did not in time.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        seen, pause = None, _SOON
+        look, pause = WaitLook(), _SOON
         while True:
-            members = self._members()
-            jobs = members if self._whole else [job for job in members if job.db_id in set(self._db_ids)]
-            states = {job.db_id: job.state for job in jobs}
-            if states != seen:
-                seen, pause = states, _SOON
-            watch(jobs)
-            if self._is_over(jobs, members):
+            before, (look, members) = look, self._look(look)
+            if look.counts != before.counts:
+                pause = _SOON
+            watch(look)
+            # The jobs are counted while they change; they are read only when it seems that all have ended.
+            if _is_over(look.counts, members) and (jobs := self._ended()) is not None:
                 return jobs
             if deadline is not None and time.monotonic() >= deadline:
-                counts = Counter(job.state.name for job in jobs if job.state not in AT_REST)
-                left = ", ".join(f"{number} {name}" for name, number in counts.items())
+                counts = {state: number for state, number in look.counts.items() if state not in AT_REST}
+                left = ", ".join(f"{number} {state.name}" for state, number in counts.items())
                 raise WaitTimeout(f"{left} after {timeout:g} s; wait again, or see `jfr-mp job explain ID`")
             time.sleep(pause)
             pause = min(2 * pause, _LATER)
 
-    def _members(self) -> list[JobInfo]:
-        """Return all jobs of the flows."""
-        flows = queries.flows_info(self._db, self._flows)
-        uuids = [uuid for flow in flows for uuid in flow.job_ids]
-        return queries.jobs_info(self._db, JobFilter(uuids=uuids), sort=[("created_on", 1), ("db_id", 1)])
+    def _look(self, before: WaitLook) -> tuple[WaitLook, Collection[JobState]]:
+        """Return what is to be seen of the jobs, and the states that occur in their flows."""
+        members = queries.numbers_in_flows(self._db, self._flows)
+        # If these are all jobs of the flows, as for most users who wait for many, the index is enough to count them.
+        is_all = self._number in (None, sum(members.values()))
+        counts = members if is_all else queries.numbers_by_state(self._db, self._jobs)
+        if counts == before.counts:
+            return before, members
+        failures = [] if counts.keys().isdisjoint(FAILURES) else self._last_failures()
+        return WaitLook(counts, failures), members
 
-    def _is_over(self, jobs: Sequence[JobInfo], members: Sequence[JobInfo]) -> bool:
-        """Return whether no job can go on: each is at rest, or waits although nothing in its flow moves."""
-        waits = [job for job in jobs if job.state not in AT_REST]
-        if not waits:
-            return True
-        return all(job.state is JobState.WAITING for job in waits) and all(
-            job.state in AT_REST or job.state is JobState.WAITING for job in members
-        )
+    def _last_failures(self) -> list[JobInfo]:
+        failed = replace(self._jobs, states=FAILURES)
+        return queries.jobs_info(self._db, failed, sort=[("updated_on", -1)], limit=MOST_NAMED)[::-1]
+
+    def _ended(self) -> list[JobInfo] | None:
+        """Return the jobs in the order in which they were made; None if one of them can still go on."""
+        jobs = queries.jobs_info(self._db, self._jobs, sort=[("created_on", 1), ("db_id", 1)])
+        members = queries.numbers_by_state(self._db, self._members)
+        return jobs if _is_over(Counter(job.state for job in jobs), members) else None
+
+
+def _is_over(counts: Mapping[JobState, int], members: Collection[JobState]) -> bool:
+    """Return whether no job can go on: each is at rest, or waits although nothing in its flow moves.
+
+    Parameters
+    ----------
+    counts
+        The jobs by state.
+    members
+        The states of all jobs of their flows.
+    """
+    going = counts.keys() - set(AT_REST)
+    return not going or (going == {JobState.WAITING} and not set(members) - {*AT_REST, JobState.WAITING})

@@ -89,7 +89,7 @@ def batch_script(site: BatchSite, batch_uid: str) -> str:
 
 def pooled_script(job: JobDoc, worker: WorkerBase, exec_config: ExecutionConfig, submission: str) -> str:
     """Return the script of a job that runs in a batch, without a header and without what the batch does once."""
-    shell: BaseSchedulerIO = ShellIO()  # type: ignore[no-untyped-call]
+    shell: BaseSchedulerIO = ShellIO()  # type: ignore[no-untyped-call]  # qtoolkit has none here
     runs_job = worker.model_copy(update={"pre_run": None, "post_run": None, "resources": None})
     without_resources = job.model_copy(update={"resources": None})
     return job_script(without_resources, runs_job, exec_config, shell, job.run_dir or "", submission)

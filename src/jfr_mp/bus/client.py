@@ -133,10 +133,9 @@ class RoleBus:
             self._execute(message)
         return {message.state for message in _messages(self._subscriber) if isinstance(message, Wake)}
 
-    def publish(self, state: JobState, worker: str, db_id: str) -> None:
+    def publish(self, state: JobState) -> None:
         """Tell all subscribers that a job is now in `state`."""
-        wake = Wake(state=state, worker=worker, db_id=db_id)
-        _send(self._publisher, [topic(state), encode(wake)])
+        _send(self._publisher, [topic(state), encode(Wake(state=state))])
 
     def report(self, condition: Condition) -> None:
         """Report to the master the condition of this process, which counts as ready once that is RUNNING."""

@@ -1,4 +1,4 @@
-"""The gate: the one socket of a master that other machines can reach, for commands.
+"""The gate: the one socket of a master that other machines can reach, for commands and wake-ups.
 
 It speaks CURVE, so that nothing can be read, changed or replayed on the way, and admits the holders of keys that the
 project knows. A thread of its own serves it, and no message from outside reaches the loop of the master before it was
@@ -8,20 +8,21 @@ checked. Size, rate and the number of commands under way are limited, and so is 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Self
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
+from jfr_mp.bus.inbox import Inbox
 from jfr_mp.bus.keys import KeyPair
-from jfr_mp.bus.messages import BusMessage, CommandReply, CommandRequest, Rejection, decode, encode
+from jfr_mp.bus.messages import Announcement, BusMessage, CommandReply, CommandRequest, Rejection, decode, encode
 from jfr_mp.errors import BusError
+from jfr_mp.states import JobState
 
 logger = logging.getLogger(__name__)
 
@@ -61,19 +62,33 @@ class BusGate:
         The owner id of the master: a command that names another master is rejected.
     allowed
         Returns the public keys that are admitted now.
+    news
+        Where the states go that other machines announce.
+
+    Attributes
+    ----------
+    commands
+        The commands that have come.
     """
 
-    def __init__(self, address: str, keys: KeyPair, owner: str, allowed: Callable[[], Collection[str]]) -> None:
+    def __init__(
+        self,
+        address: str,
+        keys: KeyPair,
+        owner: str,
+        allowed: Callable[[], Collection[str]],
+        news: Inbox[frozenset[JobState]],
+    ) -> None:
         self._owner = owner
         self._allowed = allowed
+        self._news = news
         self._context = zmq.Context()
         # Its own log has an entry for each connection.
         quiet = logging.Logger("zmq.auth", logging.CRITICAL + 1)
         self._authenticator = ThreadAuthenticator(self._context, log=quiet)
         self._socket = self._context.socket(zmq.ROUTER)
-        self._commands: deque[GateCommand] = deque()
+        self.commands: Inbox[GateCommand] = Inbox()
         self._replies: deque[tuple[bytes, CommandReply]] = deque()
-        self._reading, self._writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._closing = threading.Event()
         self._tokens, self._refilled = RATE, time.monotonic()
         self._warned: dict[str, float] = {}
@@ -107,20 +122,6 @@ class BusGate:
             self._warn("key", "a connection to the bus was refused, because its key is not one of the project")
         return admitted
 
-    def fileno(self) -> int:
-        """Return a file descriptor that becomes readable when a command has come."""
-        return self._reading
-
-    def new_orders(self) -> Iterator[GateCommand]:
-        """Yield the commands that have come; does not wait."""
-        try:
-            while os.read(self._reading, 4096):
-                pass
-        except BlockingIOError:
-            pass
-        while self._commands:
-            yield self._commands.popleft()
-
     def answer(self, order: GateCommand, reply: CommandReply) -> None:
         """Have the reply to one of them sent; does not wait."""
         self._replies.append((order.sender, reply))
@@ -138,8 +139,7 @@ class BusGate:
         self._socket.close()
         self._authenticator.stop()
         self._context.term()
-        os.close(self._reading)
-        os.close(self._writing)
+        self.commands.close()
 
     # In the thread
 
@@ -185,19 +185,15 @@ class BusGate:
             self._warn("malformed", "malformed messages came on the bus between machines, and were refused")
             self._send(sender.bytes, Rejection(why="the message was not understood"))
             return
-        if not isinstance(request, CommandRequest) or request.master != self._owner:
-            self._send(sender.bytes, Rejection(why="it is for another master, or no command"))
-        elif len(self._commands) >= _QUEUE:
-            self._send(sender.bytes, Rejection(why="too many commands are waiting"))
-        else:
-            self._commands.append(GateCommand(request.id, request.name, dict(request.arguments), sender.bytes))
-            self._wake()
-
-    def _wake(self) -> None:
-        try:
-            os.write(self._writing, b"!")
-        except BlockingIOError:  # the pipe is full, so the master wakes up anyway
-            return
+        match request:
+            case Announcement(master=self._owner, states=states):
+                self._news.put(frozenset(states))
+            case CommandRequest(master=self._owner) if len(self.commands) >= _QUEUE:
+                self._send(sender.bytes, Rejection(why="too many commands are waiting"))
+            case CommandRequest(id=id_, master=self._owner, name=name, arguments=arguments):
+                self.commands.put(GateCommand(id_, name, dict(arguments), sender.bytes))
+            case _:
+                self._send(sender.bytes, Rejection(why="it is for another master, or no command"))
 
     def _send(self, receiver: bytes, message: BusMessage) -> None:
         try:

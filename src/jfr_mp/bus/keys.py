@@ -61,6 +61,9 @@ def read_keys(project: Project) -> KeyPair | None:
 def make_keys(project: Project) -> KeyPair:
     """Make a key pair and write it in the place of an earlier one."""
     public, secret = zmq.curve_keypair()
+    # A key that begins like an option could not be an argument of a command.
+    while public.startswith(b"-"):
+        public, secret = zmq.curve_keypair()
     path = key_path(project)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name("bus.key.new")

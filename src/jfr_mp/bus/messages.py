@@ -14,7 +14,7 @@ from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
 
 #: Raised by one with each change of a message that the other side would not understand.
-VERSION: Literal[5] = 5
+VERSION: Literal[6] = 6
 #: The arguments of a command, as they travel over a bus or through the database.
 Arguments = dict[str, str | int | float | bool | None]
 
@@ -24,7 +24,7 @@ class BusMessage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    version: Literal[5] = VERSION
+    version: Literal[6] = VERSION
 
 
 class Register(BusMessage):
@@ -205,16 +205,26 @@ class Wake(BusMessage):
 
     kind: Literal["wake"] = "wake"
     state: JobState
-    worker: str
-    db_id: str
+
+
+class Announcement(BusMessage):
+    """A master to one on another machine: jobs have entered these states.
+
+    Parameters
+    ----------
+    master
+        The owner id of the master that it is for.
+    """
+
+    kind: Literal["announcement"] = "announcement"
+    master: str
+    states: list[JobState]
 
 
 FromRole = Register | ConditionReport | Measured | Goodbye
 FromClient = StatusRequest | CommandRequest
-Message = Annotated[
-    FromRole | FromClient | Drain | Measure | SetLogLevel | StatusReply | CommandReply | Rejection | Wake,
-    Field(discriminator="kind"),
-]
+FromMaster = Drain | Measure | SetLogLevel | StatusReply | CommandReply | Rejection | Announcement
+Message = Annotated[FromRole | FromClient | FromMaster | Wake, Field(discriminator="kind")]
 
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Message)
 
@@ -251,3 +261,7 @@ def prepare() -> None:
 def topic(state: JobState) -> bytes:
     """Return the prefix for subscriptions to the wake-ups of a state; none is the prefix of another."""
     return f"{state.value} ".encode()
+
+
+#: The states by the prefixes of their wake-ups.
+STATES = {topic(state): state for state in JobState}

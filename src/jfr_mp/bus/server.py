@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +14,10 @@ from typing import Self
 
 import zmq
 
-from jfr_mp.bus.messages import BusMessage, Message, Rejection, decode, encode
+from jfr_mp.bus.messages import STATES, BusMessage, Message, Rejection, Wake, decode, encode, topic
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.errors import BusError
+from jfr_mp.states import JobState
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +57,14 @@ class BusServer:
         self._poller = zmq.Poller()
         self._next_warning = 0.0
         self._deleted_since: float | None = None
+        self._published: set[JobState] = set()
         try:
             for bus_socket in self._sockets:
                 bus_socket.linger = 200
                 bus_socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
                 self._poller.register(bus_socket, zmq.POLLIN)
+            # All events: other machines may want some to which no process here subscribes.
+            self._events_in.send(b"\x01")
             self._bind()
         except BusError:
             self.close()
@@ -117,8 +122,11 @@ class BusServer:
 
     def receive(self) -> Iterator[Letter]:
         """Yield the control messages that have arrived, and forward the events."""
-        self._forward(self._events_in, self._events_out)
-        self._forward(self._events_out, self._events_in)
+        for subscription, *_ in self._forward(self._events_in, self._events_out):
+            if (state := STATES.get(subscription)) is not None:
+                self._published.add(state)
+        for _ in self._forward(self._events_out, self._events_in):
+            pass
         while True:
             try:
                 sender, *frames = self._control.recv_multipart(zmq.NOBLOCK)
@@ -137,13 +145,27 @@ class BusServer:
         """Send a message; it is dropped if the receiver is gone."""
         self._control.send_multipart([receiver, encode(message)], zmq.NOBLOCK)
 
+    def publish(self, states: Iterable[JobState]) -> None:
+        """Inform the role processes of new jobs in some states."""
+        for state in states:
+            with suppress(zmq.Again):
+                self._events_out.send_multipart([topic(state), encode(Wake(state=state))], zmq.NOBLOCK)
+
+    def take_published(self) -> frozenset[JobState]:
+        """Return the states that role processes have told each other about since the last call."""
+        published = frozenset(self._published)
+        self._published.clear()
+        return published
+
     @staticmethod
-    def _forward(source: zmq.Socket[bytes], target: zmq.Socket[bytes]) -> None:
+    def _forward(source: zmq.Socket[bytes], target: zmq.Socket[bytes]) -> Iterator[list[bytes]]:
         for _ in range(_EVENTS_A_TURN):
             try:
-                target.send_multipart(source.recv_multipart(zmq.NOBLOCK), zmq.NOBLOCK)
+                frames = source.recv_multipart(zmq.NOBLOCK)
+                target.send_multipart(frames, zmq.NOBLOCK)
             except zmq.Again:
                 return
+            yield frames
 
     def close(self) -> None:
         """Close the sockets; their files are removed with the run directory."""

@@ -21,6 +21,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from jfr_mp.cli.errors import show_log
+from jfr_mp.deferral import FOR_HELP, deferred
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 _Context = Any
@@ -191,6 +192,11 @@ class Command(TyperCommand):
         show_log()
         return super().invoke(ctx)
 
+    def format_help(self, ctx: _Context, formatter: Any) -> None:
+        """Write the help."""
+        with deferred(FOR_HELP):
+            super().format_help(ctx, formatter)
+
 
 class Group(TyperGroup):
     """A group of commands whose own options are parsed in the same way."""
@@ -199,6 +205,11 @@ class Group(TyperGroup):
         """Parse the words of the command line."""
         refuse_unknown_options(self, ctx, args)
         return super().parse_args(ctx, args)
+
+    def format_help(self, ctx: _Context, formatter: Any) -> None:
+        """Write the help."""
+        with deferred(FOR_HELP):
+            super().format_help(ctx, formatter)
 
 
 def with_numbers(options: Sequence[Any], words: Sequence[str]) -> list[str]:

@@ -127,7 +127,7 @@ def load_plugin(name: str, project: str | None = None) -> Any | None:
 def _own(point: EntryPoint) -> Any:
     try:
         return _load(point)
-    except Exception as error:
+    except Exception as error:  # a plug-in can raise anything
         raise ConfigError(
             f"the plug-in {point.name} ({point.value}) cannot be loaded: {_text(error)}; "
             "see `jfr-mp plugin list --error`, and update or uninstall its package"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,6 +16,7 @@ from jfr_mp.errors import ConfigError, DatabaseUnavailable, JfrMpError
 if TYPE_CHECKING:
     from jfr_mp.api.controller import JobController
     from jfr_mp.config import Project
+    from jfr_mp.database.connection import QueueDatabase
 
 logger = logging.getLogger(__name__)
 
@@ -78,24 +79,28 @@ def load_projects() -> list[Project]:
 
 
 @contextmanager
-def job_controller(project: Project) -> Iterator[JobController]:
-    """Yield the interface to the jobs of a project.
+def queue_database(project: Project) -> Iterator[QueueDatabase]:
+    """Yield the queue database of a project.
 
     Raises
     ------
     DatabaseError
         The database does not answer or refuses the connection, before or during the use.
     """
-    from jfr_mp.api.controller import JobController
     from jfr_mp.database.connection import PERSON_TIMEOUT, QueueDatabase
 
-    with database_errors(project):
-        controller = JobController(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT))
-        logger.debug("connected to the database at %s", controller.db.address)
-        try:
-            yield controller
-        finally:
-            controller.close()
+    with database_errors(project), closing(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT)) as db:
+        logger.debug("connected to the database at %s", db.address)
+        yield db
+
+
+@contextmanager
+def job_controller(project: Project) -> Iterator[JobController]:
+    """Yield the interface to the jobs of a project; errors are those of `queue_database`."""
+    from jfr_mp.api.controller import JobController
+
+    with queue_database(project) as db, closing(JobController(db)) as controller:
+        yield controller
 
 
 @contextmanager

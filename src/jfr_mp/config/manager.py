@@ -86,7 +86,7 @@ class ConfigManager:
         """Read all project files again and return the valid projects by name."""
         found: dict[str, list[ProjectData]] = {}
         errors: dict[str, list[str]] = {}
-        for path in self._project_files():
+        for path in self.project_files(self.projects_folder):
             name = path.stem
             try:
                 raw = files.load(path)
@@ -231,7 +231,7 @@ class ConfigManager:
         """Return the project names in all files that can be parsed, valid or not, and the names of the other files."""
         names: list[str] = []
         erroneous: list[str] = []
-        for path in self._project_files():
+        for path in self.project_files(self.projects_folder):
             try:
                 raw = files.load(path)
             except ConfigError as error:
@@ -326,14 +326,22 @@ class ConfigManager:
         """Return an execution configuration of a project, or raise a `ConfigError` that lists the known names."""
         return self.get_project(project_name).get_exec_config(exec_config_name)
 
-    def _project_files(self) -> list[Path]:
+    @classmethod
+    def project_files(cls, folder: Path) -> list[Path]:
+        """Return the files in the projects folder that are read.
+
+        Raises
+        ------
+        ConfigError
+            The folder cannot be read.
+        """
         try:
-            return sorted(path for path in self.projects_folder.iterdir() if path.suffix[1:] in self.projects_ext)
+            return sorted(path for path in folder.iterdir() if path.suffix[1:] in cls.projects_ext)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise ConfigError(
-                f"{self.projects_folder}: the projects folder cannot be read: {error.strerror}; "
+                f"{folder}: the projects folder cannot be read: {error.strerror}; "
                 "check its permissions or the environment variable JFREMOTE_PROJECTS_FOLDER"
             ) from None
 

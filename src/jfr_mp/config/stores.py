@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.config.validation import inside, invalid, listed, suggestion
+from jfr_mp.deferral import FOR_RUNNER, deferred
 from jfr_mp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -106,9 +107,10 @@ def build_store(spec: Mapping[str, Any]) -> Store:
     ConfigError
         maggma rejects the description.
     """
-    import maggma.stores  # noqa: F401  (its classes are found as subclasses of Store)
-    from maggma.core.store import Store
-    from monty.json import MontyDecoder
+    with deferred(FOR_RUNNER):
+        import maggma.stores  # noqa: F401  (its classes are found as subclasses of Store)
+        from maggma.core.store import Store
+        from monty.json import MontyDecoder
 
     def build(spec: Mapping[str, Any]) -> Any:
         if "@class" in spec:
@@ -138,7 +140,8 @@ def build_jobstore(spec: Mapping[str, Any]) -> JobStore:
     ConfigError
         jobflow or maggma rejects the description.
     """
-    from jobflow import JobStore
+    with deferred(FOR_RUNNER):
+        from jobflow import JobStore
 
     try:
         make = JobStore.from_dict if spec.get("@class") == "JobStore" else JobStore.from_dict_spec

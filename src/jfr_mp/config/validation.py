@@ -110,7 +110,7 @@ def _path(item: ErrorDetails, data: object) -> str:
     for position, part in enumerate(item["loc"]):
         absent = position == last and item["type"] in ("missing", _OURS)
         if _holds(data, part):
-            data = data[part]  # type: ignore[index]
+            data = data[part]  # type: ignore[index]  # `_holds` has found out
         elif position and not absent:
             continue
         parts.append(str(part))

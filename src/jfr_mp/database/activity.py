@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from jfr_mp.database.field_types import fields, utc
+from jfr_mp.database.flow_state import is_state
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ PHASES = {
     "running": ("start_time", "end_time"),
     "closing": ("end_time", "updated_on"),
 }
+_TIMES = frozenset(name for phase in PHASES.values() for name in phase)
 #: How many jobs a cause names.
 _NAMED = 5
 
@@ -95,12 +98,15 @@ def activity(
     # A job that has been running since before the time may have had no change within it.
     within = {"$or": [{"updated_on": {"$gte": since}}, {"state": {"$in": _RUNNING}}]}
     query = {**within, "created_on": {"$lt": until}}
-    for job in db.jobs.find(query, _FIELDS):
-        worker = str(job["worker"])
+    for found in db.jobs.find(query, _FIELDS):
+        job = _in_utc(found)
+        if job["updated_on"] is None or not is_state(job.get("state")):
+            continue
+        worker = str(job.get("worker"))
         of_worker = workers.setdefault(worker, WorkerActivity())
         configured = db.project.workers.get(worker)
         cores = cores_of(job.get("resources") or (configured.resources if configured else None))
-        _add(of_worker, _in_utc(job), cores, since, until)
+        _add(of_worker, job, cores, since, until)
     return dict(sorted(workers.items())), _causes(db, since, until)
 
 
@@ -160,13 +166,13 @@ def _causes(db: QueueDatabase, since: datetime, until: datetime) -> list[Failure
     causes: dict[str, FailureCause] = {}
     query = {"state": {"$in": list(_FAILED)}, "updated_on": {"$gte": since, "$lt": until}}
     for job in db.jobs.find(query, ["db_id", "error", "remote.error"], sort=[("updated_on", 1)]):
-        key, line = cause_of(str(job.get("error") or (job.get("remote") or {}).get("error") or ""))
+        key, line = cause_of(str(job.get("error") or fields(job.get("remote")).get("error") or ""))
         cause = causes.setdefault(key, FailureCause(0, line, []))
         cause.number += 1
         if len(cause.db_ids) < _NAMED:
-            cause.db_ids.append(str(job["db_id"]))
+            cause.db_ids.append(str(job.get("db_id")))
     return sorted(causes.values(), key=lambda cause: -cause.number)
 
 
 def _in_utc(job: Doc) -> Doc:
-    return {name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for name, value in job.items()}
+    return {**job, **{name: utc(job.get(name)) for name in _TIMES}}

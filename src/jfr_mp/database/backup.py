@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from jfr_mp.database.backup_files import MEMBERS, Backup, BackupTarget, find_bac
 from jfr_mp.database.locks import UNLOCKED
 from jfr_mp.database.setup import ensure_initialised
 from jfr_mp.errors import BackupError
+from jfr_mp.identity import our_version
 
 if TYPE_CHECKING:
     from pymongo.client_session import ClientSession
@@ -197,7 +197,7 @@ def _write(
 
 def _manifest(db: QueueDatabase, written: Mapping[str, Fingerprint]) -> dict[str, Any]:
     return {
-        "jfr_mp_version": version("jfr-mp"),
+        "jfr_mp_version": our_version(),
         "project": db.project.name,
         "database": db.db.name,
         "created_on": datetime.now(UTC).isoformat(timespec="seconds"),

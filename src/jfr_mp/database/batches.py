@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 from pymongo.errors import DuplicateKeyError
 
+from jfr_mp.database.field_types import texts
 from jfr_mp.errors import LeaseLost
 from jfr_mp.model import Document, utcnow
 from jfr_mp.states import BatchState, JobState
@@ -51,11 +52,12 @@ class BatchDoc(Document):
 
 def busy_workers(db: QueueDatabase) -> set[str]:
     """Return the batch workers that have jobs in their pool, or batches that have not ended."""
-    return {
+    found = [
         *db.jobs.distinct("worker", {"state": {"$in": _BATCH_STATES}}),
         *db.batches.distinct("worker", {"batch_state": {"$in": _LIVING}}),
         *db.auxiliary.distinct("worker", {"planned_batches.0": {"$exists": True}}),
-    }
+    ]
+    return set(texts(found))
 
 
 def living_batches(db: QueueDatabase, worker: str) -> list[BatchDoc]:
@@ -76,7 +78,7 @@ def batches_live(db: QueueDatabase) -> bool:
 def ended_batches(db: QueueDatabase, batch_uids: Collection[str]) -> set[str]:
     """Return the batches, among the given ones, that have ended."""
     query = {"batch_uid": {"$in": list(batch_uids)}, "batch_state": BatchState.FINISHED.value}
-    return set(db.batches.distinct("batch_uid", query)) if batch_uids else set()
+    return set(texts(db.batches.distinct("batch_uid", query))) if batch_uids else set()
 
 
 def jobs_waiting(db: QueueDatabase, worker: str) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jfr_mp.database.field_types import fields
+from jfr_mp.database.flow_state import are_parents
 from jfr_mp.identity import LOCK_PREFIX
 from jfr_mp.model import utcnow
 from jfr_mp.states import STOPPABLE_STATES, JobState
@@ -44,7 +46,7 @@ class Ended:
 def satisfying_states(child: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the states in which a parent allows this job to start."""
     states = [JobState.COMPLETED]
-    if child["job"].get("config", {}).get("on_missing_references") in _TOLERANT:
+    if fields(fields(child.get("job")).get("config")).get("on_missing_references") in _TOLERANT:
         states += [JobState.FAILED, JobState.USER_STOPPED]
     return tuple(state.value for state in states)
 
@@ -83,7 +85,7 @@ def ready_children(
 
 def may_start(db: QueueDatabase, db_id: str) -> bool:
     """Return whether all parents of a job are done; the caller must hold the lock of its flow."""
-    job = db.jobs.find_one({"db_id": db_id}, {"parents": 1, "job.config.on_missing_references": 1}) or {"job": {}}
+    job = db.jobs.find_one({"db_id": db_id}, {"parents": 1, "job.config.on_missing_references": 1}) or {}
     return not _is_blocked(db, (tuple(job.get("parents") or ()), satisfying_states(job)), (), None)
 
 
@@ -94,7 +96,9 @@ def _waiting(db: QueueDatabase, query: Doc, session: ClientSession | None) -> di
         {"parents": 1, "job.config.on_missing_references": 1},
         session=session,
     )
-    return {job["_id"]: (tuple(job["parents"] or ()), satisfying_states(job)) for job in jobs}
+    # A damaged job stays WAITING.
+    readable = (job for job in jobs if are_parents(job.get("parents")))
+    return {job["_id"]: (tuple(job.get("parents") or ()), satisfying_states(job)) for job in readable}
 
 
 def _is_blocked(
@@ -108,7 +112,7 @@ def _is_blocked(
         if parent["_id"] in done:
             continue
         # Only the last index of a job counts; earlier ones were replaced.
-        later = {"uuid": parent["uuid"], "index": {"$gt": parent["index"]}}
+        later = {"uuid": parent["uuid"], "index": {"$gt": parent.get("index")}}
         if db.jobs.find_one(later, {"_id": 1}, session=session) is None:
             return True
     return False

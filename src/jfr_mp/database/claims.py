@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import ValidationError
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
 
-from jfr_mp.database.faults import TRANSIENT
+from jfr_mp.database.doubtful_locks import free_doubtful_locks, in_doubt
+from jfr_mp.database.faults import TRANSIENT, what_is_wrong
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.locks import UNLOCKED, MongoLock
 from jfr_mp.errors import LeaseLost
@@ -128,22 +129,20 @@ def claim(
         At most `limit` claims, in order. On leaving, claims that were neither committed nor released are released.
     """
     lock_id = new_lock_id(owner)
-    _free_doubtful_locks(db)
+    free_doubtful_locks(db)
     claims: list[Claim] = []
-    try:
-        while documents := _locked(db, step, jobs or JobFilter(), lock_id, limit, sort):
-            if claims := list(_claims(db, documents, lock_id)):
-                break
-        yield claims
-    except TRANSIENT:
-        # The server may have set the lock although the answer was lost. No other process frees the lock of an owner
-        # that is alive, so that this process has to.
-        db.doubtful_locks.add(lock_id)
-        claims.clear()
-        raise
-    finally:
-        for each in claims:
-            release(db, each)
+    with in_doubt(db, lock_id):
+        try:
+            while documents := _locked(db, step, jobs or JobFilter(), lock_id, limit, sort):
+                if claims := list(_claims(db, documents, lock_id)):
+                    break
+            yield claims
+        except TRANSIENT:
+            claims.clear()  # they cannot be released now
+            raise
+        finally:
+            for each in claims:
+                release(db, each)
 
 
 def _locked(
@@ -186,18 +185,11 @@ def _claims(db: QueueDatabase, documents: Sequence[Doc], lock_id: str) -> Iterat
 
 def _set_aside(db: QueueDatabase, document: Doc, lock_id: str, error: ValidationError) -> None:
     """Move a job with a damaged document to REMOTE_ERROR, because no step can process it."""
-    wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-    why = f"the document of the job is damaged ({wrong}); delete the job or repair the document"
+    why = f"the document of the job is damaged ({what_is_wrong(error)}); delete the job or repair the document"
     logger.error("job %s: %s", document.get("db_id"), why)
     remote = {"remote.error": why} if isinstance(document.get("remote"), dict) else {"remote": {"error": why}}
     fields = {"state": JobState.REMOTE_ERROR.value, "previous_state": document["state"], **remote}
     db.jobs.update_one({"_id": document["_id"], "lock_id": lock_id}, {"$set": {**fields, **UNLOCKED}})
-
-
-def _free_doubtful_locks(db: QueueDatabase) -> None:
-    for lock_id in tuple(db.doubtful_locks):
-        db.jobs.update_many({"lock_id": lock_id}, {"$set": dict(UNLOCKED)})
-        db.doubtful_locks.discard(lock_id)
 
 
 def claim_of_lock(lock: MongoLock) -> Claim:

@@ -195,10 +195,13 @@ def _locked_flow(
     theirs, does the same with half the work. It changes a field without an index, in place, so that it costs the same
     in a flow of any size.
     """
-    free, now = {"uuid": uuid, "lock_id": held}, utcnow()
+    free: Doc = {"uuid": uuid, "lock_id": held}
+    now = utcnow()
     mark: Doc = {"$set": {COMPLETING: now}}
     locks = session is None and held is None
     if locks:
+        # With the lock of this very completion, whose answer was lost before it was repeated, it is free as well.
+        free["lock_id"] = {"$in": [None, lock_id]}
         mark = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
     flow = db.flows.find_one_and_update(free, mark, projection={"state": 1, "updated_on": 1}, session=session)
     if flow is None:

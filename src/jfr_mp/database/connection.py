@@ -10,6 +10,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from bson.codec_options import DatetimeConversion
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -74,7 +75,11 @@ class QueueDatabase:
         self.client = client
         self.project = project
         self.address = address
-        self.db: Database[Doc] = client[database]
+        # A time that Python has no type for, or a text that is not one, must not keep the document from being read.
+        lenient = client.codec_options.with_options(
+            datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
+        )
+        self.db: Database[Doc] = client.get_database(database, codec_options=lenient)
         self.jobs: Collection[Doc] = self.db[jobs_collection]
         self.flows: Collection[Doc] = self.db[project.queue.flows_collection]
         self.auxiliary: Collection[Doc] = self.db[project.queue.auxiliary_collection]
@@ -86,7 +91,7 @@ class QueueDatabase:
         self.lost_masters: Collection[Doc] = self.db[LOST_MASTERS_COLLECTION]
         self.paused_workers: Collection[Doc] = self.db[PAUSED_WORKERS_COLLECTION]
         self.notifications: Collection[Doc] = self.db[NOTIFICATIONS_COLLECTION]
-        #: Locks that the server may or may not have set, because the answer to a claim was lost.
+        #: The ids of locks that the server may have set: see `jfr_mp.database.doubtful_locks`.
         self.doubtful_locks: set[str] = set()
         #: A cache of the uuid of the flow of each job, by the uuid of the job.
         self.known_flows: dict[tuple[str, ...], str] = {}

@@ -22,7 +22,9 @@ from jfr_mp.database.batches import BatchDoc
 from jfr_mp.database.children import satisfying_states
 from jfr_mp.database.claims import WITHOUT_INPUTS
 from jfr_mp.database.diagnosis import FLOW_FIELDS, JOB_FIELDS, diagnose
+from jfr_mp.database.field_types import texts
 from jfr_mp.database.flow_lookup import find_flow
+from jfr_mp.database.flow_state import is_readable
 from jfr_mp.database.indexes import missing_unique_indexes
 from jfr_mp.database.invariants import DAMAGED, Circumstances, Violation, damaged, job_violations
 from jfr_mp.database.own_documents import OWN_COLLECTIONS
@@ -198,10 +200,12 @@ class ConsistencyCheck:
     def _dependencies(self, flow: str, jobs: Sequence[Doc], key: Any) -> Iterator[Violation]:
         """Yield the jobs of a flow that do not agree with their parents."""
         latest = {job["uuid"]: job for job in sorted(jobs, key=lambda job: job["index"])}
-        missing = {parent for job in latest.values() if _waits(job) for parent in job["parents"] or ()} - set(latest)
+        missing = {parent for job in latest.values() if _waits(job) for parent in job.get("parents") or ()} - set(
+            latest
+        )
         elsewhere = set(self._db.jobs.distinct("uuid", {"uuid": {"$in": list(missing)}})) if missing else set()
         for job in latest.values():
-            lost = [parent for parent in job["parents"] or () if parent in missing - elsewhere]
+            lost = [parent for parent in job.get("parents") or () if parent in missing - elsewhere]
             if _waits(job) and lost:
                 problem = f"its job {job['db_id']} waits for {', '.join(lost)}, which does not exist"
                 repair = f"jfr-mp job delete --db-id {job['db_id']}"
@@ -224,13 +228,12 @@ class ConsistencyCheck:
                 yield Violation("job-without-flow", name, document["db_id"], problem, repair, document["_id"])
 
     def _is_orphan(self, job: Doc) -> bool:
-        return find_flow(self._db, job["uuid"], job["job"].get("hosts") or ()) is None
+        return find_flow(self._db, job["uuid"], texts(job["job"].get("hosts"))) is None
 
 
 def _is_readable(job: Doc) -> bool:
     """Return whether the diagnosis of a flow can read a job."""
-    state, parents = job.get("state"), job.get("parents")
-    return state in {each.value for each in JobState} and isinstance(parents, list | None) and "db_id" in job
+    return is_readable(job) and "db_id" in job
 
 
 def _waits(job: Doc) -> bool:
@@ -241,6 +244,6 @@ def _undone(job: Doc, latest: Mapping[str, Doc]) -> list[str]:
     """Return the db_ids of the parents that a READY job should have waited for."""
     if job["state"] != JobState.READY.value or job.get("lock_id") is not None:
         return []
-    enough = satisfying_states({"job": {}, **job})
-    parents = [latest[parent] for parent in job["parents"] or () if parent in latest]
+    enough = satisfying_states(job)
+    parents = [latest[parent] for parent in job.get("parents") or () if parent in latest]
     return [parent["db_id"] for parent in parents if parent["state"] not in enough]

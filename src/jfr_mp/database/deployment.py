@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
+from jfr_mp.database.field_types import texts
 from jfr_mp.database.processes import seconds_ago
 from jfr_mp.step_table import STEPS, Role
 
@@ -53,7 +54,9 @@ class Deployment:
         if self._clock() - self._asked > _FRESH:
             living = {"$expr": {"$gte": ["$heartbeat", seconds_ago(self._db.project.jfr_mp.lease_ttl)]}}
             found = self._db.processes.find({"kind": "role", **living}, {"roles": 1, "places": 1})
-            self._members = [(frozenset(each["roles"]), frozenset(each.get("places") or ())) for each in found]
+            self._members = [
+                (frozenset(texts(each.get("roles"))), frozenset(texts(each.get("places")))) for each in found
+            ]
             self._asked = self._clock()
         return self._members
 

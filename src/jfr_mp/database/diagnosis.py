@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jfr_mp.database.children import satisfying_states
-from jfr_mp.database.flow_state import leaves_of
+from jfr_mp.database.flow_state import is_readable, leaves_of
 from jfr_mp.states import UNFINISHED_STATES, FlowState, JobState
 
 Doc = dict[str, Any]
@@ -56,9 +56,16 @@ def diagnose(flow: Mapping[str, Any], jobs: Sequence[Doc]) -> Diagnosis:
         Its document, with `FLOW_FIELDS`.
     jobs
         The documents of its jobs, with `JOB_FIELDS`.
+
+    Returns
+    -------
+    Diagnosis
+        None of the inconsistencies if a document is damaged: then nothing can be said, and the check names it.
     """
     if not jobs:
         return Diagnosis(empty=True)
+    if not (_is_readable_flow(flow) and all(is_readable(job) and isinstance(job.get("db_id"), str) for job in jobs)):
+        return Diagnosis()
     listed = {(uuid, index): db_id for db_id, uuid, index in flow["ids"]}
     present = {(job["uuid"], job["index"]) for job in jobs}
     ready = tuple(job for job in _latest(jobs).values() if _waits_for_nothing(job, _latest(jobs)))
@@ -69,7 +76,16 @@ def diagnose(flow: Mapping[str, Any], jobs: Sequence[Doc]) -> Diagnosis:
             job for job in jobs if (job["uuid"], job["index"]) not in listed or job["uuid"] not in flow["jobs"]
         ),
         missing=() if _may_be_inserting(jobs) else tuple(listed[key] for key in listed if key not in present),
-        state=None if state.value == flow["state"] else state,
+        state=None if state.value == flow.get("state") else state,
+    )
+
+
+def _is_readable_flow(flow: Mapping[str, Any]) -> bool:
+    ids, uuids = flow.get("ids"), flow.get("jobs")
+    return (
+        isinstance(uuids, list)
+        and isinstance(ids, list)
+        and all(isinstance(each, list) and list(map(type, each)) == [str, str, int] for each in ids)
     )
 
 
@@ -81,9 +97,9 @@ def _latest(jobs: Sequence[Doc]) -> dict[str, Doc]:
 def _waits_for_nothing(job: Doc, latest: Mapping[str, Doc]) -> bool:
     if job["state"] != JobState.WAITING.value or job.get("lock_id") is not None:
         return False
-    enough = satisfying_states({"job": {}, **job})
+    enough = satisfying_states(job)
     # A missing parent does not count as done.
-    return all(parent in latest and latest[parent]["state"] in enough for parent in job["parents"] or ())
+    return all(parent in latest and latest[parent]["state"] in enough for parent in job.get("parents") or ())
 
 
 def _may_be_inserting(jobs: Sequence[Doc]) -> bool:

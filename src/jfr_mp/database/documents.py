@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from jfr_mp.database.new_jobs import NewJob, sanitized
 from jfr_mp.model import FlowDoc, JobDoc
 from jfr_mp.states import FlowState, JobState
 
 if TYPE_CHECKING:
-    from jobflow import Flow, Job
+    from jobflow import Flow
 
     from jfr_mp.config import ExecutionConfig
 
 Doc = dict[str, Any]
-
-#: The parts of a serialized job that its function receives; the maker is bound to the function.
-_INPUT = ("function", "function_args", "function_kwargs")
 
 
 @dataclass(frozen=True)
@@ -39,26 +35,16 @@ class JobOptions:
         return cls(job.worker, job.exec_config, job.resources, job.priority)
 
 
-def members_of(flow: Flow) -> list[tuple[Job, list[str]]]:
-    """Return the jobs of a flow, including nested flows, with the uuids of their parents; parents before children.
+def job_document(new: NewJob, db_id: str, options: JobOptions, inherited: Sequence[str] | None = ()) -> Doc:
+    """Return the document of a new job: WAITING if it has parents, otherwise READY.
 
-    Raises
-    ------
-    ValueError
-        The jobs depend on each other in a cycle.
+    A job that depends on no other one of its flow has the parents `inherited`.
     """
-    with warnings.catch_warnings():
-        # Independent jobs in one flow are legitimate, and their order does not matter here.
-        warnings.filterwarnings("ignore", "Some jobs are not connected", UserWarning)
-        return list(flow.iterflow())  # type: ignore[no-untyped-call]
-
-
-def job_document(job: Job, parents: Sequence[str] | None, db_id: str, options: JobOptions) -> Doc:
-    """Return the document of a new job: WAITING if it has parents, otherwise READY."""
+    job, parents = new.job, new.parents or inherited
     own = job.config.manager_config
     resources = own.get("resources")
     document = JobDoc(
-        job=_with_exact_times(_sanitized(job)),
+        job=new.content,
         uuid=job.uuid,
         index=job.index,
         db_id=db_id,
@@ -79,33 +65,13 @@ def flow_document(flow: Flow, jobs: Sequence[Mapping[str, Any]], jobstore: str |
         jobs=[job["uuid"] for job in jobs],
         state=FlowState.READY,
         name=flow.name,
-        metadata=_sanitized(flow.metadata or {}),
+        metadata=sanitized(flow.metadata or {}),
         # The index of a job in a new flow is 1. A job that replaces another is appended later, with its actual index.
         parents={job["uuid"]: {"1": job["parents"]} for job in jobs},
         ids=[(job["db_id"], job["uuid"], job["index"]) for job in jobs],
         jobstore=jobstore,
     )
     return document.as_db_dict()
-
-
-def _sanitized(thing: Any) -> Any:
-    """Convert objects to values that MongoDB can store."""
-    from monty.json import jsanitize
-
-    return jsanitize(thing, strict=True, allow_bson=True)
-
-
-def _with_exact_times(job: Doc) -> Doc:
-    """Serialize the times in the input of a job as monty does: MongoDB drops their zone and their microseconds."""
-    return {**job, **{part: _exact(job[part]) for part in _INPUT if part in job}}
-
-
-def _exact(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return {"@module": "datetime", "@class": "datetime", "string": str(value)}
-    if isinstance(value, dict):
-        return {key: _exact(item) for key, item in value.items()}
-    return [_exact(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _exec_config(value: Any) -> Doc | str | None:
@@ -122,5 +88,5 @@ def _exec_config(value: Any) -> Doc | str | None:
 def _resources(value: Any) -> Doc | None:
     if value is None:
         return None
-    sanitized: Doc = _sanitized(value)
-    return sanitized
+    document: Doc = sanitized(value)
+    return document

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jfr_mp.database.documents import JobOptions, job_document, members_of
+from jfr_mp.database.documents import JobOptions, job_document
+from jfr_mp.database.new_jobs import NewJob, leaves_of, new_jobs_of
 from jfr_mp.database.submission import new_db_ids
 from jfr_mp.model import JobDoc, is_uuid, utcnow
 from jfr_mp.outcomes import Added
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
-    from jobflow import Flow, Job, JobConfig
+    from jobflow import JobConfig
     from pymongo.client_session import ClientSession
 
     from jfr_mp.database.connection import Doc, QueueDatabase
@@ -39,19 +40,21 @@ class NewFlow:
     relation
         The relation to that job.
     jobs
-        Its jobs with their parents in the same flow, parents before children.
-    leaves
-        The uuids of the jobs that no other job of the flow depends on.
+        Its jobs, parents before children.
     """
 
     relation: Added
-    jobs: Sequence[tuple[Job, list[str]]]
-    leaves: Sequence[str]
+    jobs: Sequence[NewJob]
 
     @property
     def uuids(self) -> list[str]:
         """The uuids of its jobs."""
-        return [job.uuid for job, _ in self.jobs]
+        return [each.job.uuid for each in self.jobs]
+
+    @property
+    def leaves(self) -> list[str]:
+        """The uuids of the jobs that no other job of the flow depends on."""
+        return leaves_of(self.jobs)
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,11 @@ def read_flow(relation: Added, serialized: Mapping[str, Any]) -> NewFlow:
     """
     try:
         flow = _partial(_without_schemas(serialized))
-        leaves = [uuid for uuid, degree in flow.graph.out_degree() if degree == 0]
-        new = NewFlow(relation, members_of(flow), leaves)
+        new = NewFlow(relation, new_jobs_of(flow))
     except Exception as error:  # a job can return anything, and jobflow raises any error for it
         raise BadFlow(f"the {relation} that the job returned is not a valid flow: {_one_line(error)}") from error
-    for job, _ in new.jobs:
+    for each in new.jobs:
+        job = each.job
         if not is_uuid(job.uuid) or not isinstance(job.index, int) or job.index < 1:
             raise BadFlow(f"the {relation} that the job returned has a job with a bad uuid or index: {job.uuid[:99]!r}")
     return new
@@ -184,13 +187,10 @@ def _missing_documents(db: QueueDatabase, origin: Origin, new: NewFlow, session:
     found = db.jobs.find({"uuid": {"$in": new.uuids}}, {"uuid": 1, "index": 1}, session=session)
     present = {(row["uuid"], row["index"]) for row in found}
     given = _given_db_ids(db, origin.flow_uuid, new.uuids, session)
-    missing = [(member, parents) for member, parents in new.jobs if (member.uuid, member.index) not in present]
-    fresh = iter(new_db_ids(db, sum((member.uuid, member.index) not in given for member, _ in missing)))
+    missing = {key: each for each in new.jobs if (key := (each.job.uuid, each.job.index)) not in present}
+    fresh = iter(new_db_ids(db, len(missing.keys() - given.keys())))
     options = JobOptions.of_job(job)
-    return [
-        job_document(member, parents or inherited, given.get((member.uuid, member.index)) or next(fresh), options)
-        for member, parents in missing
-    ]
+    return [job_document(each, given.get(key) or next(fresh), options, inherited) for key, each in missing.items()]
 
 
 def _given_db_ids(

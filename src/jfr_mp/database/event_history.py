@@ -9,11 +9,14 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import OperationFailure
 
-from jfr_mp.database.job_events import JobEvent, identity_of
+from jfr_mp.database.field_types import IS_DATE, fields, text, utc
+from jfr_mp.database.flow_lookup import reported_flows
+from jfr_mp.database.job_events import JobEvent, identity_of, uuid_and_hosts
 from jfr_mp.errors import InvalidQuery
 from jfr_mp.states import JobState
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 _OVERLAP = timedelta(seconds=60)
 #: How many events of a server without a log are remembered, so that none is returned twice.
 _REMEMBERED = 200_000
+#: How many documents are read before their flows are looked up in one query.
+_TOGETHER = 1000
 #: Seconds between two looks at the documents.
 _PAUSE = 0.5
 _FIELDS = [
@@ -50,9 +55,14 @@ def history(db: QueueDatabase, after: Key, at: Timestamp | None) -> list[JobEven
         repeats nothing; None for a server without a log.
     """
     since = _EPOCH + timedelta(milliseconds=after[0])
-    query = {"updated_on": {"$gte": since}}
+    query = {"updated_on": {**IS_DATE, "$gte": since}}
     documents = db.jobs.find(query, _FIELDS) if at is None else _snapshot(db, query, at)
-    found = [(key, event) for job in documents for key, event in _events(job) if key > after]
+    readable = (job for job in documents if text(job.get("db_id")) and text(job.get("state")))
+    found: list[tuple[Key, JobEvent]] = []
+    while jobs := list(islice(readable, _TOGETHER)):
+        flows = reported_flows(db, [uuid_and_hosts(job) for job in jobs])
+        events = (pair for job, flow in zip(jobs, flows, strict=True) for pair in _events(job, flow))
+        found += (pair for pair in events if pair[0] > after)
     return [event for _, event in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -127,10 +137,10 @@ def key_of(event: JobEvent) -> Key:
     return key_of_token(event.token)
 
 
-def _events(job: Doc) -> Iterator[tuple[Key, JobEvent]]:
-    job = {name: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for name, value in job.items()}
-    created, updated = job.get("created_on") or job["updated_on"], job["updated_on"]
-    start, end = job.get("start_time"), job.get("end_time")
+def _events(job: Doc, flow: str | None) -> Iterator[tuple[Key, JobEvent]]:
+    times = {name: utc(job.get(name)) for name in ("created_on", "start_time", "end_time", "updated_on")}
+    updated = times["updated_on"] or _EPOCH
+    created, start, end = times["created_on"] or updated, times["start_time"], times["end_time"]
     moments: list[tuple[int, datetime, str | None]] = [(_CREATED, created, None)]
     # These times are of the clock of the worker.
     if start and created <= start <= updated and job["state"] != JobState.RUNNING.value:
@@ -139,24 +149,24 @@ def _events(job: Doc) -> Iterator[tuple[Key, JobEvent]]:
             moments.append((_ENDED, end, JobState.RUN_FINISHED.value))
     moments.append((_NOW, updated, job["state"]))
     for rank, moment, state in moments:
-        yield _key(moment, job, rank), _event(job, rank, moment, state)
+        yield _key(moment, job, rank), _event(job, flow, rank, moment, state)
 
 
 def _key(moment: datetime, job: Doc, rank: int) -> Key:
     return int((moment - _EPOCH) / timedelta(milliseconds=1)), str(job["db_id"]), rank
 
 
-def _event(job: Doc, rank: int, moment: datetime, state: str | None) -> JobEvent:
+def _event(job: Doc, flow: str | None, rank: int, moment: datetime, state: str | None) -> JobEvent:
     milliseconds, db_id, _ = _key(moment, job, rank)
-    error = job.get("error") or (job.get("remote") or {}).get("error") if rank == _NOW else None
+    why = text(job.get("error")) or text(fields(job.get("remote")).get("error")) if rank == _NOW else None
     return JobEvent(
         token=f"h{milliseconds}.{rank}.{db_id}",
         time=moment,
         kind="created" if rank == _CREATED else "state",
         state=state,
-        error=error if state in ("FAILED", "REMOTE_ERROR") else None,
+        error=why if state in ("FAILED", "REMOTE_ERROR") else None,
         source="history",
-        **identity_of(job),
+        **identity_of(job, flow),
     )
 
 

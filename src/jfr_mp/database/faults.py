@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from pydantic import ValidationError
 from pymongo.errors import (
     BulkWriteError,
@@ -10,12 +13,17 @@ from pymongo.errors import (
     DocumentTooLarge,
     ExecutionTimeout,
     OperationFailure,
+    WriteConcernError,
 )
 
 from jfr_mp.errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, InvalidQuery, JfrMpError
 
-#: Errors after which the whole step can be repeated: they do not indicate a problem with the job.
-TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, DatabaseUnavailable)
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+#: Errors after which the whole step can be repeated: they do not indicate a problem with the job. After an error of the
+#: write concern, the write may stay or be undone, for instance because a primary has stepped down.
+TRANSIENT: tuple[type[Exception], ...] = (ConnectionFailure, ExecutionTimeout, WriteConcernError, DatabaseUnavailable)
 
 #: AuthenticationFailed, Unauthorized, AtlasError (the answer of Atlas to wrong credentials).
 _REFUSED = (18, 13, 8000)
@@ -27,6 +35,9 @@ _NOT_UNDERSTOOD = (2, 9, 51091)
 _TOO_LARGE = (10334, 17260, 17280, 17419, 17420)
 
 _DUPLICATE = 11000
+
+#: How many fields of a damaged document are named, and characters of a field or a reason.
+_MOST_FIELDS, _LONGEST = 5, 200
 
 #: The models of documents, by the titles of their errors.
 _DOCUMENTS = frozenset({"BatchDoc", "FlowDoc", "FlowInfo", "JobDoc", "JobInfo", "ProcessRecord"})
@@ -68,9 +79,28 @@ def explain_bad_query(error: Exception) -> InvalidQuery | None:
 def explain_damaged(error: Exception) -> DatabaseError | None:
     """Return an error that says which fields of a document cannot be read; None for any other error."""
     if isinstance(error, ValidationError) and error.title in _DOCUMENTS:
-        fields = ", ".join(".".join(map(str, item["loc"])) for item in error.errors())
-        return DatabaseError(f"a document of the queue is damaged ({fields}); `jfr-mp admin check` names it")
+        return DatabaseError(f"a document of the queue is damaged ({fields_of(error)}); `jfr-mp admin check` names it")
     return None
+
+
+def fields_of(error: ValidationError) -> str:
+    """Return the names of the fields that a model refuses: the first ones if they are many."""
+    return _first_of(error, ", ", _place)
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """Return the fields that a model refuses, each with the reason: the first ones if they are many."""
+    return _first_of(error, "; ", lambda item: f"{_place(item)}: {item['msg'][:_LONGEST]}")
+
+
+def _first_of(error: ValidationError, between: str, text_of: Callable[[ErrorDetails], str]) -> str:
+    shown = error.errors(include_url=False, include_input=False)[:_MOST_FIELDS]
+    more = error.error_count() - len(shown)
+    return between.join(map(text_of, shown)) + (f"{between}and {more} more" if more else "")
+
+
+def _place(item: ErrorDetails) -> str:
+    return ".".join(map(str, item["loc"]))[:_LONGEST]
 
 
 def is_too_large(error: Exception) -> bool:

@@ -6,9 +6,10 @@ document. Users may add further hosts, so the position in the list does not iden
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jfr_mp.database.field_types import texts
 from jfr_mp.errors import FlowMissing
 
 if TYPE_CHECKING:
@@ -59,13 +60,47 @@ def find_flow(db: QueueDatabase, job_uuid: str, hosts: Sequence[str]) -> str | N
     named = _named(db, hosts)
     if len(named) != 1:
         return _listing(db, job_uuid, named)
-    if len(db.known_flows) >= _REMEMBERED:
-        db.known_flows.clear()
-    db.known_flows[key] = named[0]
+    _remember(db, key, named[0])
     return named[0]
 
 
-def _named(db: QueueDatabase, hosts: Sequence[str]) -> list[str]:
+def reported_flow(db: QueueDatabase, job_uuid: str | None, hosts: Any) -> str | None:
+    """Return the flow of a job for a report, as `reported_flows` does for many."""
+    return reported_flows(db, [(job_uuid, hosts)])[0]
+
+
+def reported_flows(db: QueueDatabase, jobs: Sequence[tuple[str | None, Any]]) -> list[str | None]:
+    """Return the uuid of the flow of each job, or None if no flow lists it.
+
+    A job that names one host needs no query, so that its flow is known even if both have been deleted. One query finds
+    the flows of all others that name one flow with a document.
+
+    Parameters
+    ----------
+    jobs
+        The uuid and the hosts of each job, as its document has them: of any type if it is damaged.
+    """
+    clean = [(uuid, texts(hosts)) for uuid, hosts in jobs]
+    unknown = {tuple(hosts) for _, hosts in clean if len(hosts) > 1} - db.known_flows.keys()
+    if len(unknown) > 1:
+        named = set(_named(db, {host for hosts in unknown for host in hosts}))
+        for key in unknown:
+            flows = named.intersection(key)
+            if len(flows) == 1:
+                _remember(db, key, flows.pop())
+    return [
+        hosts[0] if len(hosts) == 1 else find_flow(db, uuid, hosts) if isinstance(uuid, str) else None
+        for uuid, hosts in clean
+    ]
+
+
+def _remember(db: QueueDatabase, key: tuple[str, ...], flow: str) -> None:
+    if len(db.known_flows) >= _REMEMBERED:
+        db.known_flows.clear()
+    db.known_flows[key] = flow
+
+
+def _named(db: QueueDatabase, hosts: Collection[str]) -> list[str]:
     """Return the hosts that are flows with a document; an index answers without reading the documents."""
     if not hosts:
         return []

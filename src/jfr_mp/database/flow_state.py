@@ -78,10 +78,11 @@ def stays_running(
 
 def _states(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pending: Pending) -> set[JobState]:
     stored = db.jobs.distinct("state", {"job.hosts": flow_uuid}, session=session)
+    known = [state for state in stored if is_state(state)]
     if not pending:
-        return {JobState(state) for state in stored}
+        return {JobState(state) for state in known}
     return {state for state in pending.values() if state is not None} | {
-        JobState(state) for state in stored if _any_other(db, flow_uuid, session, pending, state)
+        JobState(state) for state in known if _any_other(db, flow_uuid, session, pending, state)
     }
 
 
@@ -92,9 +93,30 @@ def _any_other(db: QueueDatabase, flow_uuid: str, session: ClientSession | None,
 
 
 def _leaf_states(db: QueueDatabase, flow_uuid: str, session: ClientSession | None, pending: Pending) -> set[JobState]:
-    jobs = db.jobs.find({"job.hosts": flow_uuid}, {"uuid": 1, "index": 1, "parents": 1, "state": 1}, session=session)
+    found = db.jobs.find({"job.hosts": flow_uuid}, {"uuid": 1, "index": 1, "parents": 1, "state": 1}, session=session)
+    jobs = (job for job in found if is_readable(job))
     states = {pending.get(leaf["_id"], JobState(leaf["state"])) for leaf in leaves_of(jobs)}
     return {state for state in states if state is not None}
+
+
+def is_state(value: Any) -> bool:
+    """Return whether a value of a document is the state of a job."""
+    return isinstance(value, str) and value in JobState._value2member_map_
+
+
+def is_readable(job: Mapping[str, Any]) -> bool:
+    """Return whether ``uuid``, ``index``, ``parents`` and ``state`` of a document of a job are what they have to be."""
+    return (
+        isinstance(job.get("uuid"), str)
+        and isinstance(job.get("index"), int)
+        and is_state(job.get("state"))
+        and are_parents(job.get("parents"))
+    )
+
+
+def are_parents(value: Any) -> bool:
+    """Return whether a value of a document is the list of the parents of a job."""
+    return value is None or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
 def leaves_of(jobs: Iterable[Doc]) -> list[Doc]:
@@ -109,5 +131,5 @@ def leaves_of(jobs: Iterable[Doc]) -> list[Doc]:
     parents: set[str] = set()
     for job in sorted(jobs, key=lambda job: job["index"]):
         latest[job["uuid"]] = job
-        parents.update(job["parents"] or ())
+        parents.update(job.get("parents") or ())
     return [job for uuid, job in latest.items() if uuid not in parents]

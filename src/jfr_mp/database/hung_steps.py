@@ -36,5 +36,5 @@ def note_hung_step(db: QueueDatabase, db_id: str, lock_id: str, why: str) -> Non
     ]
     if db.jobs.update_one({**locked, HUNG_STEPS: {"$gte": _MOST_RETRIES}}, failed).matched_count:
         return
-    noted = {"$set": {"remote.error": f"{why}; it is tried once more", "updated_on": utcnow()}, "$inc": {HUNG_STEPS: 1}}
-    db.jobs.update_one(locked, noted)
+    again = {"remote.error": f"{why}; it is tried once more", HUNG_STEPS: _MOST_RETRIES, "updated_on": utcnow()}
+    db.jobs.update_one(locked, {"$set": again})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
+from jfr_mp.database.faults import what_is_wrong
 from jfr_mp.model import JobDoc
 from jfr_mp.states import FINAL_STATES, RUNNING_STATES, JobState
 from jfr_mp.step_table import STEPS
@@ -225,12 +226,11 @@ def damaged(document: Mapping[str, Any], collection: str, name: str, error: Vali
     name
         The field that names the document.
     """
-    wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
     return Violation(
         rule=DAMAGED,
         collection=collection,
         document=str(document.get(name) or document["_id"]),
-        problem=f"the document cannot be read: {wrong}",
+        problem=f"the document cannot be read: {what_is_wrong(error)}",
         repair="jfr-mp admin reconcile --delete-damaged",
         key=document["_id"],
     )

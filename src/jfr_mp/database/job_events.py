@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from bson.timestamp import Timestamp
 from pymongo.errors import OperationFailure
 
+from jfr_mp.database.field_types import fields, text
+from jfr_mp.database.flow_lookup import reported_flow
 from jfr_mp.errors import InvalidQuery, NotFound
 
 if TYPE_CHECKING:
@@ -172,20 +174,20 @@ class EventStream:
 
     def _event(self, change: Doc) -> JobEvent:
         changed = change.get("updateDescription", {}).get("updatedFields", {})
-        full = change.get("fullDocument", {})
+        full = change.get("fullDocument") or {}
         found = {**full, **changed}
         key, kind = change["documentKey"]["_id"], change["operationType"]
         job = self._identity(key, full, known_only=kind == "delete")
         if "worker" in changed:
-            job["worker"] = changed["worker"]
-        state = found.get("state")
+            job["worker"] = text(changed["worker"])
+        state = text(found.get("state"))
         when = change.get("wallTime") or change["clusterTime"].as_datetime()
         return JobEvent(
             token="s" + change["_id"]["_data"],
             time=when.replace(tzinfo=UTC),
             kind={"insert": "created", "delete": "deleted"}.get(kind, "state"),
             state=state,
-            error=(found.get("error") or self._error(key, state)) if state in _ERROR_STATES else None,
+            error=(text(found.get("error")) or self._error(key, state)) if state in _ERROR_STATES else None,
             **job,
         )
 
@@ -197,7 +199,7 @@ class EventStream:
             found = full or self._db.jobs.find_one({"_id": key}, _IDENTITY)
             if found is None:
                 return {}
-            self._jobs[key] = identity_of(found)
+            self._jobs[key] = identity_of(found, reported_flow(self._db, *uuid_and_hosts(found)))
             if len(self._jobs) > _REMEMBERED:
                 self._jobs.popitem(last=False)
         return self._jobs[key]
@@ -205,19 +207,22 @@ class EventStream:
     def _error(self, key: Any, state: str) -> str | None:
         """Return the error of the worker; None if the job has left the state since."""
         job = self._db.jobs.find_one({"_id": key, "state": state}, ["error", "remote.error"]) or {}
-        error: str | None = job.get("error") or job.get("remote", {}).get("error")
-        return error
+        return text(job.get("error")) or text(fields(job.get("remote")).get("error"))
 
 
-def identity_of(document: Doc) -> dict[str, Any]:
+def identity_of(document: Doc, flow_id: str | None) -> dict[str, Any]:
     """Return the fields of an event that tell which job it is."""
-    job = document.get("job", {})
-    hosts = job.get("hosts") or [None]
     return {
-        **{name: document.get(name) for name in ("db_id", "uuid", "index", "worker")},
-        "name": job.get("name"),
-        "flow_id": hosts[-1],
+        **{name: text(document.get(name)) for name in ("db_id", "uuid", "worker")},
+        "index": index if isinstance(index := document.get("index"), int) else None,
+        "name": text(fields(document.get("job")).get("name")),
+        "flow_id": flow_id,
     }
+
+
+def uuid_and_hosts(document: Doc) -> tuple[str | None, Any]:
+    """Return what tells the flow of a job, for `jfr_mp.database.flow_lookup.reported_flows`."""
+    return text(document.get("uuid")), fields(document.get("job")).get("hosts")
 
 
 def log_position(db: QueueDatabase) -> Timestamp:

@@ -6,11 +6,13 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from pymongo import ReturnDocument
+from pymongo.errors import OperationFailure, PyMongoError
 
 from jfr_mp.errors import LeaseLost
 
@@ -145,7 +147,11 @@ class MongoLock:
         """Lock the document; wait for it if `sleep` is given."""
         deadline = time.monotonic() + self.max_wait
         while True:
-            found = self._find_and_lock()
+            try:
+                found = self._find_and_lock()
+            except OperationFailure:
+                self._free_in_doubt()
+                raise
             if found is None or found.get(LOCK_ID) == self.lock_id:
                 self.locked_document = found
                 return
@@ -153,6 +159,15 @@ class MongoLock:
                 self.unavailable_document = found
                 return
             time.sleep(self.sleep)
+
+    def _free_in_doubt(self) -> None:
+        """Free a lock that a primary may have set, although it cannot say whether the other members have it.
+
+        No other process would: the owner is alive. A transaction is aborted together with its locks.
+        """
+        if "session" not in self.kwargs:
+            with suppress(PyMongoError):
+                self.collection.update_one({LOCK_ID: self.lock_id}, {"$set": dict(UNLOCKED)})
 
     def _find_and_lock(self) -> Doc | None:
         query = deepcopy(dict(self.filter))

@@ -23,7 +23,8 @@ from uuid import uuid4
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError
 
-from jfr_mp.config.notifications import Occasion
+from jfr_mp.database.field_types import IS_DATE, IS_TEXT
+from jfr_mp.database.notification_documents import DeliveryDocument, NoticeDocument, query_of
 
 if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
@@ -41,21 +42,8 @@ _PROGRESS = "progress"
 #: The longest subject and detail that are kept.
 _LONGEST_SUBJECT, _LONGEST_DETAIL = 300, 1000
 
-_TEXT, _DATE = {"$type": "string"}, {"$type": "date"}
 #: The whole documents of notices and deliveries.
-_NOTICE: Mapping[str, Any] = {
-    "kind": "notice",
-    "occasion": {"$in": [occasion.value for occasion in Occasion]},
-    **dict.fromkeys(("rule", "key", "subject", "reference", "detail"), _TEXT),
-    "noticed": _DATE,
-}
-_DELIVERY: Mapping[str, Any] = {
-    "kind": "delivery",
-    "state": {"$in": ["pending", "sent", "given_up"]},
-    **dict.fromkeys(("_id", "message", "rule", "target", "title", "body"), _TEXT),
-    "created_on": _DATE,
-    "tries": {"$type": ["int", "long"]},
-}
+_NOTICE, _DELIVERY = query_of(NoticeDocument), query_of(DeliveryDocument)
 
 
 @dataclass(frozen=True)
@@ -194,7 +182,7 @@ class Outbox:
 
     def progress(self) -> ReadingProgress | None:
         """Return up to where the events have been read; None if none ever was."""
-        found = self._box.find_one({"_id": _PROGRESS, "begun": _DATE, "seen": _DATE})
+        found = self._box.find_one({"_id": _PROGRESS, "begun": IS_DATE, "seen": IS_DATE})
         if found is None:
             return None
         token = found.get("token")
@@ -235,7 +223,7 @@ class Outbox:
             self._box.update_one({"_id": f"condition/{key}"}, fields, upsert=True)
         self._box.delete_many({"kind": "condition", "seen": {"$lt": now - _OVER_AFTER}})
         found = self._box.find(
-            {"kind": "condition", "since": _DATE, "_id": {"$in": [f"condition/{key}" for key in keys]}}
+            {"kind": "condition", "since": IS_DATE, "_id": {"$in": [f"condition/{key}" for key in keys]}}
         )
         return {each["_id"].partition("/")[2]: each["since"].replace(tzinfo=UTC) for each in found}
 
@@ -258,7 +246,7 @@ class Outbox:
             How many notices to return.
         """
         waiting = {**_NOTICE, "rule": rule, "done_on": {"$exists": False}}
-        begun = self._box.find_one({**waiting, "message": _TEXT})
+        begun = self._box.find_one({**waiting, "message": IS_TEXT})
         if begun is not None:
             return self._read_bundle(rule, begun["message"], most)
         first = self._box.find_one({**waiting, "message": None}, sort=[("noticed", 1)])
@@ -295,7 +283,7 @@ class Outbox:
 
     def _due(self, target: str, now: datetime) -> datetime:
         """Return when a new message may be sent: with the next attempt, if the target has failed last."""
-        failing = {**_pending(target), "tries": {"$gt": 0}, "due": {"$gt": now}, "taken": False}
+        failing = {**_pending(target), "tries": {"$gt": 0}, "due": {**IS_DATE, "$gt": now}, "taken": False}
         found = self._box.find_one(failing, sort=[("due", 1)])
         return found["due"].replace(tzinfo=UTC) if found else now
 
@@ -369,7 +357,7 @@ class Outbox:
 
 def ended_flows(db: QueueDatabase, since: datetime, states: Sequence[str]) -> list[tuple[str, str, str, datetime]]:
     """Return uuid, name, state and time of the flows that are in one of these states and have changed since then."""
-    query = {"updated_on": {"$gte": since}, "state": {"$in": list(states)}, "uuid": _TEXT}
+    query = {"updated_on": {**IS_DATE, "$gte": since}, "state": {"$in": list(states), **IS_TEXT}, "uuid": IS_TEXT}
     found = db.flows.find(query, ["uuid", "name", "state", "updated_on"])
     return [
         (flow["uuid"], str(flow.get("name")), flow["state"], flow["updated_on"].replace(tzinfo=UTC)) for flow in found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 from pymongo import ReturnDocument
 
+from jfr_mp.database.faults import fields_of
 from jfr_mp.database.processes import seconds_ago
 from jfr_mp.model import Document
 
@@ -78,7 +79,7 @@ def take(db: QueueDatabase, master: str, lifetime: float) -> list[MasterOrder]:
         try:
             taken.append(_order(found))
         except ValidationError as error:
-            fields = ", ".join(".".join(map(str, each["loc"])) for each in error.errors())
+            fields = fields_of(error)
             where = db.orders.name
             logger.warning("the document %s in %s is not an order: %s; not carried out", found["_id"], where, fields)
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from bson import ObjectId
 from bson.errors import InvalidId
 
+from jfr_mp.database.field_types import IS_DATE, IS_TEXT, date_or_null, fields, length_of, milliseconds_between
 from jfr_mp.database.filters import FlowFilter, JobFilter
+from jfr_mp.database.flow_state import is_readable, is_state
 from jfr_mp.errors import InvalidQuery
 from jfr_mp.model import JOB_INFO_PROJECTION, JobInfo
 from jfr_mp.states import FlowState, JobState
@@ -36,7 +38,14 @@ _PHASES = {
 
 _FLOW_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("uuid", "name", "state", "created_on", "updated_on"), 1),
-    "size": {"$size": "$ids"},
+    "size": length_of("ids"),
+}
+
+#: The flows that can be shown.
+_READABLE_FLOW: dict[str, Any] = {
+    **dict.fromkeys(("created_on", "updated_on"), IS_DATE),
+    **dict.fromkeys(("uuid", "name"), IS_TEXT),
+    "state": {"$in": [state.value for state in FlowState], **IS_TEXT},
 }
 
 #: The place of a row in a list: its time, and the id of its document.
@@ -103,7 +112,8 @@ def counts_by_worker(db: QueueDatabase) -> dict[str, dict[JobState, int]]:
     pipeline: list[Doc] = [match, {"$project": {"_id": 0, "worker": 1, "state": 1}}, group]
     found: dict[str, dict[JobState, int]] = {}
     for row in db.jobs.aggregate(pipeline):
-        found.setdefault(str(row["_id"]["worker"]), {})[JobState(row["_id"]["state"])] = row["count"]
+        if is_state(row["_id"].get("state")):
+            found.setdefault(str(row["_id"].get("worker")), {})[JobState(row["_id"]["state"])] = row["count"]
     return dict(sorted(found.items()))
 
 
@@ -115,12 +125,12 @@ def ends_since(db: QueueDatabase, since: datetime, seconds: int) -> dict[int, En
     seconds
         The length of a part. A part is given by its number since 1970.
     """
-    part = {"$floor": {"$divide": [{"$toLong": "$updated_on"}, 1000 * seconds]}}
+    part = {"$floor": {"$divide": [{"$toLong": date_or_null("updated_on")}, 1000 * seconds]}}
     group: Doc = {
         "_id": part,
         "number": {"$sum": 1},
         "failed": {"$sum": {"$cond": [{"$eq": ["$state", JobState.FAILED.value]}, 1, 0]}},
-        **{name: {"$avg": {"$subtract": [f"${end}", f"${begin}"]}} for name, (begin, end) in _PHASES.items()},
+        **{name: {"$avg": milliseconds_between(begin, end)} for name, (begin, end) in _PHASES.items()},
     }
     pipeline: list[Doc] = [
         {"$match": {"updated_on": {"$gte": since}, "state": {"$in": [state.value for state in _ENDS]}}},
@@ -134,6 +144,7 @@ def ends_since(db: QueueDatabase, since: datetime, seconds: int) -> dict[int, En
             phases={name: max(row[name], 0.0) / 1000 for name in _PHASES if row[name] is not None},
         )
         for row in db.jobs.aggregate(pipeline)
+        if row["_id"] is not None
     }
 
 
@@ -172,7 +183,7 @@ def page_of_flows(
     db: QueueDatabase, flows: FlowFilter, *, after: Place | None, limit: int
 ) -> tuple[list[FlowRow], Place | None]:
     """Return a part of the flows that match as `page_of_jobs` does, with the states of their jobs."""
-    found, place = _page(db.flows, flows.query(), after, limit, _FLOW_FIELDS)
+    found, place = _page(db.flows, {"$and": [flows.query(), _READABLE_FLOW]}, after, limit, _FLOW_FIELDS)
     left, counted = _MOST_MEMBERS, []
     for flow in found:
         if flow["size"] <= left:
@@ -184,25 +195,27 @@ def page_of_flows(
 
 def flow_row(db: QueueDatabase, flow_id: str) -> FlowRow | None:
     """Return a flow by its uuid or the db_id of one of its jobs, without the states of its jobs, or None."""
-    found = db.flows.find_one(FlowFilter(flow_ids=(flow_id,)).query(), _FLOW_FIELDS)
+    query = {"$and": [FlowFilter(flow_ids=(flow_id,)).query(), _READABLE_FLOW]}
+    found = db.flows.find_one(query, _FLOW_FIELDS)
     return _flow_row(found, None) if found else None
 
 
 def members_of_flow(db: QueueDatabase, flow_id: str) -> list[FlowMember]:
     """Return the jobs of a flow, those of inner flows included, in the order in which they were added."""
-    fields = dict.fromkeys(("db_id", "uuid", "index", "job.name", "state", "parents"), 1)
+    wanted = dict.fromkeys(("db_id", "uuid", "index", "job.name", "state", "parents"), 1)
     # Sorted here: to sort by `_id`, the server may read all jobs in that order instead of the index of the flow.
-    found = sorted(db.jobs.find({"job.hosts": flow_id}, fields), key=lambda job: job["_id"])
+    found = sorted(db.jobs.find({"job.hosts": flow_id}, wanted), key=lambda job: str(job["_id"]))
     return [
         FlowMember(
-            db_id=str(job["db_id"]),
+            db_id=str(job.get("db_id")),
             uuid=job["uuid"],
             index=job["index"],
-            name=str(job["job"].get("name", "")),
+            name=str(fields(job.get("job")).get("name", "")),
             state=JobState(job["state"]),
             parents=job.get("parents") or (),
         )
         for job in found
+        if is_readable(job)
     ]
 
 
@@ -231,7 +244,7 @@ def _page(
     There is an index of the time only, and thousands of documents may have the same one. So the index gives the time of
     the last row first, and then the documents from there on are sorted, which are not many.
     """
-    conditions: list[Doc] = [query]
+    conditions: list[Doc] = [query, {"updated_on": IS_DATE}]
     if after is not None:
         time, key = after[0], ObjectId(after[1])
         behind = [{"updated_on": {"$lt": time}}, {"updated_on": time, "_id": {"$lt": key}}]
@@ -247,14 +260,18 @@ def _page(
 
 
 def _states_of(db: QueueDatabase, flow_ids: Sequence[str]) -> dict[str, dict[JobState, int]]:
-    outermost = {"$arrayElemAt": ["$job.hosts", -1]}
+    of_these: Doc = {"$match": {"job.hosts": {"$in": list(flow_ids)}}}
     pipeline: list[Doc] = [
-        {"$match": {"job.hosts": {"$in": list(flow_ids)}}},
-        {"$group": {"_id": {"flow": outermost, "state": "$state"}, "count": {"$sum": 1}}},
+        of_these,
+        {"$project": {"job.hosts": 1, "state": 1}},
+        {"$unwind": "$job.hosts"},
+        of_these,
+        {"$group": {"_id": {"flow": "$job.hosts", "state": "$state"}, "count": {"$sum": 1}}},
     ]
     found: dict[str, dict[JobState, int]] = {}
     for row in db.jobs.aggregate(pipeline):
-        found.setdefault(row["_id"]["flow"], {})[JobState(row["_id"]["state"])] = row["count"]
+        if is_state(row["_id"].get("state")):
+            found.setdefault(row["_id"]["flow"], {})[JobState(row["_id"]["state"])] = row["count"]
     return found
 
 

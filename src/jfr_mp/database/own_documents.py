@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from jfr_mp.config.notifications import Occasion
 from jfr_mp.database.bus_keys import BusKey
 from jfr_mp.database.invariants import DAMAGED, Circumstances, Violation, damaged
+from jfr_mp.database.notification_documents import (
+    ConditionDocument,
+    DeliveryDocument,
+    NoticeDocument,
+    ProgressDocument,
+)
 from jfr_mp.database.orders import MasterOrder
 from jfr_mp.database.paused_workers import PausedWorker
 from jfr_mp.database.processes import ProcessRecord
@@ -37,57 +42,12 @@ class _LostMaster(ProcessRecord):
     heartbeat: datetime
 
 
-class _Notice(Document):
-    id: str
-    kind: Literal["notice"]
-    occasion: Occasion
-    rule: str
-    key: str
-    subject: str
-    reference: str
-    detail: str
-    noticed: datetime
-    message: str | None
-    done_on: datetime | None = None
-
-
-class _Delivery(Document):
-    id: str
-    kind: Literal["delivery"]
-    message: str
-    rule: str
-    target: str
-    title: str
-    body: str
-    created_on: datetime
-    due: datetime
-    state: Literal["pending", "sent", "given_up"]
-    tries: int
-    done_on: datetime | None = None
-    error: str | None = None
-
-
-class _Condition(Document):
-    id: str
-    kind: Literal["condition"]
-    since: datetime
-    seen: datetime
-
-
-class _Progress(Document):
-    id: Literal["progress"]
-    kind: Literal["progress"]
-    begun: datetime
-    seen: datetime
-    token: str | None
-
-
 #: The kinds of documents of notifications; a document of another kind is read as a notice, and lacks its fields.
 _NOTIFICATIONS: Mapping[str, type[Document]] = {
-    "notice": _Notice,
-    "delivery": _Delivery,
-    "condition": _Condition,
-    "progress": _Progress,
+    "notice": NoticeDocument,
+    "delivery": DeliveryDocument,
+    "condition": ConditionDocument,
+    "progress": ProgressDocument,
 }
 
 
@@ -134,7 +94,7 @@ class OwnCollection:
 
 def _notification(document: Mapping[str, Any]) -> type[Document]:
     kind = document.get("kind")
-    return _NOTIFICATIONS.get(kind, _Notice) if isinstance(kind, str) else _Notice
+    return _NOTIFICATIONS.get(kind, NoticeDocument) if isinstance(kind, str) else NoticeDocument
 
 
 #: Those collections by the section of the check.

@@ -6,7 +6,6 @@ A process is alive while its heartbeat is fresh by the server's clock; no client
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError
 from pymongo.errors import OperationFailure
 
+from jfr_mp.database.field_types import IS_DATE
 from jfr_mp.database.leases import free_leases
 from jfr_mp.database.locks import UNLOCKED
 from jfr_mp.identity import LOCK_PREFIX, ProcessIdentity
@@ -34,7 +34,7 @@ _REMEMBERED = 7 * 86_400.0
 _NOW = "$$NOW"
 
 #: A damaged record must not make the arithmetic of a query fail, and with it the eviction of all others.
-_HAS_TIME = {"heartbeat": {"$type": "date"}}
+_HAS_TIME = {"heartbeat": IS_DATE}
 
 #: Seconds, some thirty years: an infinite age cannot be subtracted from a date.
 _AGES = 1e9
@@ -182,7 +182,7 @@ def expired_ids(db: QueueDatabase, lease_ttl: float, query: Mapping[str, Any]) -
 def evict_lost(db: QueueDatabase, owner: str, why: str) -> None:
     """Evict a process that was not heard of; a master is remembered until one is started on its machine."""
     record = db.processes.find_one({"_id": owner, "kind": "master"}, {"sessions": 0})
-    if record is not None:
+    if record is not None and isinstance(record.get("host"), str):
         db.lost_masters.replace_one({"_id": record["host"]}, {**record, "_id": record["host"]}, upsert=True)
     evict(db, owner, why)
 
@@ -238,7 +238,9 @@ def free_locks(db: QueueDatabase, owner: str) -> int:
         The number of documents that were locked.
     """
     _end_transactions(db, owner)
-    query = {"lock_id": {"$type": "string", "$regex": f"^{re.escape(f'{LOCK_PREFIX}{owner}/')}"}}
+    # A range, because the id of a damaged record can be anything, which may be too long for a regular expression.
+    first = f"{LOCK_PREFIX}{owner}/"
+    query = {"lock_id": {"$type": "string", "$gte": first, "$lt": f"{first[:-1]}{chr(ord('/') + 1)}"}}
     collections = (db.jobs, db.flows, db.auxiliary)
     return sum(collection.update_many(query, {"$set": dict(UNLOCKED)}).modified_count for collection in collections)
 
@@ -246,7 +248,9 @@ def free_locks(db: QueueDatabase, owner: str) -> int:
 def _end_transactions(db: QueueDatabase, owner: str) -> None:
     record = db.processes.find_one({"_id": owner}, {"sessions": 1}) or {}
     # A process that frees its own locks would end the very command by which it does.
-    sessions = [{"id": id_} for id_ in record.get("sessions", ()) if id_ not in db.announced_sessions]
+    noted = record.get("sessions")
+    ids = [id_ for id_ in noted if isinstance(id_, bytes)] if isinstance(noted, list) else []
+    sessions = [{"id": id_} for id_ in ids if id_ not in db.announced_sessions]
     if not sessions:
         return
     try:

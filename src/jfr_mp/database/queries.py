@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pymongo import ASCENDING, DESCENDING
 from pymongo.collation import Collation
 
 from jfr_mp.database.children import satisfying_states
+from jfr_mp.database.field_types import text, utc
 from jfr_mp.database.filters import FlowFilter, JobFilter
 from jfr_mp.database.flow_lookup import find_flow, flow_uuid
+from jfr_mp.database.flow_state import is_state
 from jfr_mp.model import JOB_INFO_PROJECTION, FlowDoc, FlowInfo, JobDoc, JobInfo
 from jfr_mp.states import FlowState, JobState
 
@@ -76,6 +79,26 @@ def jobs_info(db: QueueDatabase, jobs: JobFilter, *, sort: Sort = None, limit: i
     """Return the jobs that match, without their inputs; a limit of 0 means all."""
     found = db.jobs.find(jobs.query(db), JOB_INFO_PROJECTION, limit=limit, skip=skip, **_order(sort, "db_id"))
     return [JobInfo.from_query_output(_without_id(document)) for document in found]
+
+
+def numbers_by_state(db: QueueDatabase, jobs: JobFilter) -> dict[JobState, int]:
+    """Return how many of the jobs that match are in each state, in the order of a job's life; no job is transferred."""
+    groups = db.jobs.aggregate([{"$match": jobs.query(db)}, {"$group": {"_id": "$state", "number": {"$sum": 1}}}])
+    found = {JobState(group["_id"]): int(group["number"]) for group in groups}
+    return {state: found[state] for state in JobState if state in found}
+
+
+def numbers_in_flows(db: QueueDatabase, flow_uuids: Sequence[str]) -> dict[JobState, int]:
+    """Return the same for all jobs of flows; this reads entries of an index only.
+
+    A job that changes its state meanwhile may be counted twice or not at all.
+    """
+    members = {"job.hosts": {"$in": list(flow_uuids)}}
+    states = {JobState(state) for state in db.jobs.distinct("state", members)}
+    numbers = {
+        state: db.jobs.count_documents({**members, "state": state.value}) for state in JobState if state in states
+    }
+    return {state: number for state, number in numbers.items() if number}
 
 
 def _order(sort: Sort, db_id_field: str) -> dict[str, Any]:
@@ -148,7 +171,7 @@ def _latest(document: Doc) -> LatestJob:
 
 
 def _enough(document: Doc) -> tuple[JobState, ...]:
-    return tuple(map(JobState, satisfying_states({"job": {}, **document})))
+    return tuple(map(JobState, satisfying_states(document)))
 
 
 def uuids_beginning(collection: MongoCollection[Doc], beginning: str, limit: int = 5) -> list[str]:
@@ -161,9 +184,7 @@ def lock_of_flow(db: QueueDatabase, job: JobInfo) -> tuple[str | None, datetime 
     """Return the id and the time of the lock on the flow of a job; both are None if the flow is unlocked or missing."""
     uuid = find_flow(db, job.uuid, job.hosts or ())
     flow = db.flows.find_one({"uuid": uuid}, {"lock_id": 1, "lock_time": 1}) or {}
-    since = flow.get("lock_time")
-    # MongoDB returns UTC without saying so.
-    return flow.get("lock_id"), since.replace(tzinfo=UTC) if since is not None and since.tzinfo is None else since
+    return text(flow.get("lock_id")), utc(flow.get("lock_time"))
 
 
 def anything_moves(db: QueueDatabase, resting: Collection[JobState]) -> bool:
@@ -255,7 +276,7 @@ def count_jobs_states(
     query: Doc = {"state": {"$in": [state.value for state in states]}}
     if worker is not None:
         query["worker"] = worker
-    counted = {row["_id"]: row["count"] for row in db.jobs.aggregate(_by_state(query))}
+    counted = _counted(db.jobs, query)
     return {state: counted.get(state.value, 0) for state in states}
 
 
@@ -264,18 +285,24 @@ def count_jobs_by_worker(db: QueueDatabase) -> dict[tuple[str, str], int]:
     group = {"_id": {"state": "$state", "worker": "$worker"}, "count": {"$sum": 1}}
     query = {"state": {"$in": [state.value for state in JobState]}}
     counted = db.jobs.aggregate([{"$match": query}, {"$group": group}])
-    return {(row["_id"]["state"], row["_id"].get("worker", "")): row["count"] for row in counted}
+    found: Counter[tuple[str, str]] = Counter()
+    for row in counted:
+        if is_state(row["_id"]["state"]):
+            found[row["_id"]["state"], str(row["_id"].get("worker", ""))] += row["count"]
+    return found
 
 
 def count_flows_states(db: QueueDatabase, states: Sequence[FlowState] = tuple(FlowState)) -> dict[FlowState, int]:
     """Return the number of flows in each of the states, including zeros."""
     query = {"state": {"$in": [state.value for state in states]}}
-    counted = {row["_id"]: row["count"] for row in db.flows.aggregate(_by_state(query))}
+    counted = _counted(db.flows, query)
     return {state: counted.get(state.value, 0) for state in states}
 
 
-def _by_state(query: Doc) -> list[Doc]:
-    return [{"$match": query}, {"$group": {"_id": "$state", "count": {"$sum": 1}}}]
+def _counted(collection: MongoCollection[Doc], query: Doc) -> dict[str, int]:
+    """Return the number of documents by state, without those whose state is a list of states."""
+    rows = collection.aggregate([{"$match": query}, {"$group": {"_id": "$state", "count": {"$sum": 1}}}])
+    return {row["_id"]: row["count"] for row in rows if text(row["_id"])}
 
 
 def _without_id(document: Doc) -> Doc:

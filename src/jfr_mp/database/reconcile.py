@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from jfr_mp.database.diagnosis import FLOW_FIELDS, JOB_FIELDS, Diagnosis, diagnose
+from jfr_mp.database.doubtful_locks import free_doubtful_locks, in_doubt
+from jfr_mp.database.field_types import IS_DATE, IS_TEXT
 from jfr_mp.database.flow_state import update_flow_state
 from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.processes import seconds_ago
@@ -80,8 +82,8 @@ class Reconciler:
         ended_too
             Whether to include flows that are COMPLETED, FAILED or STOPPED.
         """
-        query = {} if ended_too else {"state": {"$nin": [state.value for state in _ENDED]}}
-        return [flow["uuid"] for flow in self._db.flows.find(query, {"uuid": 1})]
+        query: Doc = {} if ended_too else {"state": {"$nin": [state.value for state in _ENDED]}}
+        return [flow["uuid"] for flow in self._db.flows.find({**query, "uuid": IS_TEXT}, {"uuid": 1})]
 
     def examine(self, flow_uuid: str) -> list[Finding]:
         """Examine one flow, and repair it unless this is a dry run.
@@ -97,7 +99,9 @@ class Reconciler:
             return []
         if self._dry_run:
             return list(findings_of(flow_uuid, diagnosis, repaired=False))
-        with MongoLock(self._db.flows, {"uuid": flow_uuid}, lock_id=new_lock_id(self._owner)) as lock:
+        lock_id = new_lock_id(self._owner)
+        free_doubtful_locks(self._db)
+        with in_doubt(self._db, lock_id), MongoLock(self._db.flows, {"uuid": flow_uuid}, lock_id=lock_id) as lock:
             if lock.locked_document is None:
                 return [Finding(flow_uuid, "it looks incomplete", f"wait until lock {flow.get('lock_id')} is released")]
             if not (diagnosis := self._diagnose(lock.locked_document)):
@@ -139,14 +143,14 @@ def _listing(jobs: tuple[Doc, ...]) -> Doc:
             "jobs": {"$each": [job["uuid"] for job in jobs]},
             "ids": {"$each": [[job["db_id"], job["uuid"], job["index"]] for job in jobs]},
         },
-        "$set": {f"parents.{job['uuid']}.{job['index']}": job["parents"] for job in jobs},
+        "$set": {f"parents.{job['uuid']}.{job['index']}": job.get("parents") for job in jobs},
     }
 
 
 def is_settled(db: QueueDatabase, flow: Doc) -> bool:
     """Return whether the last change of a flow is so long ago that its jobs are not being inserted any more."""
     long_ago = {"$lt": ["$updated_on", seconds_ago(_SUBMITTED_WITHIN)]}
-    query = {"_id": flow["_id"], "updated_on": {"$type": "date"}, "$expr": long_ago}
+    query = {"_id": flow["_id"], "updated_on": IS_DATE, "$expr": long_ago}
     return db.flows.find_one(query, {"_id": 1}) is not None
 
 

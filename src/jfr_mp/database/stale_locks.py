@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.database import processes
+from jfr_mp.database.field_types import IS_DATE, IS_TEXT
 from jfr_mp.database.locks import UNLOCKED
 from jfr_mp.database.processes import seconds_ago
 from jfr_mp.identity import LOCK_PREFIX, owner_of_lock
@@ -87,8 +88,8 @@ def _older_than(
 ) -> Iterator[StaleLock]:
     """Yield the locks of each kind that are older than its age in seconds, by one query."""
     query = {
-        "lock_id": {"$type": "string"},
-        "lock_time": {"$type": "date"},
+        "lock_id": IS_TEXT,
+        "lock_time": IS_DATE,
         "$or": [{"lock_id": kind, "$expr": {"$lte": ["$lock_time", seconds_ago(seconds)]}} for kind, seconds in ages],
     }
     for document in collection.find(query, {"lock_id": 1, "lock_time": 1}):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import PyMongoError
 
-from jfr_mp.database.documents import JobOptions, flow_document, job_document, members_of
+from jfr_mp.database.documents import JobOptions, flow_document, job_document
 from jfr_mp.database.faults import is_duplicate, is_too_large
+from jfr_mp.database.new_jobs import NewJob, missing_references, new_jobs_of
 from jfr_mp.errors import NotInitialised, SubmissionError
 from jfr_mp.model import is_uuid
 
@@ -62,28 +63,48 @@ def add_flow(  # noqa: PLR0913 - the reference's parameters
     NotInitialised
         The database has not been initialised.
     """
+    whole, jobs = valid_flow(flow, allow_external_references)
+    return add_jobs(db, whole, jobs, JobOptions(worker, exec_config, resources, priority), jobstore)
+
+
+def valid_flow(flow: Flow | Job | list[Job], allow_external_references: bool = False) -> tuple[Flow, Sequence[NewJob]]:
+    """Return a flow and its jobs, parents before children.
+
+    Raises
+    ------
+    SubmissionError
+        It is not a flow, its jobs depend on each other in a cycle or cannot be serialized, or they refer to outputs of
+        jobs outside the flow.
+    """
     from jobflow.core.flow import get_flow
 
     try:
-        flow = get_flow(flow, allow_external_references=allow_external_references)
-        members = members_of(flow)
-    except ValueError as error:
-        raise SubmissionError(f"the flow is not valid: {error}") from error
-    return add_members(db, flow, members, JobOptions(worker, exec_config, resources, priority), jobstore)
+        # Without its check, which serializes all jobs once more.
+        whole = get_flow(flow, allow_external_references=True)
+        jobs = new_jobs_of(whole)
+        missing = missing_references(jobs)
+    except (ValueError, TypeError) as error:
+        raise SubmissionError(f"the flow cannot be submitted: {error}") from error
+    if missing and not allow_external_references:
+        raise SubmissionError(
+            f"the flow cannot be submitted: it refers to outputs of jobs that are not in it: {', '.join(missing)}; add "
+            "these jobs, or set allow_external_references if they were submitted before"
+        )
+    return whole, jobs
 
 
-def add_members(
+def add_jobs(
     db: QueueDatabase,
     flow: Flow,
-    members: Sequence[tuple[Job, list[str]]],
+    jobs: Sequence[NewJob],
     options: JobOptions,
     jobstore: str | None = None,
 ) -> list[str]:
-    """Insert a valid flow with the jobs that `members_of` has returned; otherwise as `add_flow`."""
-    _check_identities(flow, [job for job, _ in members])
-    db_ids = new_db_ids(db, len(members))
-    jobs = [job_document(job, parents, db_id, options) for (job, parents), db_id in zip(members, db_ids, strict=True)]
-    _insert(db, flow_document(flow, jobs, jobstore), jobs)
+    """Insert a valid flow with the jobs that `valid_flow` has returned; otherwise as `add_flow`."""
+    _check_identities(flow, [new.job for new in jobs])
+    db_ids = new_db_ids(db, len(jobs))
+    documents = [job_document(new, db_id, options) for new, db_id in zip(jobs, db_ids, strict=True)]
+    _insert(db, flow_document(flow, documents, jobstore), documents)
     logger.info("added flow %s with %d jobs", flow.uuid, len(jobs))
     return db_ids
 

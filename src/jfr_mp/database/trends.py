@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from jfr_mp.database.field_types import LATEST, date_or_null
 from jfr_mp.errors import InvalidQuery
 from jfr_mp.states import FlowState, JobState
 
@@ -104,6 +105,8 @@ def trends(
     counted: dict[str, dict[State, int]] = {each.strftime(unit.label): dict.fromkeys(states, 0) for each in starts}
     collection = db.jobs if isinstance(states[0], JobState) else db.flows
     for row in collection.aggregate(_pipeline(states, starts[0].astimezone(UTC), unit.label, timezone)):
+        if row["_id"]["interval"] is None or not isinstance(row["_id"]["state"], str):
+            continue
         of_interval = counted.setdefault(row["_id"]["interval"], dict.fromkeys(states, 0))
         of_interval[type(states[0])(row["_id"]["state"])] = row["count"]
     return counted
@@ -121,9 +124,14 @@ def _known(states: Sequence[State], interval: str, timezone: str) -> tuple[Inter
 
 
 def _pipeline(states: Sequence[State], since: datetime, label: str, timezone: str) -> list[Doc]:
-    interval = {"$dateToString": {"format": label, "date": "$updated_on", "timezone": timezone}}
+    interval = {"$dateToString": {"format": label, "date": date_or_null("updated_on"), "timezone": timezone}}
     return [
-        {"$match": {"updated_on": {"$gte": since}, "state": {"$in": [state.value for state in states]}}},
+        {
+            "$match": {
+                "updated_on": {"$gte": since, "$lt": LATEST},
+                "state": {"$in": [state.value for state in states]},
+            }
+        },
         {"$group": {"_id": {"interval": interval, "state": "$state"}, "count": {"$sum": 1}}},
     ]
 
@@ -131,4 +139,4 @@ def _pipeline(states: Sequence[State], since: datetime, label: str, timezone: st
 def jobs_per_worker(db: QueueDatabase) -> dict[str, int]:
     """Return the number of jobs of each worker, the busiest first."""
     rows = db.jobs.aggregate([{"$group": {"_id": "$worker", "count": {"$sum": 1}}}, {"$sort": {"count": -1, "_id": 1}}])
-    return {row["_id"]: row["count"] for row in rows}
+    return {str(row["_id"]): row["count"] for row in rows}

@@ -54,7 +54,7 @@ def lock_for_update(
         document = lock.locked_document
         try:
             yield lock
-        except Exception as error:
+        except Exception as error:  # the body is a method of a subclass, which can raise anything
             if document is None:
                 raise
             outcome = failure(error)

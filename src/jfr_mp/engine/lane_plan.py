@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from jfr_mp.database.changes import StateChanges
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.deployment import Deployment
 from jfr_mp.database.filters import JobFilter
@@ -23,13 +22,8 @@ from jfr_mp.engine.wakeups import Wakeups
 from jfr_mp.model import Condition
 from jfr_mp.sites.circuit_breaker import CircuitBreaker
 from jfr_mp.sites.site import Connections
-from jfr_mp.step_table import ROLES, Role, wake_states
+from jfr_mp.step_table import ROLES, Role
 from jfr_mp.steps.services import Services
-
-#: Seconds that the server waits for a change before it answers.
-_NEWS_WAIT = 30.0
-#: Seconds between two readings of changes: while jobs move, they come together, and the event bus is quicker anyway.
-_NEWS_PAUSE = 0.1
 
 #: Seconds between two checks of all flows, and until another process takes over the checks.
 _RECONCILE_EVERY, _RECONCILE_WITHIN = 300.0, 10.0
@@ -78,9 +72,6 @@ def open_lanes(lanes: Lanes, roles: Sequence[Role], engine: Engine, give_up: Cal
     db, services, owner = engine.db, engine.services, engine.owner
     services.transfers.tell = lambda transfers: lanes.report(Condition(transfers=list(transfers)))
     lanes.open("deadlines", lambda _wakeups: [deadlines(db, services.in_hand, lanes.report, give_up)])
-    if db.supports_transactions:
-        # Changes made elsewhere: submissions, roles on other machines, jobflow-remote.
-        lanes.open("news", lambda _wakeups: [_news(StateChanges(db, wake_states(roles)), lanes)], listens=True)
     for role in roles:
         for plan in plans_of(role, services.connections):
             lease = Lease(db, _lease_name(plan, services), owner) if ROLES[role].exclusive else None
@@ -131,17 +122,6 @@ def plans_of(role: Role, connections: Connections, jobs: JobFilter | None = None
         breaker = connections.breaker(connections.project.workers[names[0]])
         plans.append(LanePlan(f"{role}: {', '.join(names)}", theirs, breaker, tuple(names)))
     return plans or [LanePlan(role.value, jobs)]
-
-
-def _news(changes: StateChanges, lanes: Lanes) -> Task:
-    """Return the task that turns changes in the database into wake-ups."""
-
-    def run() -> float:
-        states = changes.wait(_NEWS_WAIT)
-        lanes.deliver(states)
-        return _NEWS_PAUSE if states else 0.0
-
-    return Task("news", _NEWS_WAIT, run)
 
 
 def _reconciliation(db: QueueDatabase, owner: str) -> Task:

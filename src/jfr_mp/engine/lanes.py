@@ -35,21 +35,13 @@ class Lane(LocalWakeups):
         Returns the tasks, which get their wake-ups from this lane.
     say
         Passes a message to the main thread, which sends it on the bus.
-    listens
-        Whether its tasks only wait for news, so that a stop does not wait for the end of its loop.
     """
 
     def __init__(
-        self,
-        name: str,
-        make_tasks: Callable[[Wakeups], Sequence[Task]],
-        say: Callable[[Saying], None],
-        *,
-        listens: bool = False,
+        self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]], say: Callable[[Saying], None]
     ) -> None:
         super().__init__()
         self._say = say
-        self._listens = listens
         self._thread = threading.Thread(target=Loop(make_tasks(self), self).run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -57,20 +49,18 @@ class Lane(LocalWakeups):
         self._thread.start()
 
     def ended(self, timeout: float) -> bool:
-        """Wait for the end of the loop; return whether it has ended, or need not end."""
-        if self._listens:
-            return True
+        """Wait for the end of the loop; return whether it has ended."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def deliver(self, news: Iterable[JobState]) -> None:
         """Wake the tasks that wait for one of these states."""
         for state in news:
-            super().publish(state, "", "")
+            super().publish(state)
 
-    def publish(self, state: JobState, worker: str, db_id: str) -> None:
+    def publish(self, state: JobState) -> None:
         """Publish to all processes that a job is now in `state`."""
-        self._say(lambda bus: bus.publish(state, worker, db_id))
+        self._say(lambda bus: bus.publish(state))
 
     def report(self, condition: Condition) -> None:
         """Report the condition of this process to the master."""
@@ -91,9 +81,9 @@ class Lanes:
         self._sayings: queue.SimpleQueue[Saying] = queue.SimpleQueue()
         self._lanes: list[Lane] = []
 
-    def open(self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]], *, listens: bool = False) -> None:
+    def open(self, name: str, make_tasks: Callable[[Wakeups], Sequence[Task]]) -> None:
         """Add a lane, which is started by `run`; see `Lane` for the parameters."""
-        self._lanes.append(Lane(name, make_tasks, self._say, listens=listens))
+        self._lanes.append(Lane(name, make_tasks, self._say))
 
     def report(self, condition: Condition) -> None:
         """Report the condition of this process to the master; any thread may call it."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from jfr_mp.database.commits import commit, commit_together, parts
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.faults import TRANSIENT
 from jfr_mp.database.filters import JobFilter
+from jfr_mp.database.flow_lookup import reported_flow
 from jfr_mp.engine.failures import outcome_of
 from jfr_mp.engine.traces import NO_TRACES, Traces
 from jfr_mp.engine.wakeups import Wakeups
@@ -101,7 +102,7 @@ class StepRunner:
         self.services = services
         self._owner = owner
         self._wakeups = wakeups
-        self._traces = traces
+        self._traces = replace(traces, flow_of=lambda job: reported_flow(db, job.uuid, job.hosts))
         self._policy = services.project.runner
         self._pace = Pace()
 

@@ -178,13 +178,13 @@ class LaneTasks:
 
     def _announce(self, step: Step, result: StepResult) -> None:
         for state in result.states:
-            self._wakeups.publish(state, result.worker, result.db_id)
+            self._wakeups.publish(state)
             follower = step_from(state)
             if follower in self.surveys:
                 self.surveys[follower].watch(self._steps.services.site(result.worker))
         if self._limits and step.kind is Kind.SURVEY and JobState.RUNNING not in result.states:
             # A job that has left the scheduler makes room for a waiting job.
-            self._wakeups.publish(SUBMIT.sources[0], result.worker, result.db_id)
+            self._wakeups.publish(SUBMIT.sources[0])
 
     def _report_silence(self, why: str) -> None:
         self._wakeups.report(Condition(last_error=why))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -88,10 +88,13 @@ class Traces:
         Takes the spans; None for no traces.
     hosts
         The host of each worker.
+    flow_of
+        Returns the uuid of the flow of a job, or None. It is called for each span, so it must remember.
     """
 
     sink: Sink | None = None
     hosts: Mapping[str, str] = field(default_factory=dict)
+    flow_of: Callable[[JobDoc], str | None] | None = None
 
     def step(self, step: Step, job: JobDoc, outcome: Outcome, seconds: float) -> None:
         """Note that a step was performed on a job, which took some seconds until now."""
@@ -124,7 +127,7 @@ class Traces:
             "jfr_mp.job.index": job.index,
             "jfr_mp.job.db_id": job.db_id,
             "jfr_mp.job.name": job.name,
-            "jfr_mp.flow.uuid": job.hosts[-1] if job.hosts else None,
+            "jfr_mp.flow.uuid": self._flow(job),
             "jfr_mp.state": job.state.value,
             "jfr_mp.next_state": outcome.state.value if isinstance(outcome, Advance | Completion) else None,
             "jfr_mp.attempt": job.remote.step_attempts + 1,
@@ -133,6 +136,13 @@ class Traces:
             "jfr_mp.process_id": job.remote.process_id,
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def _flow(self, job: JobDoc) -> str | None:
+        try:
+            return self.flow_of(job) if self.flow_of else None
+        except Exception as error:  # noqa: BLE001 - jobs do not depend on traces
+            logger.debug("the flow of a span is unknown: %s", type(error).__name__)
+            return None
 
     def _span(
         self, job: JobDoc, outcome: Outcome, name: str, parent_id: int | None, times: tuple[datetime, datetime]

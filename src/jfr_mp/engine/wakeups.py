@@ -23,7 +23,7 @@ class Wakeups(Protocol):
     def wake(self) -> None:
         """End the current `wait`, or the next one; the only method that any thread may call."""
 
-    def publish(self, state: JobState, worker: str, db_id: str) -> None:
+    def publish(self, state: JobState) -> None:
         """Publish to all processes that a job is now in `state`."""
 
     def report(self, condition: Condition) -> None:
@@ -64,7 +64,7 @@ class LocalWakeups:
         """End the current `wait`, or the next one."""
         self._event.set()
 
-    def publish(self, state: JobState, worker: str, db_id: str) -> None:
+    def publish(self, state: JobState) -> None:
         """Add the state to the result of `wait`, and end the current one."""
         self._news.put(state)
         self._event.set()

@@ -78,8 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     int
         0 when the flow is COMPLETED.
     """
-    for signum in SIGNALS:
-        signal.signal(signum, _leave)
+    leave_on_signals()
     (directory,) = sys.argv[1:] if arguments is None else arguments
     sandbox = Sandbox(Path(directory))
     console = make_console()
@@ -263,9 +262,30 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def leave_on_signals() -> None:
+    """Have the signals that end a program raise SystemExit."""
+    sys.unraisablehook = _raise_again
+    for signum in SIGNALS:
+        signal.signal(signum, _leave)
+
+
 def _leave(signum: int, _frame: object) -> NoReturn:
     _ignore_signals()
     raise SystemExit(128 + signum)
+
+
+def _raise_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Raise a SystemExit once more that came within a callback, such as that of a weak reference, which ignores it."""
+    end = ignored.exc_value
+    if not isinstance(end, SystemExit):
+        sys.__unraisablehook__(ignored)
+        return
+
+    def leave(_signum: int, _frame: object) -> NoReturn:
+        raise SystemExit(end.code)
+
+    signal.signal(signal.SIGALRM, leave)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 def _ignore_signals() -> None:

@@ -7,6 +7,7 @@ import of jobflow.
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import sys
 import traceback
@@ -15,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jfr_mp.deferral import deferred
 from jfr_mp.errors import JfrMpError, UnresolvableReference
 from jfr_mp.execution.current import CURRENT_JOBDOC
-from jfr_mp.execution.deferral import deferred
 from jfr_mp.jobdata import json_text
 from jfr_mp.jobdata.files import IN_FILENAME, OUT_FILENAME, write_atomically
 
@@ -75,9 +76,7 @@ def run_job(run_dir: str | Path = ".") -> None:
 def _run(directory: Path) -> dict[str, Any]:
     """Run the job and return its serialized response."""
     document = _read_input(directory)
-    # Before the module of the job, which would import all of it; decoding the job says what is missing.
-    with deferred(), contextlib.suppress(ImportError):
-        import jobflow  # noqa: F401
+    _import_jobflow()
     job = _load_job(document["job"])
 
     from jobflow import initialize_logger
@@ -98,6 +97,21 @@ def _run(directory: Path) -> dict[str, Any]:
     _prepare(response)
     serialized: dict[str, Any] = json_text.load(json_text.dump(response))
     return serialized
+
+
+def _import_jobflow() -> None:
+    """Import jobflow before the module of the job, which would import all of it.
+
+    Its objects are no garbage, and are not searched for any: neither now, nor beside those of the job, nor at the end.
+    """
+    if "jobflow" in sys.modules:
+        return
+    gc.disable()
+    # Decoding the job says what is missing.
+    with deferred(), contextlib.suppress(ImportError):
+        import jobflow  # noqa: F401 - it is in `sys.modules` then
+    gc.freeze()
+    gc.enable()
 
 
 def _read_input(directory: Path) -> dict[str, Any]:

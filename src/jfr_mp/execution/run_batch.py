@@ -276,7 +276,7 @@ def _start_script(run_dir: Path, alive_fd: int, environment: Mapping[str, str]) 
         process_group=0,
         pass_fds=(alive_fd,),
         # This process has only one thread, so it is safe to run code between fork and exec.
-        preexec_fn=_hear_signals,  # noqa: PLW1509
+        preexec_fn=_hear_signals,  # noqa: PLW1509 - see above
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -25,13 +26,12 @@ from jfr_mp.gui.audit import Audit
 from jfr_mp.gui.hub import MOST_PAGES
 from jfr_mp.gui.projects import OpenProjects, gui_dir
 from jfr_mp.gui.rendering import Pages
-from jfr_mp.gui.security import Gate, RateLimit, TooMuch
+from jfr_mp.gui.security import Gate, RateLimit, SharedLimit, TooMuch
 from jfr_mp.gui.sessions import Session, Sessions
 from jfr_mp.gui.users import Users
 from jfr_mp.gui.views import View
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
     from starlette.types import ASGIApp
 
     from jfr_mp.database.job_events import JobEvent
@@ -93,7 +93,7 @@ class Gui:
     secure: bool = False
     cookie: str = "jfr_mp"
     on_link_used: Callable[[], None] = lambda: None
-    _attempts: RateLimit = field(default_factory=lambda: RateLimit(5, 1 / 12))
+    _attempts: SharedLimit = field(default_factory=lambda: SharedLimit(RateLimit(5, 1 / 12), RateLimit(30, 1)))
 
     def __post_init__(self) -> None:
         """Open what all requests share."""
@@ -115,9 +115,8 @@ class Gui:
             Mount("/static", StaticFiles(directory=Path(__file__).with_name("static"))),
             Mount("/p/{project}", routes=below),
         ]
-        return Gate(
-            Starlette(routes=routes, exception_handlers={TooMuch: _too_much, TimeoutError: _too_slow}), self.hosts
-        )
+        app = Starlette(routes=routes, exception_handlers={TooMuch: _too_much, TimeoutError: _too_slow})
+        return Gate(app, self.hosts, lambda scope: self.sessions.login_of(Request(scope)))
 
     def warm_up(self) -> None:
         """Do what the first request would have to wait for, beside the start of the server."""
@@ -152,14 +151,15 @@ class Gui:
         token = request.query_params.get("token")
         if not token and request.method == "GET":
             return self._login_page(None, goal, 200)
-        # What is over the limit is not written down: it would push out of the audit log what matters.
-        if not self._attempts.allows(address):
-            return self._login_page("Too many attempts; wait a minute.", goal, 429)
         answer = RedirectResponse(goal, 303)
+        # A link cannot be guessed, so the attempts of others do not keep its user out.
         if token and self.sessions.use_link(token):
             self.audit.write(self.sessions.log_owner_in(answer), address, "login by link")
             self.on_link_used()
             return answer
+        # What is over the limit is not written down: it would push out of the audit log what matters.
+        if not self._attempts.allows(address):
+            return self._login_page("Too many attempts; wait a minute.", goal, 429)
         if token:
             self.audit.write("", address, "login by link refused")
             return self._login_page("This link is not valid any more. The server prints new ones.", goal, 403)

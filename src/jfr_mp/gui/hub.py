@@ -106,7 +106,7 @@ class Hub:
                     self._tell(event)
                     if self._stopped.is_set():
                         return
-            except Exception:
+            except Exception:  # the top of a thread: the pages show events again as soon as they can be read
                 logger.exception("events cannot be read, next attempt in %s s", _RETRY)
                 token = None
                 self._stopped.wait(_RETRY)

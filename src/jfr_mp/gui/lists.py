@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from pydantic import ValidationError
+
 from jfr_mp.cli.filters import FLOW_FILTERS
-from jfr_mp.cli.processes.log_files import Log, Wanted, last_entries
+from jfr_mp.config import LogLevel
 from jfr_mp.database import overview, queries
 from jfr_mp.database.batches import BatchFilter, find_batches
 from jfr_mp.database.filters import JobFilter, is_empty
@@ -21,7 +23,8 @@ from jfr_mp.gui.master_actions import MASTER_ACTIONS
 from jfr_mp.identity import host_name
 from jfr_mp.states import FlowState, JobState
 from jfr_mp.step_table import ROLES
-from jfr_mp.supervisor.logfile import log_files
+from jfr_mp.supervisor.fleet_log import FleetLog, joined, log_here
+from jfr_mp.supervisor.log_order import LogArguments
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -37,7 +40,6 @@ _FLOW_ROWS = 50
 _SHOWN = 8
 _LOG_ENTRIES = 300
 _FAILURES = (JobState.FAILED, JobState.REMOTE_ERROR)
-_LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
 
 def overview_page(view: View) -> Response:
@@ -166,28 +168,39 @@ def workers_page(view: View) -> Response:
 
 
 def log_page(view: View) -> Response:
-    """Show the last entries of the logs on this machine, and name the machines that keep logs of their own."""
-    level = view.params.get("level", "info")
-    role = view.params.get("role") or None
-    job = view.params.get("job") or None
-    if level not in _LEVELS:
-        raise InvalidQuery(f"level is {level[:40]!r}; it can be {', '.join(_LEVELS)}")
-    paths = log_files(view.opened.project, role)
-    entries = last_entries([Log(path) for path in paths], _LOG_ENTRIES, Wanted(_LEVELS[level], job))
+    """Show the last entries of the logs of all machines, and name the machines whose logs are missing."""
+    wanted = _wanted_log(view)
+    here, others = log_here(view.opened.project, wanted), _other_logs(view, wanted)
+    log = joined([here, *([others] if others else [])], wanted.number)
     return view.page(
         "log.html",
         "Log",
         live="",
-        entries=[(entry, logging.getLevelName(entry.level).lower()) for entry in reversed(entries)],
-        level=level,
-        levels=_LEVELS,
-        role=role,
+        entries=[(host, entry, logging.getLevelName(entry.level).lower()) for host, entry in reversed(log.entries)],
+        log=log,
+        waiting=others is None,
+        several=len({host for host, _ in log.entries}) > 1,
+        wanted=wanted,
+        levels=list(LogLevel),
         roles=["master", *ROLES],
-        job=job,
         directory=view.opened.project.log_dir,
         here_name=host_name(),
-        elsewhere=sorted({record.host for record in view.opened.processes() if not record.is_local}),
     )
+
+
+def _wanted_log(view: View) -> LogArguments:
+    given = {name: value for name in ("level", "role", "job") if (value := view.params.get(name))}
+    try:
+        return LogArguments.model_validate({"number": _LOG_ENTRIES, "level": LogLevel.INFO, **given})
+    except ValidationError as error:
+        (name, *_), why = error.errors()[0]["loc"], error.errors()[0]["msg"]
+        raise InvalidQuery(f"{name} is {str(given.get(str(name)))[:40]!r}: {why}") from None
+
+
+def _other_logs(view: View, wanted: LogArguments) -> FleetLog | None:
+    """Return the logs of other machines; None if they have not answered yet."""
+    is_alone = all(record.is_local for record in view.opened.processes()) and not view.opened.lost_masters()
+    return FleetLog() if is_alone else view.opened.other_logs.get(wanted)
 
 
 def _place(view: View) -> Place | None:

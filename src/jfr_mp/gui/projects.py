@@ -17,8 +17,10 @@ from jfr_mp.errors import NotFound
 from jfr_mp.gui.audit import Audit
 from jfr_mp.gui.figures import SPANS
 from jfr_mp.gui.hub import Hub
+from jfr_mp.gui.other_logs import OtherLogs
 from jfr_mp.gui.shared_values import SharedValues
 from jfr_mp.states import JobState
+from jfr_mp.supervisor import fleet_log
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -31,6 +33,8 @@ _MOST_ENDS = 60.0
 #: How many late jobs are shown.
 _SHOWN = 8
 _LATE = timedelta(minutes=30)
+#: Seconds to wait for the logs of other machines; through the database they come with the next heartbeat.
+_LOG_TIMEOUT = 20.0
 
 
 class OpenProject:
@@ -47,6 +51,7 @@ class OpenProject:
         self.controller = JobController(QueueDatabase.connect(project, timeout=PERSON_TIMEOUT))
         self.hub = Hub(self.db)
         self.host_locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self.other_logs = OtherLogs(lambda wanted: fleet_log.log_elsewhere(project, wanted, timeout=_LOG_TIMEOUT))
         self._shared = SharedValues(lambda: self.hub.version)
 
     @property
@@ -75,6 +80,10 @@ class OpenProject:
         lease_ttl = self.project.jfr_mp.lease_ttl
         return self._shared.get("processes", lambda: processes.living(self.db, lease_ttl), quiet=0)
 
+    def lost_masters(self) -> list[ProcessRecord]:
+        """Return the masters that were lost, and whose machines have had none since."""
+        return self._shared.get("lost", lambda: processes.lost_masters(self.db), quiet=0)
+
     def late_jobs(self) -> list[JobInfo]:
         """Return jobs that have not moved for longer than usual although jfr-mp should move them."""
         return self._shared.get("late", lambda: overview.late_jobs(self.db, _LATE, _SHOWN))
@@ -90,6 +99,7 @@ class OpenProject:
         """Close the connections."""
         self.hub.stop()
         self._shared.close()
+        self.other_logs.close()
         self.controller.close()
 
     def members(self, flow_id: str) -> list[FlowMember]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
 
 #: The largest body of a request in bytes; forms have a few hundred.
 MOST_BODY = 65_536
-#: Requests of one address: so many at once, and so many per second.
+#: Requests of one address or login: so many at once, and so many per second.
 BURST, RATE = 120.0, 40.0
-#: Addresses that are remembered.
-_ADDRESSES = 1_000
+#: The same for all strangers together, and for all logins: neither can use up the share of the other.
+STRANGERS, LOGINS = (240.0, 80.0), (480.0, 160.0)
+#: Addresses or logins that are remembered.
+_SENDERS = 1_000
+#: The item of a request's scope that tells the connection that the request is of a user who is logged in.
+IS_LOGGED_IN = "jfr_mp.is_logged_in"
 
 HEADERS = {
     "Content-Security-Policy": "; ".join(
@@ -43,7 +48,7 @@ HEADERS = {
 
 
 class RateLimit:
-    """Counts what an address does: a bucket that is filled again at a constant rate.
+    """Counts what a sender does: a bucket that is filled again at a constant rate.
 
     Parameters
     ----------
@@ -58,15 +63,33 @@ class RateLimit:
         self._rate = rate
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def allows(self, address: str) -> bool:
-        """Take one from the bucket of an address, and return whether there was one."""
+    def allows(self, sender: str) -> bool:
+        """Take one from the bucket of an address or a login, and return whether there was one."""
         now = time.monotonic()
-        left, then = self._buckets.pop(address, (self._burst, now))
+        left, then = self._buckets.pop(sender, (self._burst, now))
         left = min(self._burst, left + (now - then) * self._rate)
-        self._buckets[address] = (max(left - 1.0, 0.0), now)
-        if len(self._buckets) > _ADDRESSES:
+        self._buckets[sender] = (max(left - 1.0, 0.0), now)
+        if len(self._buckets) > _SENDERS:
             self._buckets.popitem(last=False)
         return left >= 1.0
+
+
+@dataclass(frozen=True)
+class SharedLimit:
+    """Limits what each sender does, and what all of them do together, however many they are.
+
+    Parameters
+    ----------
+    each, together
+        The limits.
+    """
+
+    each: RateLimit
+    together: RateLimit
+
+    def allows(self, sender: str) -> bool:
+        """Return whether a sender may go on; what it may not takes nothing from the others."""
+        return self.each.allows(sender) and self.together.allows("")
 
 
 class Gate:
@@ -78,12 +101,16 @@ class Gate:
         The application.
     hosts
         The values of the header Host that are served; others come from pages that point their own name at this machine.
+    login_of
+        Returns what identifies the login that a request belongs to; None for a stranger.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], login_of: Callable[[Scope], str | None]) -> None:
         self._app = app
         self._hosts = {host.lower() for host in hosts}
-        self._limit = RateLimit(BURST, RATE)
+        self._login_of = login_of
+        self._strangers = SharedLimit(RateLimit(BURST, RATE), RateLimit(*STRANGERS))
+        self._logins = SharedLimit(RateLimit(BURST, RATE), RateLimit(*LOGINS))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -108,7 +135,7 @@ class Gate:
         host = headers.get("host", "").lower()
         if host not in self._hosts:
             return PlainTextResponse("This server does not serve this host name; see --allow-host.", 421)
-        if not self._limit.allows((scope.get("client") or ("", 0))[0]):
+        if not self._may_go_on(scope):
             return PlainTextResponse("Too many requests; try again in a second.", 429, {"Retry-After": "1"})
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MOST_BODY:
@@ -116,6 +143,13 @@ class Gate:
         if scope["method"] not in ("GET", "HEAD") and not _is_same_origin(headers, host):
             return PlainTextResponse("This request comes from another site.", 403)
         return None
+
+    def _may_go_on(self, scope: Scope) -> bool:
+        login = self._login_of(scope)
+        scope[IS_LOGGED_IN] = login is not None
+        if login is not None:
+            return self._logins.allows(login)
+        return self._strangers.allows((scope.get("client") or ("", 0))[0])
 
 
 class TooMuch(Exception):

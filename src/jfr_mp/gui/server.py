@@ -15,8 +15,6 @@ from jfr_mp.errors import AlreadyRunning, ConfigError
 if TYPE_CHECKING:
     from jfr_mp.config import Project
 
-#: Connections that are served at once; each open page holds one.
-_MOST_CONNECTIONS = 256
 #: Seconds for which a connection without a request is kept, and for which open pages delay the stop.
 _KEEP_ALIVE, _GRACE = 30, 1
 #: Milliseconds after which a connection ends whose client takes nothing of what is sent.
@@ -81,7 +79,7 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
         import uvicorn
 
         from jfr_mp.gui.app import Gui
-        from jfr_mp.gui.connections import PatientConnection
+        from jfr_mp.gui.connections import MOST_CONNECTIONS, PatientConnection
     except ModuleNotFoundError as error:
         raise ConfigError(f"the web page needs {error.name}: pip install 'jfr-mp[gui]'") from error
 
@@ -107,7 +105,7 @@ def serve(project: Project, listen: Listen, say: Callable[[str], None]) -> None:
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,
-        "limit_concurrency": _MOST_CONNECTIONS,
+        "limit_concurrency": MOST_CONNECTIONS,
         "timeout_keep_alive": _KEEP_ALIVE,
         "timeout_graceful_shutdown": _GRACE,
         "ssl_certfile": listen.certificate,

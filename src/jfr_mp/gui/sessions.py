@@ -114,6 +114,13 @@ class Sessions:
         user = self.users.all().get(name)
         return Session(name, user.role, csrf) if user else None
 
+    def login_of(self, request: Request) -> str | None:
+        """Return what identifies the login of a request, if its cookie is one of this server; None for a stranger."""
+        try:
+            return str(self._signer.loads(request.cookies.get(self._cookie, ""), max_age=LIFETIME)[1])
+        except (BadData, ValueError, TypeError, LookupError):
+            return None
+
     def _set(self, response: Response, name: str) -> None:
         value = self._signer.dumps([name, secrets.token_urlsafe(24)])
         response.set_cookie(

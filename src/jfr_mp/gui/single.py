@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from jfr_mp.database import overview, queries
+from jfr_mp.database.flow_lookup import reported_flow
 from jfr_mp.diagnosis import explain_job
 from jfr_mp.errors import HostError, JfrMpError, NotFound
 from jfr_mp.gui import figures
@@ -67,7 +68,7 @@ def job_page(view: View) -> Response:
         job=job,
         reasons=explanation.reasons,
         parents=[(uuid, siblings[uuid].job if uuid in siblings else None) for uuid in job.parents or ()],
-        flow_id=job.hosts[-1] if job.hosts else None,
+        flow_id=reported_flow(view.db, job.uuid, job.hosts),
         moments=_moments(view, job),
         actions={name: row for name, row in JOB_ACTIONS.items() if row.fits(job)},
         moves=job.state in RUNNING_STATES,

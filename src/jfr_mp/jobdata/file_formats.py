@@ -64,12 +64,16 @@ class StdJSONStore(JSONStore):
         maggma's own method follows links, waits for a FIFO and imports the class that a time names.
         """
         try:
-            content = read_store(Path(path), STORE_LIMIT)
-            documents = extended_json.loads(content) if extended_json.is_extended(content) else orjson.loads(content)
-            return _documents(documents, self.last_updated_field)
+            return self.read(Path(path))
         except Exception as error:  # maggma hides errors of any type
             self._damage = error
             raise
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        """Return the documents of a file."""
+        content = read_store(path, STORE_LIMIT)
+        documents = extended_json.loads(content) if extended_json.is_extended(content) else orjson.loads(content)
+        return _documents(documents, self.last_updated_field)
 
     def update_json_file(self) -> None:
         """Write all documents to the file, without changing any value."""
@@ -245,6 +249,17 @@ class MinimalMsgpackStore(MinimalFileStore):
         import msgpack
 
         return msgpack.unpackb(content, object_hook=_unpack_time, raw=False)
+
+
+def read_documents(store: Store) -> list[dict[str, Any]]:
+    """Return all documents of a transfer store that is not connected.
+
+    The default format is read without maggma's query interface, which would put them into a database in memory.
+    """
+    if isinstance(store, StdJSONStore):
+        return [document for path in store.paths for document in store.read(Path(path))]
+    with store:
+        return list(store.query())
 
 
 def _documents(read: Any, time_field: str) -> list[dict[str, Any]]:

@@ -71,7 +71,8 @@ def input_document(job: dict[str, Any], store: JobStore, job_doc: JobDoc) -> byt
     from monty.json import jsanitize
 
     doc = job_doc.model_dump(exclude={"job", "_id"}) | {"lock_id": None, "lock_time": None}
-    whole = {"job": job, "store": store, "job_doc": doc, "exact_values": True}
+    # What is serialized here already is not looked at as an array, for which numpy would be imported.
+    whole = {"job": job, "store": store.as_dict(), "job_doc": doc, "exact_values": True}
     content = jsanitize(whole, strict=True, allow_bson=True, enum_values=True)
     return json_text.dump(content)
 

@@ -143,7 +143,8 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, job: JobRecord) -
         Permanent: a file is damaged, the main file does not contain exactly one document, or a document belongs to
         another job.
     """
-    files: Any = transfer_store
+    from jfr_mp.jobdata.file_formats import read_documents
+
     main, *_ = paths = store_paths(transfer_store)
     names = ", ".join(path.name for path in paths)
     try:
@@ -151,35 +152,32 @@ def copy_outputs(jobstore: JobStore, transfer_store: JobStore, job: JobRecord) -
             require_store_file(path, limit)
         if ".json" in main.suffixes:
             require_few_values(read_store(main, DOCUMENT_LIMIT))
-        files.connect()
+        blobs = {name: read_documents(part) for name, part in additional_stores(transfer_store).items()}
+        documents = read_documents(transfer_store.docs_store)
     except Exception as error:  # each format raises its own error for a damaged file
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise HostError(
             f"the output of the job in {names} is damaged; rerun the job ({reason})", permanent=True
         ) from error
-    try:
-        for name, part in additional_stores(transfer_store).items():
-            target = additional_stores(jobstore)[name]
-            for document in part.query():
-                _require_own(document, job, name, "job_uuid", "job_index")
-                _require_free(document, job, name, target)
-                target.update(_without_id(document))
-        documents = list(transfer_store.docs_store.query())
-        if len(documents) != 1:
-            raise HostError(
-                f"{store_paths(transfer_store)[0].name} contains {len(documents)} documents instead of one: the file "
-                "is damaged, or the job ended before it stored its output; rerun the job",
-                permanent=True,
-            )
-        output = _without_id(documents[0])
-        _require_own(output, job, main.name, "uuid", "index")
-        _require_levels(output, main.name)
-        if not isinstance(output.get("metadata"), dict):
-            output["metadata"] = {}
-        output["metadata"].setdefault("db_id", job.db_id)
-        jobstore.docs_store.update(output, key=["uuid", "index"])
-    finally:
-        files.close()
+    for name, part in blobs.items():
+        target = additional_stores(jobstore)[name]
+        for document in part:
+            _require_own(document, job, name, "job_uuid", "job_index")
+            _require_free(document, job, name, target)
+            target.update(_without_id(document))
+    if len(documents) != 1:
+        raise HostError(
+            f"{main.name} contains {len(documents)} documents instead of one: the file is damaged, or the job ended "
+            "before it stored its output; rerun the job",
+            permanent=True,
+        )
+    output = _without_id(documents[0])
+    _require_own(output, job, main.name, "uuid", "index")
+    _require_levels(output, main.name)
+    if not isinstance(output.get("metadata"), dict):
+        output["metadata"] = {}
+    output["metadata"].setdefault("db_id", job.db_id)
+    jobstore.docs_store.update(output, key=["uuid", "index"])
 
 
 def _require_own(document: Mapping[str, Any], job: JobRecord, name: str, uuid: str, index: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import socket
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +15,7 @@ from jfr_mp.config.fingerprint import fingerprint
 from jfr_mp.database import paused_workers, processes
 from jfr_mp.database.deployment import count_lost_jobs
 from jfr_mp.database.processes import ProcessRecord, Report
-from jfr_mp.identity import ProcessIdentity, host_name
+from jfr_mp.identity import ProcessIdentity, host_name, our_version
 from jfr_mp.membership.findings import Overview
 from jfr_mp.model import utcnow
 from jfr_mp.step_table import Role
@@ -58,7 +57,7 @@ def _record(
         name=name,
         roles=list(roles),
         project=db.project.name,
-        version=version("jfr-mp"),
+        version=our_version(),
         python=platform.python_version(),
         config=fingerprint(db.project),
         address=_address_towards(db.address),

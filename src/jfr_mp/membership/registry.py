@@ -110,8 +110,9 @@ class MasterRegistry(RoleRegistry):
         self._ping_due = 0.0
         self._machine_due = 0.0
         self._forget_due = 0.0
-        #: The public keys that the bus between machines admits, as last read.
+        #: The public keys that the bus between machines admits, and the masters that it leads to, as last read.
         self.bus_keys: frozenset[str] = frozenset()
+        self.elsewhere: list[ProcessRecord] = []
         self._entered = False
 
     def enter(self) -> None:
@@ -133,7 +134,7 @@ class MasterRegistry(RoleRegistry):
             self._refuse_second()
             check_split(self._db, self._record.roles)
         self._entered = True
-        self._read_bus_keys()
+        self._read_bus()
         peer.admit(self._db, self._record)
 
     def _refuse_second(self) -> None:
@@ -166,12 +167,15 @@ class MasterRegistry(RoleRegistry):
         if (now := time.monotonic()) >= self._forget_due:
             self._forget_due = now + ORDER_LIFETIME
             orders.forget_old(self._db, ORDER_LIFETIME)
-        self._read_bus_keys()
+        self._read_bus()
         return orders.take(self._db, self._record.id, ORDER_LIFETIME)
 
-    def _read_bus_keys(self) -> None:
-        if self._db.project.jfr_mp.bus is not None:
+    def _read_bus(self) -> None:
+        options = self._db.project.jfr_mp
+        if options.bus is not None:
             self.bus_keys = bus_keys.admitted(self._db)
+            living = processes.living(self._db, options.lease_ttl)
+            self.elsewhere = [other for other in living if other.bus and not other.is_local]
 
     def leave(self) -> None:
         """Remove this master and close the connection."""

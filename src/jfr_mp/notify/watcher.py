@@ -146,7 +146,7 @@ class Watcher:
                 event = self._reader.next()
             except TRANSIENT:
                 raise
-            except Exception:
+            except Exception:  # whatever it is, it is raised again
                 # The next turn begins behind the last event that was stored.
                 self.close()
                 raise

@@ -28,10 +28,12 @@ logger = logging.getLogger(__name__)
 SUBMISSION, REAP = "JFR_MP_SUBMISSION", "JFR_MP_REAP"
 
 #: Sends a signal ($1) to the processes of the submissions ($2, an alternative of a regular expression), after printing
-#: the number and the program of each.
+#: the number and the program of each. grep exits with 1 if there are none, and with 2 if a process has ended meanwhile.
 _SIGNAL = f"""
+paths=$(grep -lszE "^{SUBMISSION}=($2)$" /proc/[0-9]*/environ 2>/dev/null)
+test $? -le 2 || exit 1
 pids=
-for path in $(grep -lszE "^{SUBMISSION}=($2)$" /proc/[0-9]*/environ 2>/dev/null); do
+for path in $paths; do
     pid=${{path#/proc/}} pid=${{pid%/environ}}
     pids="$pids $pid"
 done
@@ -42,6 +44,8 @@ kill -s "$1" $pids 2>/dev/null || :
 _TOKEN = re.compile(r"[0-9a-f]{1,64}")
 #: Seconds that processes have to end by themselves after the job, and after SIGTERM.
 _GRACE = 2.0
+#: How often they are looked for without success, for instance because they leave no memory for the commands that look.
+_TRIES = 10
 #: The number of submissions that one command looks for.
 _AT_ONCE = 200
 
@@ -62,12 +66,16 @@ def signal_leftovers(host: BaseHost, submissions: Collection[str], signal: str) 
     Raises
     ------
     HostError
-        The host did not answer.
+        The host did not answer, or the commands that look for processes failed.
     """
     tokens = [token for token in submissions if _TOKEN.fullmatch(token)]
     if not tokens:
         return []
     result = host.run_script(_SIGNAL, signal, "|".join(tokens), timeout=30, idempotent=True)
+    if result.returncode:
+        raise HostError(
+            f"{host}: looking for processes that jobs left behind failed with exit code {result.returncode}"
+        )
     return [" ".join(line.split()) for line in result.stdout.splitlines() if line.strip()]
 
 
@@ -75,6 +83,7 @@ def signal_leftovers(host: BaseHost, submissions: Collection[str], signal: str) 
 class _Round:
     due: float
     signal: str = "TERM"
+    tries: int = 0
 
 
 class Leftovers:
@@ -120,8 +129,10 @@ class Leftovers:
         try:
             found = signal_leftovers(self._host(), tokens, signal)
         except HostError as error:
-            logger.debug("processes of jobs that have ended cannot be looked for: %s", error)
-            found = []
+            logger.warning("processes of jobs that have ended cannot be looked for: %s", error)
+            for token in tokens:
+                self._later(token, now)
+            return
         if found:
             logger.info("SIG%s was sent to processes that jobs left behind: %s", signal, ", ".join(found)[:500])
         for token in tokens:
@@ -129,3 +140,8 @@ class Leftovers:
                 self._rounds[token] = _Round(now + _GRACE, "KILL")
             else:
                 del self._rounds[token]
+
+    def _later(self, token: str, now: float) -> None:
+        before = self._rounds.pop(token)
+        if before.tries < _TRIES:
+            self._rounds[token] = _Round(now + _GRACE, before.signal, before.tries + 1)

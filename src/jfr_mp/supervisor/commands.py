@@ -1,8 +1,8 @@
 """The commands that a master carries out, from a bus or from the database: one row each.
 
-A row has a model of the arguments and a function that begins the work and returns one line about it, or raises
-`CommandRefused` with the reason. It must not wait: the master answers the sender with that line and goes on. To add a
-command, add a row, and a method of `Commanded` if a master has to learn something new.
+A row has a model of the arguments and a function that begins the work and returns one line about it, or what was asked
+for, or raises `CommandRefused` with the reason. It must not wait: the master answers the sender with that text and goes
+on. To add a command, add a row, and a method of `Commanded` if a master has to learn something new.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,6 +19,8 @@ from jfr_mp.bus.messages import CommandReply
 from jfr_mp.config import LogLevel
 from jfr_mp.errors import ConfigError, JfrMpError
 from jfr_mp.step_table import ROLES, Role
+from jfr_mp.supervisor import log_order
+from jfr_mp.supervisor.log_order import LogArguments
 
 #: Commands that a master remembers; all that can still be on their way to it are among them.
 _REMEMBERED = 1000
@@ -33,6 +36,10 @@ class Commanded(Protocol):
     @property
     def roles(self) -> Mapping[Role, int]:
         """How many processes of each role it keeps."""
+
+    @property
+    def log_dir(self) -> Path:
+        """The directory of its logs."""
 
     def stop(self, *, drain: bool, why: str) -> None:
         """Stop the role processes, after the current steps if `drain`, and exit."""
@@ -109,10 +116,13 @@ class CommandRule:
         Begins the work; returns one line about it, or raises `CommandRefused`.
     arguments
         The model of its arguments, which are validated before `run` is called.
+    only_reads
+        Whether it changes nothing: then it may be carried out twice, and its reply, which may be long, is not kept.
     """
 
     run: Callable[[Commanded, Any], str]
     arguments: type[BaseModel] = NoArguments
+    only_reads: bool = False
 
 
 def _stop(master: Commanded, arguments: StopArguments) -> str:
@@ -166,6 +176,10 @@ def _log_level(master: Commanded, arguments: LogLevelArguments) -> str:
     return f"logs at level {arguments.level}"
 
 
+def _log(master: Commanded, arguments: LogArguments) -> str:
+    return log_order.answer(master.log_dir, arguments)
+
+
 COMMANDS: dict[str, CommandRule] = {
     "stop": CommandRule(_stop, StopArguments),
     "restart": CommandRule(_restart, RestartArguments),
@@ -175,6 +189,7 @@ COMMANDS: dict[str, CommandRule] = {
     "resume": CommandRule(_resume),
     "scale": CommandRule(_scale, ScaleArguments),
     "log-level": CommandRule(_log_level, LogLevelArguments),
+    "log": CommandRule(_log, LogArguments, only_reads=True),
 }
 
 
@@ -196,7 +211,7 @@ class Commands:
         if id_ and id_ in self._replies:
             return self._replies[id_]
         reply = carry_out(self._master, name, arguments)
-        if id_:
+        if id_ and not (name in COMMANDS and COMMANDS[name].only_reads):
             self._replies[id_] = reply
             if len(self._replies) > _REMEMBERED:
                 self._replies.popitem(last=False)

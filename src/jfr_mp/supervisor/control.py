@@ -27,8 +27,10 @@ from jfr_mp.membership.records import masters_elsewhere
 from jfr_mp.membership.rescuer import evict_dead_here
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor import daemon
+from jfr_mp.supervisor.command_line import command_line
 from jfr_mp.supervisor.lifecycle import Policy, State
 from jfr_mp.supervisor.logfile import LogFile, claim_log_dir, log_dir
+from jfr_mp.supervisor.open_files import require_open_files
 
 if TYPE_CHECKING:
     from jfr_mp.config import Project
@@ -93,13 +95,13 @@ def start(
     StartFailed
         If a role process did not become ready, with its last error; or, in the foreground, if one was given up.
     """
-    # What a master needs takes long to import, and most of the functions here only look at masters.
-    from jfr_mp.supervisor.program import Shown, command_line, require_open_files, run_master
-
     log_level = LogLevel(log_level)
     require_open_files()
     claim_log_dir(project)
     if foreground:
+        # What a master needs takes long to import; one in the background imports it by itself.
+        from jfr_mp.supervisor.program import Shown, run_master
+
         shown = Shown(LogFormat(log_format) if log_format else LogFormat.fitting(sys.stderr))
         if run_master(project, roles, log_level=log_level, shown=shown) is not ExitCode.OK:
             raise StartFailed(f"a role process was given up: see the logs in {log_dir(project)}")

@@ -12,6 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jfr_mp.bus.client import MasterClient
 from jfr_mp.bus.gate import command_through_gate
 from jfr_mp.bus.keys import read_keys
-from jfr_mp.bus.messages import CommandRequest
+from jfr_mp.bus.messages import Arguments, CommandRequest
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.database import orders, paused_workers, processes
 from jfr_mp.database.connection import PERSON_TIMEOUT, QueueDatabase
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 _BUS_TIMEOUT = 2.0
 #: Seconds between two looks for answers.
 _LOOK_EVERY = 0.2
+#: Masters that are asked over the bus at the same time.
+_AT_ONCE = 16
 #: Characters of the id of a machine that are shown, and enough to choose it.
 SHORT_ID = 8
 
@@ -130,29 +133,48 @@ def command(
         If masters on other machines are wanted, and the database cannot be used.
     """
     deadline = time.monotonic() + timeout
-    with _database(project, needed=bool(hosts) or everywhere) as db:
-        targets = _targets(project, db, hosts, everywhere=everywhere)
-        results: dict[MasterAddress, MasterAnswer] = {}
-        left: dict[MasterAddress, MasterOrder] = {}
-        sender = _sender()
-        for target in targets:
-            # If the answer over the bus is lost, the master knows the order from its id and does nothing twice.
-            order = MasterOrder(
-                id=secrets.token_hex(12), master=target.owner, name=name, arguments=arguments, sender=sender
-            )
-            if (result := _over_bus(project, target, order)) is not None:
-                results[target] = result
-            else:
-                left[target] = order
-        if left and db is None:
-            raise BusError(
-                f"the master with pid {next(iter(left)).pid} does not answer: see its log, or use `jfr-mp kill`"
-            )
-        if left and db is not None:
-            results |= _through_database(db, left, deadline)
+    with database(project, needed=bool(hosts) or everywhere) as db:
+        chosen = targets(project, db, hosts, everywhere=everywhere)
+        results = ask(project, db, chosen, name, timeout, arguments)
         if name == "stop":
-            results = {target: _stopped(db, target, result, deadline) for target, result in results.items()}
-        return [results[target] for target in targets]
+            return [_stopped(db, *pair, deadline) for pair in zip(chosen, results, strict=True)]
+        return results
+
+
+def ask(
+    project: Project,
+    db: QueueDatabase | None,
+    masters: Sequence[MasterAddress],
+    name: str,
+    timeout: float,
+    arguments: Arguments,
+) -> list[MasterAnswer]:
+    """Send a command to some masters, over the bus of each or through the database, and return their answers.
+
+    Raises
+    ------
+    BusError
+        A bus does not reach its master, and there is no database.
+    """
+    deadline = time.monotonic() + timeout
+    sender = _sender()
+    # If the answer over the bus is lost, the master knows the order from its id and does nothing twice.
+    orders_of = {
+        each: MasterOrder(id=secrets.token_hex(12), master=each.owner, name=name, arguments=arguments, sender=sender)
+        for each in masters
+    }
+    if not orders_of:
+        return []
+    # At the same time: a master that its bus does not reach any more must not hold up the others.
+    with ThreadPoolExecutor(min(len(orders_of), _AT_ONCE)) as pool:
+        replies = pool.map(lambda each: _over_bus(project, each, orders_of[each]), orders_of)
+        results = {each: reply for each, reply in zip(orders_of, replies, strict=True) if reply is not None}
+    left = {each: order for each, order in orders_of.items() if each not in results}
+    if left and db is None:
+        raise BusError(f"the master with pid {next(iter(left)).pid} does not answer: see its log, or use `jfr-mp kill`")
+    if left and db is not None:
+        results |= _through_database(db, left, deadline)
+    return [results[each] for each in masters]
 
 
 def pause_workers(project: Project, names: Collection[str]) -> list[str]:
@@ -202,7 +224,8 @@ def exit_code(results: Sequence[MasterAnswer]) -> ExitCode:
 
 
 @contextmanager
-def _database(project: Project, *, needed: bool) -> Iterator[QueueDatabase | None]:
+def database(project: Project, *, needed: bool) -> Iterator[QueueDatabase | None]:
+    """Connect to the database; if that fails and it is not needed, give None."""
     try:
         opened = QueueDatabase.connect(project, timeout=PERSON_TIMEOUT)
     except DatabaseError as error:
@@ -215,9 +238,10 @@ def _database(project: Project, *, needed: bool) -> Iterator[QueueDatabase | Non
         yield db
 
 
-def _targets(
+def targets(
     project: Project, db: QueueDatabase | None, hosts: Collection[str], *, everywhere: bool
 ) -> list[MasterAddress]:
+    """Return the masters on some machines; see `command`, also for what is raised."""
     here = [
         MasterAddress(master.host, master.machine, master.pid, master.owner, run_dir)
         for run_dir, master in living_here(project)
@@ -242,11 +266,11 @@ def _target(record: ProcessRecord) -> MasterAddress:
     return MasterAddress(record.host, record.machine, record.pid, record.id, bus=record.bus, bus_key=record.bus_key)
 
 
-def _on(host: str, targets: Sequence[MasterAddress], project: Project) -> list[MasterAddress]:
+def _on(host: str, masters: Sequence[MasterAddress], project: Project) -> list[MasterAddress]:
     by_id = len(host) >= SHORT_ID
-    chosen = [each for each in targets if each.host == host or (by_id and each.machine.startswith(host))]
+    chosen = [each for each in masters if each.host == host or (by_id and each.machine.startswith(host))]
     if not chosen:
-        running = ", ".join(sorted({target.host for target in targets})) or "no machine"
+        running = ", ".join(sorted({each.host for each in masters})) or "no machine"
         raise NotRunning(f"no master of project {project.name} is running on {host}; masters run on {running}")
     if len(ids := sorted({target.machine[:SHORT_ID] for target in chosen})) > 1:
         raise NotAllowed(f"several machines have the name {host}: choose by the ids {', '.join(ids)}")

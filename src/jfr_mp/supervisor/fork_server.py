@@ -31,15 +31,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any, NoReturn
 
 import psutil
 
 from jfr_mp.bus import messages
 from jfr_mp.database.connection import prepare_clients
+from jfr_mp.deferral import FOR_RUNNER
 from jfr_mp.execution.warm.imports import count_threads, preload
-from jfr_mp.identity import ProcessIdentity, show_as
+from jfr_mp.identity import ProcessIdentity, our_version, show_as
 from jfr_mp.model import build_models
 from jfr_mp.supervisor.child import PROGRAM, ChildArguments, ColdStart, RoleProcess, role_arguments
 
@@ -228,7 +228,7 @@ def _prepare() -> None:
     messages.prepare()
     prepare_clients()
     ProcessIdentity.of_this_process()
-    version("jfr-mp")
+    our_version()
     # A collection of garbage writes to each object, and what is written to is no longer shared with other processes.
     gc.freeze()
 
@@ -244,7 +244,7 @@ def _serve(connection: socket.socket, project: str) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _redirect({0: os.open(os.devnull, os.O_RDWR), 1: 2})
     try:
-        preload(MODULES)
+        preload(MODULES, FOR_RUNNER)
         import_module(PROGRAM).rehearse(project)
     except Exception as error:  # whatever an installation raises: a cold start says it in the role's log
         _send(connection, {"failed": f"{type(error).__name__}: {error}"})

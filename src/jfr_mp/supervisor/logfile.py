@@ -79,11 +79,22 @@ def log_files(project: Project, role: str | None = None) -> list[Path]:
     role
         A role, a role process such as ``transfer-2``, or ``master``; None for all.
     """
-    files = sorted(log_dir(project).glob("*.log"))
-    if not files:
-        top = _shared_dir(project)
-        files = sorted([*top.glob("*.log"), *top.glob("*/*.log")])
+    if any(log_dir(project).glob("*.log")):
+        return logs_in(log_dir(project), role)
+    top = _shared_dir(project)
+    return sorted(file for directory in (top, *top.glob("*/")) for file in logs_in(directory, role))
+
+
+def logs_in(directory: Path, role: str | None = None) -> list[Path]:
+    """Return the log files in a directory; see `log_files` for the role."""
+    files = sorted(directory.glob("*.log"))
     return [file for file in files if role in (None, file.stem, file.stem.rpartition("-")[0])]
+
+
+def host_of(project: Project, file: Path) -> str:
+    """Return the host name of the machine whose processes write a log file."""
+    top = _shared_dir(project)
+    return file.parent.name if file.parent != top else _owner(top) or host_name()
 
 
 class LogFile:

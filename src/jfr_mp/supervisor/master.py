@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from jfr_mp import logs
 from jfr_mp.bus.lifeline import open_lifeline
@@ -32,23 +33,13 @@ from jfr_mp.errors import ConfigError, ExitCode
 from jfr_mp.membership.member import Member
 from jfr_mp.membership.records import report_of
 from jfr_mp.model import Condition
+from jfr_mp.states import JobState
 from jfr_mp.step_table import Role
 from jfr_mp.supervisor.child import Child, ChildArguments
 from jfr_mp.supervisor.commands import Commands
 from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.crew import Crew
-from jfr_mp.supervisor.lifecycle import (
-    Action,
-    Died,
-    Event,
-    NotYet,
-    Ready,
-    Start,
-    State,
-    Stop,
-    Tick,
-    transition,
-)
+from jfr_mp.supervisor.lifecycle import Action, Died, Event, NotYet, Ready, Start, State, Stop, Tick, transition
 from jfr_mp.supervisor.logfile import LogFile
 from jfr_mp.supervisor.plan import Plan
 from jfr_mp.supervisor.reload import Roll
@@ -98,6 +89,11 @@ class Master:
         return self._crew.roles
 
     @property
+    def log_dir(self) -> Path:
+        """The directory of the logs of its role processes, and of its own."""
+        return self._plan.log_dir
+
+    @property
     def continuation(self) -> Continuation:
         """What the program that follows a restart begins with."""
         return Continuation(roles=dict(self.roles), held=self._crew.held, log_level=self.log_level)
@@ -128,6 +124,7 @@ class Master:
                     self._handle_signal(number)
                 for letter in self._bus.receive():
                     self._answer(letter)
+                self._pass_on_news()
                 self._obey()
                 self._reap()
                 self._apply_to_all(Tick())
@@ -222,16 +219,21 @@ class Master:
 
     def _announcers(self) -> list[int]:
         """Return the file descriptors that become readable when something has to be done."""
-        gate = [self._plan.gate.fileno()] if self._plan.gate else []
-        return [*self._plan.processes.announces, *gate]
+        gate = [self._plan.gate.commands.fileno()] if self._plan.gate else []
+        return [*self._plan.processes.announces, self._plan.news.fileno(), *gate]
 
     def _obey(self) -> None:
         """Carry out the commands that came through the database, or from other machines."""
         for order in self._member.new_orders():
             self._member.answer(order, self._commands.carry_out(order.id, order.name, order.arguments))
         if (gate := self._plan.gate) is not None:
-            for command in gate.new_orders():
+            for command in gate.commands.take():
                 gate.answer(command, self._commands.carry_out(command.id, command.name, command.arguments))
+
+    def _pass_on_news(self) -> None:
+        """Pass on news from elsewhere to the role processes, and theirs to other machines."""
+        self._bus.publish(frozenset[JobState]().union(*self._plan.news.take()))
+        self._plan.tell_others(self._bus.take_published())
 
     # Commands, as `jfr_mp.supervisor.commands` gives them
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from jfr_mp.bus.gate import BusGate
+from jfr_mp.bus.inbox import Inbox
 from jfr_mp.bus.paths import RunDir
 from jfr_mp.log_entries import LogOutput
+from jfr_mp.states import JobState
 from jfr_mp.supervisor.child import RoleProcesses
 from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.lifecycle import Policy
@@ -44,6 +47,10 @@ class Plan:
         Where its metrics go; None for no metrics.
     gate
         Where commands from other machines come in; None if there is no bus between machines.
+    news
+        Where the states come in that have new jobs, as the database tells.
+    tell_others
+        Told the states that have new jobs, as the role processes of this master tell: for other machines.
     stops_on_hangup
         Whether SIGHUP means that the terminal of the user was closed; otherwise it asks for a reload.
     """
@@ -60,3 +67,5 @@ class Plan:
     exporter: Exporter | None = None
     stops_on_hangup: bool = False
     gate: BusGate | None = None
+    news: Inbox[frozenset[JobState]] = field(default_factory=Inbox)
+    tell_others: Callable[[frozenset[JobState]], None] = field(default=lambda _states: None)

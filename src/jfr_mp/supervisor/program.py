@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from jfr_mp import logs
+from jfr_mp.bus.inbox import Inbox
 from jfr_mp.bus.paths import MasterFile, RunDir, exclusive, run_dirs, runtime_dir
 from jfr_mp.config import ConfigManager, LogLevel
 from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database.news import News
 from jfr_mp.embedded import ensure_running
-from jfr_mp.errors import AlreadyRunning, ExitCode, JfrMpError, StartFailed
+from jfr_mp.errors import AlreadyRunning, ExitCode, JfrMpError
 from jfr_mp.identity import ProcessIdentity, new_owner, show_as
 from jfr_mp.log_entries import LogOutput
 from jfr_mp.logs import LogFormat
@@ -25,7 +26,9 @@ from jfr_mp.membership.records import master_record
 from jfr_mp.membership.registry import MasterRegistry
 from jfr_mp.model import utcnow
 from jfr_mp.notify.sender import notifying
-from jfr_mp.step_table import Role
+from jfr_mp.states import JobState
+from jfr_mp.step_table import Role, wake_states
+from jfr_mp.supervisor.command_line import command_line, parse
 from jfr_mp.supervisor.continuation import Continuation
 from jfr_mp.supervisor.daemon import detach, report_failure, report_up
 from jfr_mp.supervisor.fork_server import role_processes
@@ -33,7 +36,8 @@ from jfr_mp.supervisor.lifecycle import Policy
 from jfr_mp.supervisor.logfile import claim_log_dir, log_dir
 from jfr_mp.supervisor.master import Master
 from jfr_mp.supervisor.metrics import exporting
-from jfr_mp.supervisor.outside import admitted_keys, open_gate
+from jfr_mp.supervisor.open_files import require_open_files
+from jfr_mp.supervisor.outside import admitted_keys, open_gate, open_herald
 from jfr_mp.supervisor.plan import Plan
 from jfr_mp.supervisor.reload import ProjectFile
 from jfr_mp.supervisor.service_manager import ServiceManager
@@ -43,9 +47,6 @@ if TYPE_CHECKING:
     from jfr_mp.config import Project
 
 logger = logging.getLogger(__name__)
-
-#: The number of files that a process of jfr-mp must be able to open at the same time.
-OPEN_FILES = 256
 
 
 class Shown(NamedTuple):
@@ -63,17 +64,9 @@ class Shown(NamedTuple):
     label: str = ""
 
 
-def command_line(project: Project, roles: Mapping[Role, int], log_level: LogLevel) -> list[str]:
-    """Return the command line of a master in the background; `main` parses it."""
-    # -P: a file such as queue.py in the working directory must not hide a module of Python.
-    argv = [sys.executable, "-P", "-m", "jfr_mp.supervisor", "--project", project.name]
-    argv += ["--metrics", project.jfr_mp.metrics] if project.jfr_mp.metrics else []
-    return [*argv, "--roles", ",".join(f"{role}={count}" for role, count in roles.items()), "--log-level", log_level]
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run a master; one in the background reports on standard output how its start went."""
-    options = _parse(arguments)
+    options = parse(arguments)
     show_as("master", options.project)
     if not (options.foreground or options.again):
         detach()
@@ -96,27 +89,9 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="jfr_mp.supervisor", description="Run the master of a project.")
-    parser.add_argument("--project", required=True)
-    parser.add_argument("--roles", required=True, type=_roles, help="such as checkout=1,transfer=2")
-    parser.add_argument("--metrics", help="the address at which to serve metrics")
-    parser.add_argument("--log-level", type=LogLevel, default=LogLevel.INFO)
-    parser.add_argument("--foreground", action="store_true")
-    parser.add_argument("--log-format", type=LogFormat, default=LogFormat.TEXT, help="of a master in the foreground")
-    parser.add_argument("--label", default="", help="what the shown log has before the names of processes")
-    parser.add_argument("--again", action="store_true", help="this is a restart, in the background already")
-    return parser.parse_args(arguments)
-
-
 def _project(options: argparse.Namespace) -> Project:
     project = ConfigManager().get_project(options.project)
     return project.overridden(metrics=options.metrics) if options.metrics else project
-
-
-def _roles(text: str) -> dict[Role, int]:
-    pairs = (part.partition("=") for part in text.split(","))
-    return {Role(name): int(count or 1) for name, _, count in pairs}
 
 
 def _log_is_enough(run_dir: RunDir) -> None:
@@ -168,8 +143,11 @@ def run_master(
     with role_processes(project.name) as processes, occupied(project, begin, processes.server_pid) as (run_dir, owner):
         ensure_running(project)
         with ExitStack() as stack:
-            member, registry = stack.enter_context(_entered(project, begin.roles, owner))
+            db, member, registry = stack.enter_context(_entered(project, begin.roles, owner))
             processes.wait_ready()
+            news = stack.enter_context(Inbox[frozenset[JobState]]())
+            # Any role may be added later.
+            stack.enter_context(News(db, wake_states(Role), news.put))
             exporter = stack.enter_context(exporting(project))
             project_file = ProjectFile(project)
             stack.enter_context(notifying(lambda: project_file.project, owner))
@@ -183,7 +161,9 @@ def run_master(
                 manager=manager,
                 project_file=project_file,
                 exporter=exporter,
-                gate=stack.enter_context(open_gate(project, owner, lambda: registry.bus_keys)),
+                gate=stack.enter_context(open_gate(project, owner, lambda: registry.bus_keys, news)),
+                news=news,
+                tell_others=stack.enter_context(open_herald(project, lambda: registry.elsewhere)),
                 stops_on_hangup=shown is not None and sys.stderr.isatty(),
             )
             if begin.held:
@@ -203,25 +183,6 @@ def _begin_again(project: Project, master: Master, *, foreground: bool) -> None:
     argv = [sys.executable, *sys.orig_argv[1:]] if foreground else again
     logger.info("beginning again")
     os.execv(argv[0], argv)
-
-
-def require_open_files() -> None:
-    """Make sure that a master and its role processes can open as many files as they need.
-
-    Raises
-    ------
-    StartFailed
-        The limit is too low and cannot be raised.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if 0 <= soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    if 0 <= hard < OPEN_FILES:
-        raise StartFailed(
-            f"this shell lets a process open {hard} files, and jfr-mp needs {OPEN_FILES}: raise the limit with "
-            f"`ulimit -n {OPEN_FILES}`, or have the administrator raise it"
-        )
 
 
 @contextmanager
@@ -286,7 +247,9 @@ def _check_other(other: RunDir, project: Project, roles: Mapping[Role, int]) -> 
 
 
 @contextmanager
-def _entered(project: Project, roles: Mapping[Role, int], owner: str) -> Iterator[tuple[Member, MasterRegistry]]:
+def _entered(
+    project: Project, roles: Mapping[Role, int], owner: str
+) -> Iterator[tuple[QueueDatabase, Member, MasterRegistry]]:
     """Make this process a member of the deployment, with a connection of its own, until the block is left."""
     db = QueueDatabase.connect(project)
     try:
@@ -299,6 +262,6 @@ def _entered(project: Project, roles: Mapping[Role, int], owner: str) -> Iterato
         db.close()
         raise
     try:
-        yield member, registry
+        yield db, member, registry
     finally:
         member.leave()

@@ -25,6 +25,7 @@ from jfr_mp.config import LogLevel
 from jfr_mp.errors import ExitCode
 from jfr_mp.logs import LogFormat
 from jfr_mp.step_table import Role
+from jfr_mp.supervisor.command_line import command_line
 from jfr_mp.supervisor.lifecycle import (
     Action,
     ChildState,
@@ -39,7 +40,6 @@ from jfr_mp.supervisor.lifecycle import (
     Tick,
     transition,
 )
-from jfr_mp.supervisor.program import command_line
 from jfr_mp.supervisor.service_manager import ServiceManager, ServiceState, settled, summary
 from jfr_mp.supervisor.signals import SignalInbox
 from jfr_mp.supervisor.upkeep import allow_early_end, reap_orphans

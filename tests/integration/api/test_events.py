@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from jobflow import Flow
 
 from jfr_mp import events_async, submit_flow
 from jfr_mp.api.events import EventFilter, EventReader, events, read_events
@@ -206,6 +208,29 @@ def test_a_server_without_a_log_is_polled(fresh_project: ProjectFactory, mongod_
     event = _next(reader)
     assert (event.db_id, event.state, event.source) == (later, "READY", "history")
     db.close()
+
+
+@pytest.mark.parametrize("source", ["stream", "history"])
+def test_the_flow_of_an_event_is_the_one_that_lists_the_job(
+    project: TestProject, db: QueueDatabase, source: str
+) -> None:
+    # Given flows of several jobs in an inner flow, to which the user has added another host
+    flows = [Flow([chain(3)]) for _ in range(5)]
+    for flow in flows:
+        flow.add_hosts_uuids([str(uuid4())])
+    start = {"since": datetime.now(UTC) - timedelta(seconds=1)} if source == "stream" else {"token": "h0.0.0"}
+    for flow in flows:
+        submit_flow(flow)
+    # When their events are read
+    db.db.command("profile", 2)
+    found = until_now(db, **start)
+    db.db.command("profile", 0)
+    # Then each names the flow of its job, and they cost a query for each flow at the most
+    expected = [(job.uuid, flow.uuid) for flow in flows for job, _ in flow.iterflow()]
+    assert {(event.uuid, event.flow_id) for event in found} == set(expected)
+    assert {event.source for event in found} == {source}
+    queries = db.db["system.profile"].count_documents({"ns": db.flows.full_name, "op": "query"})
+    assert queries == 5 if source == "stream" else queries <= 1
 
 
 @pytest.mark.parametrize("token", ["x", "s82zz", "s", "h12", "hx.1.2"])

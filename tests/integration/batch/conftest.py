@@ -44,9 +44,14 @@ class BatchWorker:
     def pool(self) -> Path:
         return self.directory / "pool"
 
-    def submit(self, count: int, seconds: float = 0.0) -> None:
+    @property
+    def gate(self) -> Path:
+        """While it exists, jobs do not end."""
+        return self.directory / "ledger.closed"
+
+    def submit(self, count: int) -> None:
         """Submit jobs that sign the ledger at their end."""
-        submit_flow(Flow([jobs.writes_ledger(str(self.ledger), f"job-{n}", seconds) for n in range(count)]))
+        submit_flow(Flow([jobs.writes_ledger(str(self.ledger), f"job-{n}") for n in range(count)]))
 
     def signatures(self) -> list[str]:
         return jobs.ledger_lines(self.ledger)

@@ -108,13 +108,17 @@ def test_the_documents(make_worker: MakeWorker, new_runner: NewRunner) -> None:
 def test_a_batch_process_that_is_ended(make_worker: MakeWorker, new_runner: NewRunner, number: signal.Signals) -> None:
     # Given a batch process with jobs
     worker = make_worker()
-    worker.submit(16, seconds=1)
+    worker.gate.touch()
+    worker.submit(16)
     runner = new_runner()
     run_until(runner, worker, lambda: worker.states().get("BATCH_RUNNING", 0) >= 2, "jobs that run")
     victim = worker.processes()[0].pid
 
     # When it is ended in the middle
     os.kill(victim, number)
+    # A job that it ends must not do so between its signature and its result.
+    wait_until(lambda: not is_alive(victim), 20, "the end of the batch process")
+    worker.gate.unlink()
     runner.run_all_jobs(max_seconds=110)
 
     # Then each job is run to its end once, whether it outlived the batch process or not
@@ -126,19 +130,22 @@ def test_a_batch_process_that_is_ended(make_worker: MakeWorker, new_runner: NewR
 def test_a_batch_that_is_cancelled(make_worker: MakeWorker, new_runner: NewRunner) -> None:
     # Given two batches with jobs
     worker = make_worker()
-    worker.submit(24, seconds=1)
+    worker.gate.touch()
+    worker.submit(24)
     runner = new_runner()
     run_until(runner, worker, lambda: worker.states().get("BATCH_RUNNING", 0) >= 6, "jobs that run")
 
-    # When one of them is cancelled
-    batch = worker.batches()[0]
-    runner.get_queue_manager("local").cancel(batch["process_id"])
+    # When both are cancelled
+    cancelled = worker.batches()
+    for batch in cancelled:
+        runner.get_queue_manager("local").cancel(batch["process_id"])
+    worker.gate.unlink()
     runner.run_all_jobs(max_seconds=110)
 
-    # Then its jobs ran in another one
+    # Then their jobs ran in others
     assert worker.states() == {"COMPLETED": 24}
     assert worker.signatures() == exactly_once(24)
-    assert len(worker.batches()) > 2
+    assert len(worker.batches()) > len(cancelled)
 
 
 def test_a_job_that_its_batches_die_of(make_worker: MakeWorker, new_runner: NewRunner) -> None:

@@ -43,7 +43,8 @@ def test_jobs_in_allocations_on_another_machine(
         resources={"partition": "main", "time": "00:05:00"},
     )
     worker = make_worker(**fields, batch={"parallel_jobs": 2})
-    worker.submit(JOBS, seconds=0.5)
+    worker.gate.touch()
+    worker.submit(JOBS)
     runner = new_runner()
 
     # When they run, and all connections break in the middle
@@ -56,6 +57,7 @@ def test_jobs_in_allocations_on_another_machine(
     wait_until(some_run, 100, f"jobs that run; there are {worker.states()}")
     assert len(cluster.slurm.run("squeue", "-h", "-o", "%i").split()) <= 2
     cluster.sshd.break_connections()
+    worker.gate.unlink()
     runner.run_all_jobs(max_seconds=150)
 
     # Then each ran once, in two allocations at most, whose end is seen

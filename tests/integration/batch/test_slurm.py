@@ -63,11 +63,13 @@ def test_many_jobs_and_an_allocation_that_ends_too_early(
 ) -> None:
     # Given many jobs for two allocations of four slots
     with Queue(slurm) as queue:
-        worker.submit(JOBS, seconds=0.5)
+        worker.submit(JOBS)
 
-        # When one of them ends in the middle
+        # When one of them ends in the middle, with jobs in its slots
         wait_until(lambda: len(worker.signatures()) >= JOBS // 4, 200, "a quarter of the jobs")
+        worker.gate.touch()
         strike(slurm, worker)
+        worker.gate.unlink()
 
         # Then all the same each job is run to its end once
         wait_until(lambda: worker.states() == {"COMPLETED": JOBS}, 300, f"all jobs; there are {worker.states()}")

@@ -319,7 +319,7 @@ def test_a_flow_that_cannot_go_on_is_not_waited_for_in_vain(
 
 def test_the_time_runs_out(db_ids: list[str], types: Command) -> None:
     printed = types("job", "wait", *db_ids, "--timeout", "0")
-    assert (printed.code, "1 READY, 2 WAITING after 0 s" in printed.err) == (ExitCode.TIMEOUT, True)
+    assert (printed.code, "2 WAITING, 1 READY after 0 s" in printed.err) == (ExitCode.TIMEOUT, True)
     with pytest.raises(WaitTimeout):
         wait_for(db_ids[:1], timeout=0.1)
 

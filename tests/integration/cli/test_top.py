@@ -20,7 +20,6 @@ from tests.support.jobs import chain, link, raises, speaks
 from tests.support.processes import JFR_MP, run_cli
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.terminal import Terminal
-from tests.support.waiting import wait_until
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d|~?\d+:\d\d:\d\d")
 
@@ -129,4 +128,4 @@ def test_a_terminal_of_80_columns_shows_a_live_project(project: TestProject, tmp
         terminal.shows("1 WAITING, 1 COMPLETED, 1 FAILED")
         # And the end
         terminal.press("q")
-        wait_until(terminal.is_dead, 20, "the end of top")
+        terminal.ends_well()

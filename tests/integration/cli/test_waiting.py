@@ -8,13 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from jobflow import Flow
 
-from jfr_mp import submit_flow
-from jfr_mp.errors import ExitCode
-from tests.support.jobs import chain
+from jfr_mp import JobController, submit_flow
+from jfr_mp.api.progress import WaitLook
+from jfr_mp.api.waiting import Wait
+from jfr_mp.errors import ExitCode, WaitTimeout
+from jfr_mp.states import JobState
+from tests.support.jobs import add, chain
 from tests.support.processes import JFR_MP
 from tests.support.projects import ProjectFactory, TestProject
 from tests.support.terminal import Terminal
@@ -60,7 +65,7 @@ def test_a_terminal_shows_the_progress_live(project: TestProject, terminal: Call
     become(project, db_ids[1], "RUNNING")
     shown.shows("1 of 3 jobs ended", "1 WAITING, 1 RUNNING, 1 COMPLETED")
     become(project, db_ids[1], "FAILED", "Traceback\n[bold]no luck[/bold]\x1b[2J", name="[red]x[/red]")
-    screen = shown.shows(f"see `jfr-mp job explain {db_ids[2]}`")
+    screen = shown.shows(f"see `jfr-mp job explain {db_ids[2]}`", "1 COMPLETED, 1 FAILED, 1 WAITING")
 
     # Then the result replaces it
     assert "1 COMPLETED, 1 FAILED, 1 WAITING" in screen
@@ -74,6 +79,29 @@ def test_a_failed_job_is_named_while_others_run(project: TestProject, terminal: 
     become(project, db_ids[1], "RUNNING")
     shown = terminal(JFR_MP, "job", "wait", *db_ids)
     shown.shows(f"Job {db_ids[0]} ([red]x[/red]): REMOTE_ERROR [bold]no luck[/bold]\N{REPLACEMENT CHARACTER}[2J")
+
+
+@pytest.mark.parametrize("flows", [True, False], ids=["flow", "jobs"])
+def test_a_wait_counts_jobs_and_reads_none_of_them_before_they_end(project: TestProject, flows: bool) -> None:
+    # Given a wait for a flow of some jobs
+    db_ids = submit_flow(Flow([add(1, number) for number in range(40)]))
+    with closing(JobController.from_project_name()) as controller:
+        wait = Wait(controller.db, db_ids, flows=flows)
+        # When it has looked at them several times, while the server counts what it returns
+        looks: list[WaitLook] = []
+        project.db.command("profile", 2)
+        with pytest.raises(WaitTimeout, match="40 READY after"):
+            wait.until_done(0.5, looks.append)
+        project.db.command("profile", 0)
+        # Then it has got the numbers only, few for each look
+        profiled = list(project.db["system.profile"].find({"ns": f"{project.db.name}.jobs"}))
+        assert len(looks) >= 2
+        assert {frozenset(look.counts.items()) for look in looks} == {frozenset({(JobState.READY, 40)})}
+        assert profiled
+        assert sum(each.get("nreturned", 0) for each in profiled) <= 3 * len(looks)
+        # And it reads them at the end
+        project.db.jobs.update_many({}, {"$set": {"state": "COMPLETED"}})
+        assert {job.db_id for job in wait.until_done(10)} == set(db_ids)
 
 
 @pytest.mark.parametrize("in_python", [False, True], ids=["command", "python"])

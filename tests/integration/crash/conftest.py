@@ -143,3 +143,20 @@ def deploy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy]:
             return deployment
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def replica(deploy: Deploy, mongod_replica: Mongod) -> Deployment:
+    """Two machines with a database that has transactions."""
+    return _two_machines(deploy(mongod_replica))
+
+
+@pytest.fixture(scope="module")
+def standalone(deploy: Deploy, mongod_standalone: Mongod) -> Deployment:
+    """Two machines with a database that has none."""
+    return _two_machines(deploy(mongod_standalone))
+
+
+def _two_machines(deployment: Deployment) -> Deployment:
+    deployment.start("login-1", "login-2")
+    return deployment

@@ -69,6 +69,7 @@ def test_a_server_of_its_own_has_no_transactions(fresh_project: ProjectFactory, 
         db.close()
 
 
+@pytest.mark.timing
 def test_a_database_that_is_away_is_named_in_time(fresh_project: ProjectFactory) -> None:
     port = free_port()
     began = time.monotonic()

@@ -10,6 +10,8 @@ from enum import Enum, auto
 from typing import Self
 
 import pytest
+from pymongo.errors import WriteConcernError
+from pymongo.write_concern import WriteConcern
 
 from jfr_mp import step_table
 from jfr_mp.api.submission import submit_flow
@@ -17,6 +19,7 @@ from jfr_mp.config import ConfigManager
 from jfr_mp.database.claims import claim
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.faults import TRANSIENT
+from jfr_mp.database.locks import MongoLock
 from jfr_mp.identity import new_owner
 from tests.support.jobs import add
 from tests.support.mongod import Mongod
@@ -125,3 +128,37 @@ def test_a_claim_whose_answer_was_lost_can_be_made_again(fresh_project: ProjectF
 
     # Then it gets it
     assert claimed == 1
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_claim_that_the_members_did_not_confirm_can_be_made_again(db_with_jobs: QueueDatabase, number: int) -> None:
+    # Given a server that sets a lock, and then says that too few members have it
+    db = db_with_jobs
+    confirmed, owner = db.jobs, new_owner()
+    db.jobs = confirmed.with_options(write_concern=WriteConcern(w=2, wtimeout=100))
+    with pytest.raises(WriteConcernError), claim(db, step_table.CHECKOUT, owner, limit=number):
+        pass
+    assert confirmed.count_documents({"lock_id": {"$regex": owner}}) == number
+
+    # When it confirms writes again, then the living owner claims the job anew
+    db.jobs = confirmed
+    with claim(db, step_table.CHECKOUT, owner, limit=number) as claims:
+        assert len(claims) == number
+
+
+def test_a_flow_lock_that_the_members_did_not_confirm_is_freed(db_with_jobs: QueueDatabase) -> None:
+    flows = db_with_jobs.flows
+    unconfirmed = flows.with_options(write_concern=WriteConcern(w=2, wtimeout=100))
+    with pytest.raises(WriteConcernError), MongoLock(unconfirmed, {}, lock_id="mine"):
+        pass
+    assert (flows.find_one({}) or {})["lock_id"] is None
+
+
+@pytest.fixture
+def db_with_jobs(fresh_project: ProjectFactory) -> Iterator[QueueDatabase]:
+    """A queue database with two jobs."""
+    project = fresh_project()
+    submit_flow([add(1, 1), add(2, 2)])
+    db = QueueDatabase.connect(ConfigManager().get_project(project.name))
+    yield db
+    db.close()

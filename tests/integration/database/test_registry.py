@@ -84,6 +84,7 @@ def test_only_the_locks_of_one_owner_are_freed(queue: Any) -> None:
     assert queue.db.jobs.find_one(sort=[("_id", 1)])["lock_time"] is None
 
 
+@pytest.mark.timing
 def test_the_transaction_of_a_killed_process_ends_with_its_locks(queue: Any) -> None:
     # Given a process that was killed in the middle of a transaction, which the server keeps
     job, owner = add(1), "host:1:dead"

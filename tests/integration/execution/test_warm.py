@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ COLD = "cold start"
 @pytest.fixture
 def execution(tmp_path: Path) -> Iterator[Execution]:
     """Run jobs warm, with servers of this test alone."""
-    execution = Execution(tmp_path, tmp_path / "w")
-    yield execution
-    for server in servers(execution):
-        server.kill()
+    # The path of a socket is limited to 107 bytes, which the directories of pytest can exceed.
+    with tempfile.TemporaryDirectory(prefix="jfr-mp-", dir="/tmp") as directory:
+        execution = Execution(tmp_path, Path(directory) / "w")
+        yield execution
+        for server in servers(execution):
+            server.kill()
 
 
 def servers(execution: Execution) -> list[psutil.Process]:

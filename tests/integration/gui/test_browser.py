@@ -21,8 +21,6 @@ from tests.support.mongod import Mongod
 from tests.support.processes import run_cli, wait_gone
 from tests.support.projects import TestProject
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 PASSWORD = "correct horse battery"
 PAGES = ("overview", "jobs", "flows", "flow", "job", "queue", "workers", "batches", "log", "preview")
 
@@ -91,6 +89,32 @@ def test_jobs_appear_in_the_graph_of_their_flow(site: Site) -> None:
     expect(operator.page.locator("svg a[aria-label='add: COMPLETED']")).to_have_count(3)
     expect(operator.page.locator("h1 .state")).to_have_text("COMPLETED")
     assert not reloads(operator)
+
+
+def test_a_click_is_not_lost_while_the_page_changes(site: Site) -> None:
+    # Given a list of one flow, and a button that is pressed when another one comes
+    page = site.operator.page
+    submit_flow(Flow([add(1)], name="pressed"))
+    site.operator.open("/p/main/flows?name=pressed")
+    expect(page.locator("a.row")).to_have_count(1)
+    page.locator("h1").hover()
+    page.mouse.down()
+    with page.expect_response(lambda answer: "flows?name=pressed" in answer.url):
+        submit_flow(Flow([add(1)], name="pressed"))
+    # When it is up again, then the list has both
+    page.mouse.up()
+    expect(page.locator("a.row")).to_have_count(2)
+    # and if it was pressed on a flow, then this flow is shown
+    row = page.locator("a.row").last
+    name = row.text_content()
+    assert name
+    row.hover()
+    page.mouse.down()
+    with page.expect_response(lambda answer: "flows?name=pressed" in answer.url):
+        submit_flow(Flow([add(1)], name="pressed"))
+    page.mouse.up()
+    expect(page.locator("h1")).to_contain_text("pressed")
+    assert f"/flows/{name}" in page.url
 
 
 def test_a_failed_job_is_followed_found_and_rerun(site: Site) -> None:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import re
 import socket
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from jfr_mp import JobController, submit_flow
-from jfr_mp.database import processes as registry
-from jfr_mp.database.processes import ProcessRecord
-from jfr_mp.identity import ProcessIdentity
+from jfr_mp import submit_flow
 from tests.support.gui import Browser, GuiServer
 from tests.support.jobs import add
-from tests.support.processes import Processes
-from tests.support.projects import ProjectFactory, TestProject
+from tests.support.projects import TestProject
 from tests.support.waiting import wait_until
 
 _SECRET = "a secret of the user"
@@ -27,30 +23,12 @@ _HUGE = 2**30 + 1
 
 
 @pytest.fixture
-def project(fresh_project: ProjectFactory) -> TestProject:
-    return fresh_project()
-
-
-@pytest.fixture
-def temporary(tmp_path: Path) -> Path:
-    """The directory for temporary files of the server."""
-    directory = tmp_path / "temporary"
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def server(project: TestProject, processes: Processes, temporary: Path) -> GuiServer:
-    return GuiServer(processes, {**project.env, "TMPDIR": str(temporary)}, "--port", "0")
-
-
-@pytest.fixture
-def run_dir(project: TestProject) -> Path:
+def run_dir(project: TestProject, tmp_path: Path) -> Path:
     """The run directory of the only job, next to which there is a secret."""
     (db_id,) = submit_flow(add(1))
-    directory = project.work_dir / "run"
-    directory.mkdir(parents=True)
-    (project.work_dir / "secret").write_text(_SECRET)
+    directory = tmp_path / "run"
+    directory.mkdir()
+    (tmp_path / "secret").write_text(_SECRET)
     project.db.jobs.update_one({"db_id": db_id}, {"$set": {"run_dir": str(directory)}})
     return directory
 
@@ -204,23 +182,3 @@ def test_the_output_of_a_job_is_read_from_regular_files_alone(
         assert len(shown) < 1_000_000
     else:
         assert "queue.out" in shown
-
-
-def test_the_log_names_the_machines_whose_logs_are_elsewhere(project: TestProject, operator: Browser) -> None:
-    # Given that no process runs anywhere
-    assert "No process of this project runs on another machine now" in operator.page("/p/main/log")
-
-    # When masters run here and on other machines
-    with closing(JobController.from_project_name()) as controller:
-        own = ProcessIdentity.of_this_process()
-        for name, host, machine in (("a", own.host, own.machine), ("b", "n<1>", "m1"), ("c", "node2", "m2")):
-            fields = {**own.model_dump(), "host": host, "machine": machine}
-            record = ProcessRecord(**fields, id=f"{name}:1:x", kind="master", project="main")
-            registry.register(controller.db, record)
-
-    # Then the page says whose logs it shows, and where the others are
-    where = "also run on <b>n&lt;1&gt;, node2</b>"
-    wait_until(lambda: where in operator.page("/p/main/log"), 20, "the names of the machines")
-    shown = operator.page("/p/main/log")
-    assert f"These are the logs of <b>{own.host}</b>" in shown
-    assert "run <code>jfr-mp logs</code> on that machine" in shown

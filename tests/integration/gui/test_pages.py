@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from jobflow import Flow
 
 from jfr_mp import submit_flow
@@ -22,11 +21,6 @@ from tests.support.waiting import wait_until
 
 SCRIPT = "<script>alert(1)</script>"
 PAGES = ["", "flows", "jobs", "batches", "workers", "log"]
-
-
-@pytest.fixture
-def project(fresh_project: ProjectFactory) -> TestProject:
-    return fresh_project()
 
 
 def write(project: TestProject, db_id: str, **fields: Any) -> None:
@@ -62,12 +56,25 @@ def test_all_pages_show_a_fresh_project_and_one_with_jobs(project: TestProject, 
     operator.page("/p/main/jobs?after=x", 400)
 
 
-def test_text_of_jobs_is_never_html(project: TestProject, operator: Browser) -> None:
+def test_the_flow_of_a_job_is_the_one_that_lists_it(project: TestProject, operator: Browser) -> None:
+    # Given a flow with an inner flow, to which the user has added another host
+    flow, added = Flow([chain(2)]), str(uuid4())
+    flow.add_hosts_uuids([added])
+    first, _ = submit_flow(flow)
+    # Then the page of a job links to it, and the list of flows counts its jobs
+    assert f'href="/p/main/flows/{flow.uuid}"' in operator.page(f"/p/main/jobs/{first}")
+    assert added not in operator.page(f"/p/main/jobs/{first}")
+    shown = operator.page("/p/main/flows")
+    assert "1 READY" in shown
+    assert "1 WAITING" in shown
+
+
+def test_text_of_jobs_is_never_html(project: TestProject, operator: Browser, tmp_path: Path) -> None:
     # Given a job whose name, error, worker, directory and output are script tags
     evil = add(1)
     evil.name = SCRIPT
     (db_id,) = submit_flow(Flow([evil], name=SCRIPT))
-    run_dir = project.work_dir / "a<b>"
+    run_dir = tmp_path / "a<b>"
     run_dir.mkdir()
     (run_dir / f"{SCRIPT.replace('/', '')}.txt").write_text("x")
     (run_dir / "queue.out").write_text(SCRIPT)
@@ -170,15 +177,17 @@ def test_an_open_page_hears_of_changes(project: TestProject, operator: Browser) 
     assert "PAUSED" in operator.page(f"/p/main/jobs/{second}")
 
 
-def test_files_of_a_job_are_downloaded_and_nothing_else(project: TestProject, operator: Browser) -> None:
+def test_files_of_a_job_are_downloaded_and_nothing_else(
+    project: TestProject, operator: Browser, temporary: Path, tmp_path: Path
+) -> None:
     (db_id,) = submit_flow(add(1))
     operator.page(f"/p/main/jobs/{db_id}/files", 404)
-    run_dir = project.work_dir / "run"
+    run_dir = tmp_path / "run"
     (run_dir / "sub").mkdir(parents=True)
     (run_dir / "sub" / "OUTCAR").write_bytes(b"\x00energy")
     (run_dir / "queue.err").write_text("x" * 100_000 + "the end")
     (run_dir / "link").symlink_to("/etc/passwd")
-    (project.work_dir / "secret").write_text("secret")
+    (tmp_path / "secret").write_text("secret")
     write(project, db_id, run_dir=str(run_dir))
     assert "sub/OUTCAR" in operator.page(f"/p/main/jobs/{db_id}/files")
     got = operator.get(f"/p/main/jobs/{db_id}/download?name=sub/OUTCAR")
@@ -191,25 +200,25 @@ def test_files_of_a_job_are_downloaded_and_nothing_else(project: TestProject, op
     text = operator.page(f"/p/main/jobs/{db_id}/queue")
     assert "the end" in text
     assert len(text) < 80_000
-    assert not list(Path("/tmp").glob("jfr-mp-gui-*/OUTCAR"))
+    assert not list(temporary.glob("jfr-mp-gui-*"))
 
 
-def test_another_project_is_shown_without_a_restart(
-    fresh_project: ProjectFactory, project: TestProject, operator: Browser
-) -> None:
+def test_another_project_is_shown_without_a_restart(fresh_project: ProjectFactory, own_operator: Browser) -> None:
     fresh_project("second")
     submit_flow(add(1), project="second")
-    assert 'href="/p/second/"' in operator.page("/p/main/")
-    assert "<b>1</b> job," in operator.page("/p/second/jobs")
+    assert 'href="/p/second/"' in own_operator.page("/p/main/")
+    assert "<b>1</b> job," in own_operator.page("/p/second/jobs")
 
 
-def test_a_master_is_paused_and_resumed(project: TestProject, operator: Browser) -> None:
-    assert run_cli("start", env=project.env).returncode == 0
-    text = operator.page("/p/main/workers")
+def test_a_master_is_paused_and_resumed(own_project: TestProject, own_operator: Browser) -> None:
+    assert run_cli("start", env=own_project.env).returncode == 0
+    text = own_operator.page("/p/main/workers")
     machine = unescape(re.findall(r'name="machine" value="([^"]+)"', text)[0])
-    assert "Stop its role processes" in operator.page(f"/p/main/workers/act?action=pause&machine={machine}&host=here")
-    assert "1 of 1 done" in operator.submit("/p/main/workers/act", action="pause", machine=machine)
-    assert "1 of 1 done" in operator.submit("/p/main/workers/act", action="resume", machine=machine)
-    operator.submit("/p/main/workers/act", 409, action="pause", machine="nowhere")
-    assert "master pause" in (project.base_dir / "gui" / "audit.jsonl").read_text()
-    assert "master" in operator.page("/p/main/log?level=debug")
+    assert "Stop its role processes" in own_operator.page(
+        f"/p/main/workers/act?action=pause&machine={machine}&host=here"
+    )
+    assert "1 of 1 done" in own_operator.submit("/p/main/workers/act", action="pause", machine=machine)
+    assert "1 of 1 done" in own_operator.submit("/p/main/workers/act", action="resume", machine=machine)
+    own_operator.submit("/p/main/workers/act", 409, action="pause", machine="nowhere")
+    assert "master pause" in (own_project.base_dir / "gui" / "audit.jsonl").read_text()
+    assert "master" in own_operator.page("/p/main/log?level=debug")

@@ -6,7 +6,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -16,7 +18,7 @@ from tests.support.flood import Flood
 from tests.support.gui import Browser, GuiServer
 from tests.support.jobs import add
 from tests.support.processes import Processes, run_cli
-from tests.support.projects import ProjectFactory, TestProject
+from tests.support.projects import TestProject
 from tests.support.waiting import wait_until
 
 PASSWORD = "correct horse battery"
@@ -24,8 +26,14 @@ MB = 2**20
 
 
 @pytest.fixture
-def project(fresh_project: ProjectFactory) -> TestProject:
-    return fresh_project()
+def project(own_project: TestProject) -> TestProject:
+    return own_project
+
+
+@pytest.fixture
+def server(own_server: GuiServer) -> GuiServer:
+    """A server for each test: what one of them does would be counted against the next."""
+    return own_server
 
 
 @pytest.fixture
@@ -178,7 +186,8 @@ def test_a_flood_is_refused_and_takes_no_memory(project: TestProject, server: Gu
                 answers += sock.recv(1_000_000)
         return answers
 
-    flood()
+    for _ in range(3):  # until the buffers have their size
+        flood()
     begin, before = time.monotonic(), memory(server)
     # When it comes again and again
     floods = [flood() for _ in range(4)]
@@ -224,6 +233,78 @@ def test_a_thousand_requests_are_refused_or_served(project: TestProject, server:
         wait_until(lambda: browser.get(f"/p/main/jobs/{db_id}").status_code == 200, 10, "a page")
 
 
+def test_users_read_while_strangers_flood_from_many_addresses(project: TestProject, server: GuiServer) -> None:
+    # Given a user who is logged in, and strangers with 150 addresses, who know the server and have forged cookies
+    (db_id,) = submit_flow(add(1))
+    port = int(server.base.rpartition(":")[2])
+    addresses = [f"127.0.2.{number + 1}" for number in range(150)]
+    paths = ("/login", "/p/main/", "/static/gui.css", "/login?token=x")
+    flood = Flood(port, paths, 4000, addresses, connections=150, cookie=f"jfr_mp_{port}=WyJAIiwiYSJd.aTHx1Q.AAAA")
+    with closing(server.operator()) as browser, ThreadPoolExecutor(1) as pool:
+        replace(flood, number=1000).run()
+        browser.page(f"/p/main/jobs/{db_id}")
+        before = memory(server)
+        # When they flood the server
+        flooding, read = pool.submit(flood.run), []
+        while not flooding.done():
+            read.append(browser.get(f"/p/main/jobs/{db_id}").status_code)
+            time.sleep(0.05)
+        flooded = flooding.result()
+        # Then the user has read every page, and all strangers together got no more than their share
+        assert len(read) > 5
+        assert set(read) == {200}
+        assert flooded.total - flooded.answers[429] - flooded.answers[0] <= 240 + 80 * (flooded.seconds + 1)
+        assert flooded.answers[429] > 1000
+        assert memory(server) - before < 10 * MB
+
+
+def test_connections_that_strangers_hold_keep_no_user_out(project: TestProject, server: GuiServer) -> None:
+    # Given a page that is open, and more connections of strangers than are served at once, which were answered and stay
+    host, _, port = server.base.partition("//")[2].partition(":")
+    request = f"GET /login HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+    with closing(server.operator()) as browser, ExitStack() as stack:
+        (cookie,) = browser.cookies.jar
+        page = stack.enter_context(socket.create_connection((host, int(port)), timeout=20))
+        page.sendall(
+            f"GET /p/main/live HTTP/1.1\r\nHost: {host}:{port}\r\nCookie: {cookie.name}={cookie.value}\r\n\r\n".encode()
+        )
+        assert page.recv(4096).startswith(b"HTTP/1.1 200")
+        for number in range(300):
+            source = (f"127.0.3.{number % 250 + 1}", 0)
+            sock = stack.enter_context(socket.create_connection((host, int(port)), timeout=20, source_address=source))
+            sock.sendall(request)
+            assert sock.recv(4096).startswith(b"HTTP/1.1 ")
+        # When a user comes with a new connection, then the user is served, and the open page stays open
+        with server.browser(cookies={cookie.name: cookie.value or ""}) as other:
+            assert other.get("/p/main/").status_code == 200
+        page.settimeout(0.2)
+        with suppress(TimeoutError):
+            assert page.recv(4096) != b""
+
+
+def test_passwords_cannot_be_guessed_from_many_addresses(project: TestProject, server: GuiServer) -> None:
+    # Given the link of the owner
+    token, (host, _, port) = server.links[0], server.base.partition("//")[2].partition(":")
+    body = "name=anna&password=wrong-password"
+
+    def attempt(number: int) -> bytes:
+        address = (f"127.0.4.{number % 250 + 1}", 0)
+        with socket.create_connection((host, int(port)), timeout=30, source_address=address) as sock:
+            head = f"POST /login HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {len(body)}\r\n"
+            sock.sendall(f"{head}Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}".encode())
+            return sock.recv(12)[9:]
+
+    # When passwords are tried from many addresses
+    begun = time.monotonic()
+    answers = [attempt(number) for number in range(100)]
+    # Then all of them together are limited
+    assert answers.count(b"403") <= 30 + time.monotonic() - begun
+    assert answers[-1] == b"429"
+    # And the owner can log in nevertheless
+    with server.browser() as browser:
+        assert browser.get(f"/login?token={token}").status_code == 303
+
+
 def test_slow_clients_hold_up_no_one(project: TestProject, server: GuiServer) -> None:
     (db_id,) = submit_flow(add(1))
     host, _, port = server.base.partition("//")[2].partition(":")
@@ -247,11 +328,19 @@ def test_slow_clients_hold_up_no_one(project: TestProject, server: GuiServer) ->
             project.db.jobs.update_one({"db_id": db_id}, {"$set": {"state": ("PAUSED", "READY")[number % 2]}})
         slow = [client(("GET / HTTP/1.1\r\nHost: x", f"GET /login HTTP/1.1\r\n{head}")[n % 2]) for n in range(260)]
         # Then the server ends these, and others are served
-        assert all(sock.recv(1) == b"" for sock in slow)
+        assert all(is_ended(sock) for sock in slow)
         wait_until(lambda: browser.get(f"/p/main/jobs/{db_id}").status_code == 200, 10, "a page")
         assert memory(server) - before < 15 * MB
         stack.close()
         wait_until(lambda: process.num_fds() <= descriptors + 2, 20, "the descriptors")
+
+
+def is_ended(sock: socket.socket) -> bool:
+    """Wait until the server has ended a connection without an answer."""
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:  # by the server, which had not read all that was sent
+        return True
 
 
 def memory(server: GuiServer) -> int:

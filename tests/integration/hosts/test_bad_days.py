@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from jfr_mp.errors import CommandTimeout, HostError, HostUnreachable
@@ -142,14 +140,12 @@ def test_a_command_runs_twice_only_where_it_may(
     assert len(runs.read_text().splitlines()) == (2 if idempotent else 1)
 
 
+@pytest.mark.timing
 def test_a_host_that_hangs_is_given_up(make_host: MakeHost, own_sshd: Sshd, tmp_path: Path) -> None:
     # Given a connected host that stops doing anything, and says nothing
     host = make_host(own_sshd, timeout_execute=1, connect_timeout=1)
     host.write(tmp_path / "file", b"x" * 100)
-    frozen = [psutil.Process(own_sshd.pid), *own_sshd.sessions]
-    for process in frozen:
-        process.send_signal(signal.SIGSTOP)
-    try:
+    with own_sshd.hanging():
         # When something is done there, then it ends in time
         for work in (
             lambda: host.run(["echo"]),
@@ -161,9 +157,6 @@ def test_a_host_that_hangs_is_given_up(make_host: MakeHost, own_sshd: Sshd, tmp_
             with pytest.raises(HostUnreachable):
                 work()
             assert time.monotonic() - began < 10
-    finally:
-        for process in frozen:
-            process.send_signal(signal.SIGCONT)
     # When the host moves again, then all is well
     assert host.read(tmp_path / "file") == b"x" * 100
 

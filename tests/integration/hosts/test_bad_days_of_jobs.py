@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +10,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from jfr_mp import Runner, submit_flow
@@ -116,14 +114,8 @@ def host_that_says_nothing(site: Site) -> Iterator[str]:
 def host_that_hangs(site: Site) -> Iterator[str]:
     site.correct(connect_timeout=3, timeout_execute=3)
     site.runner.get_host("far").connect()
-    frozen = [psutil.Process(site.server.pid), *site.server.sessions]
-    for process in frozen:
-        process.send_signal(signal.SIGSTOP)
-    try:
+    with site.server.hanging():
         yield "no answer within 3 s|says nothing for 3 s"
-    finally:
-        for process in frozen:
-            process.send_signal(signal.SIGCONT)
     site.correct(connect_timeout=20, timeout_execute=60)
 
 

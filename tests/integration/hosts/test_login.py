@@ -106,6 +106,7 @@ def test_no_way(make_host: MakeHost, sshd: Sshd, fields: dict[str, Any], expecte
     assert expected in refusal(make_host, sshd, **fields)
 
 
+@pytest.mark.timing
 def test_a_host_that_accepts_and_hangs(make_host: MakeHost, sshd: Sshd) -> None:
     with silent_server() as port:
         began = time.monotonic()

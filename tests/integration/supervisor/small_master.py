@@ -1,6 +1,7 @@
-"""A master of `small_role` processes without a database: ``small_master.py DIRECTORY ROLES foreground|daemon``.
+"""A master of `small_role` processes without a database: ``small_master.py DIRECTORY ROLES MODE [LIMITS]``.
 
-Its run directory is ``DIRECTORY/run``; its membership is noted in ``DIRECTORY/registry`` instead of a database.
+MODE is foreground or daemon, and LIMITS are fields of its policy as JSON. Its run directory is ``DIRECTORY/run``; its
+membership is noted in ``DIRECTORY/registry`` instead of a database.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ plan = Plan(
     processes=SmallRoles("main"),
     run_dir=run_dir,
     log_dir=directory / "logs",
-    policy=Policy(ready_within=5, startretries=1, backoff=0.05, drain=2, term=0.5),
+    policy=Policy(
+        **{"ready_within": 5, "startretries": 1, "backoff": 0.05, "drain": 2, "term": 0.5}
+        | json.loads(sys.argv[4] if sys.argv[4:] else "{}")
+    ),
     terminal=LogOutput(sys.stderr) if sys.argv[3] == "foreground" else None,
     unreachable_for=0.5,
     manager=ServiceManager.from_environment(),

@@ -35,10 +35,18 @@ class SmallMaster:
         self._processes = processes
         self.pids: set[int] = set()
 
-    def start(self, *, mode: str = "daemon", behaviour: dict[str, str] | None = None, **roles: int) -> None:
+    def start(
+        self,
+        *,
+        mode: str = "daemon",
+        behaviour: dict[str, str] | None = None,
+        limits: dict[str, float] | None = None,
+        **roles: int,
+    ) -> None:
         for name, word in (behaviour or {}).items():
             (self.directory / name).write_text(word)
         argv = [sys.executable, str(HERE / "small_master.py"), str(self.directory), json.dumps(roles), mode]
+        argv.append(json.dumps(limits or {}))
         self.process: subprocess.Popen[bytes] = self._processes.start(argv)
 
     def status(self) -> MasterStatus | None:
@@ -172,6 +180,7 @@ def test_a_stop_waits_for_the_step_in_hand(master: SmallMaster, stop: Callable[[
     assert (master.notes()[0], master.notes()[-1]) == (["entered"], ["left"])
 
 
+@pytest.mark.timing
 def test_a_process_that_does_not_stop_is_killed_after_its_deadlines(master: SmallMaster) -> None:
     # Given
     master.start(behaviour={"queue-1": "stuck"}, queue=1)
@@ -181,11 +190,10 @@ def test_a_process_that_does_not_stop_is_killed_after_its_deadlines(master: Smal
     master.signal(signal.SIGTERM)
     # Then it got 2 s to finish the step and 0.5 s after SIGTERM
     assert master.wait_for_exit() == ExitCode.OK
-    assert 2.4 < time.monotonic() - begun < 10
+    assert time.monotonic() - begun > 2.4
     assert "killed by SIGKILL" in master.output()
 
 
-@pytest.mark.timing(reason="measures that a stop which is hurried takes less than 1.5 s, twice a signal and an exit")
 @pytest.mark.parametrize(
     "hurry",
     [
@@ -194,35 +202,33 @@ def test_a_process_that_does_not_stop_is_killed_after_its_deadlines(master: Smal
     ],
     ids=["second Ctrl-C", "kill"],
 )
+@pytest.mark.timing
 def test_a_stop_can_be_hurried(master: SmallMaster, hurry: Callable[[SmallMaster], None]) -> None:
-    # Given
-    master.start(behaviour={"queue-1": "stuck"}, queue=1)
+    # Given a step that may take longer than this test waits
+    master.start(behaviour={"queue-1": "stuck"}, limits={"drain": 300}, queue=1)
     master.wait_all_running("queue-1")
     master.signal(signal.SIGINT)
     master.noted("queue-1.stopping")
-    begun = time.monotonic()
     # When
     hurry(master)
     # Then
     assert master.wait_for_exit() == ExitCode.OK
-    assert time.monotonic() - begun < 1.5
     wait_gone(master.pids)
 
 
-@pytest.mark.timing(reason="measures that another process is ready within 2 s, of which Python needs one to start")
+@pytest.mark.timing
 def test_a_killed_process_is_replaced_and_evicted_at_once(master: SmallMaster) -> None:
-    # Given
-    master.start(transfer=1, queue=1)
+    # Given pauses that are longer than this test waits, of which a process that has started well needs none
+    master.start(limits={"startsecs": 0, "backoff": 300, "backoff_max": 300}, transfer=1, queue=1)
     master.wait_all_running("transfer-1", "queue-1")
-    first = master.wait_for("transfer-1", "RUNNING", lambda role: (role.uptime_s or 0) > 1.5)
+    first = master.role("transfer-1")
     other = master.role("queue-1")
+    assert first is not None
     assert first.pid is not None
     # When
-    killed = time.monotonic()
     os.kill(first.pid, signal.SIGKILL)
     # Then
     second = master.wait_for("transfer-1", "RUNNING", lambda role: role.pid != first.pid)
-    assert time.monotonic() - killed < 2
     assert (second.restarts, second.last_error) == (1, "killed by SIGKILL")
     wait_until(lambda: ["evicted", f"here:{first.pid}:aa"] in master.notes(), 5, "its eviction")
     assert other is not None

@@ -21,6 +21,7 @@ from jfr_mp.database.queries import count_jobs_by_worker
 from jfr_mp.measurements import StateMeasurement, StepMeasurement
 from jfr_mp.model import Outage, utcnow
 from jfr_mp.step_table import Role
+from jfr_mp.supervisor import metrics_server
 from jfr_mp.supervisor.metrics import Exporter, exporting
 from jfr_mp.supervisor.metrics_server import MOST_CLIENTS
 from tests.support.mongod import Mongod
@@ -87,6 +88,24 @@ def test_clients_that_say_nothing_cost_few_threads(exporter: Exporter) -> None:
     # And when they are gone, it answers again
     wait_until(lambda: not serving(), 20, "the end of their threads")
     assert value(scrape(exporter.address), "jfr_mp_database_up") == 1
+
+
+def test_a_client_that_sends_a_byte_now_and_then_is_cut(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_server, "WHOLE", 1.0)
+    host, _, port = exporter.address.rpartition(":")
+    with closing(socket.create_connection((host, int(port)), timeout=0.2)) as client:
+
+        def is_cut() -> bool:
+            try:
+                client.sendall(b"x")
+                return client.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        wait_until(is_cut, 20, "the end of the connection")
+    wait_until(lambda: not serving(), 20, "the end of its thread")
 
 
 def test_jobs_are_counted_by_state_and_worker(test_project: TestProject, exporter: Exporter) -> None:

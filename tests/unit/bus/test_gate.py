@@ -16,6 +16,7 @@ import pytest
 import zmq
 
 from jfr_mp.bus.gate import RATE, BusGate, command_through_gate
+from jfr_mp.bus.inbox import Inbox
 from jfr_mp.bus.keys import KeyPair
 from jfr_mp.bus.messages import CommandReply, CommandRequest, StatusRequest, encode
 from jfr_mp.errors import BusError
@@ -44,7 +45,7 @@ class Door:
 
     def serve(self, until: threading.Event) -> None:
         while not until.wait(0.01):
-            for order in self.gate.new_orders():
+            for order in self.gate.commands.take():
                 self.carried_out.append(order.name)
                 self.gate.answer(order, CommandReply(done=True, text="paused"))
 
@@ -54,7 +55,7 @@ def door() -> Iterator[Door]:
     allowed = {FRIEND.public}
     address = f"tcp://127.0.0.1:{free_port()}"
     end = threading.Event()
-    with BusGate(address, SERVER, "me", lambda: allowed) as gate:
+    with BusGate(address, SERVER, "me", lambda: allowed, Inbox()) as gate:
         found = Door(gate, address, allowed)
         thread = threading.Thread(target=found.serve, args=(end,))
         thread.start()
@@ -208,4 +209,4 @@ def _served(door: Door) -> bool:
 
 def test_an_address_in_use_is_an_error(door: Door) -> None:
     with pytest.raises(BusError, match="cannot listen"):
-        BusGate(door.address, SERVER, "me", set)
+        BusGate(door.address, SERVER, "me", set, Inbox())

@@ -47,7 +47,7 @@ STATUS = MasterStatus(
         StatusReply(master=STATUS),
         CommandReply(done=False, text="why"),
         Rejection(why="no"),
-        Wake(state=JobState.RUN_FINISHED, worker="local", db_id="42"),
+        Wake(state=JobState.RUN_FINISHED),
     ],
     ids=lambda message: message.kind,
 )

@@ -23,9 +23,9 @@ class Bus(LocalWakeups):
         self.speakers: set[str] = set()
         self.reports: list[str | None] = []
 
-    def publish(self, state: JobState, worker: str, db_id: str) -> None:
+    def publish(self, state: JobState) -> None:
         self.speakers.add(threading.current_thread().name)
-        super().publish(state, worker, db_id)
+        super().publish(state)
 
     def report(self, condition: Condition) -> None:
         self.speakers.add(threading.current_thread().name)
@@ -70,7 +70,7 @@ def test_news_of_one_lane_wakes_another_through_the_main_thread() -> None:
     def announcing(wakeups: Wakeups) -> Sequence[Task]:
         def announce() -> float | None:
             assert first_look.wait(10)
-            wakeups.publish(JobState.UPLOADED, "local", "1")
+            wakeups.publish(JobState.UPLOADED)
             return None
 
         return [Task("upload", NEVER, announce)]

@@ -61,7 +61,7 @@ def test_a_wake_up_ends_the_rest_of_the_tasks_that_wait_for_it() -> None:
     recorder = Recorder(stop_after=4)
 
     def announce() -> float | None:
-        recorder.wakeups.publish(JobState.UPLOADED, "local", "1")
+        recorder.wakeups.publish(JobState.UPLOADED)
         return None
 
     waits = recorder.task("submit", wakes=frozenset({JobState.UPLOADED}))
@@ -95,6 +95,7 @@ def test_a_task_that_finds_nothing_looks_less_and_less_often_until_it_is_woken()
 
 
 @pytest.mark.parametrize(("interval", "at_once"), [(NEVER, True), (0.05, False)])
+@pytest.mark.timing
 def test_a_wake_up_ends_the_long_rest_of_an_idle_task(interval: float, at_once: bool) -> None:
     # Given a task that has found nothing for long
     wakeups = LocalWakeups()
@@ -108,7 +109,7 @@ def test_a_wake_up_ends_the_long_rest_of_an_idle_task(interval: float, at_once: 
     task = Task("checkout", interval, look, news, longest=2 * NEVER, at_once=at_once, due=due, idle=20)
     # When it is woken, it looks at once, or after its interval
     begun = time.monotonic()
-    wakeups.publish(JobState.READY, "local", "1")
+    wakeups.publish(JobState.READY)
     Loop([task], wakeups).run(time.monotonic() + 10)
     # Then it begins with short rests again
     assert task.idle == 1
@@ -149,7 +150,7 @@ def test_wake_ups_do_not_shorten_the_pause_of_a_task_that_raises() -> None:
         raise AutoReconnect("connection closed")
 
     def announce() -> float | None:
-        recorder.wakeups.publish(JobState.READY, "local", "1")
+        recorder.wakeups.publish(JobState.READY)
         return 0.0
 
     fails = recorder.task("checkout", fail, wakes=frozenset({JobState.READY}))

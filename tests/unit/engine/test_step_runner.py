@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import mongomock_ng as mongomock
@@ -14,6 +15,7 @@ import pytest
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.engine.step_runner import Pace, StepRunner
+from jfr_mp.engine.traces import Traces, TraceSpan
 from jfr_mp.engine.wakeups import LocalWakeups
 from jfr_mp.errors import HostUnreachable
 from jfr_mp.model import JobInfo
@@ -88,6 +90,22 @@ def test_jobs_are_claimed_moved_and_written_together(bench: Bench) -> None:
     assert done.more
     assert bench.states() == ["UPLOADED"] * 3 + ["CHECKED_OUT"] * 2
     assert not bench.runner.advance(UPLOAD, limit=3).more
+
+
+def test_spans_name_the_flow_that_lists_the_job(bench: Bench) -> None:
+    # Given a job of an inner flow, to which the user has added another host
+    spans: list[TraceSpan] = []
+    sink: Any = SimpleNamespace(take=spans.append)
+    runner = StepRunner(bench.db, bench.services, "host:1:aaaa", bench.wakeups, Traces(sink))
+    bench.add(1, job={"uuid": "uuid-1", "index": 1, "name": "add", "hosts": ["inner", "flow", "of the user"]})
+    bench.db.flows.insert_one({"uuid": "flow", "jobs": ["uuid-1"]})
+    bench.step_is(lambda _db_id: Advance(JobState.UPLOADED))
+
+    # When a step moves it
+    runner.advance(UPLOAD)
+
+    # Then its spans name the flow
+    assert [span.attributes.get("jfr_mp.flow.uuid") for span in spans] == ["flow", "flow"]
 
 
 def test_a_step_that_raises_for_one_job_stops_no_other(bench: Bench) -> None:

@@ -48,13 +48,13 @@ def a_job(state: JobState = JobState.CHECKED_OUT, **fields: Any) -> JobDoc:
 
 def spans_of(job: JobDoc, outcome: Outcome) -> list[TraceSpan]:
     sink = Kept()
-    Traces(sink, {"far": "login.example"}).state(job, outcome)
+    Traces(sink, {"far": "login.example"}, lambda _job: "flow").state(job, outcome)
     return sink.spans
 
 
 def test_a_step_lies_in_the_stay_in_the_state_from_which_it_takes_the_job() -> None:
     sink = Kept()
-    traces = Traces(sink, {"far": "login.example"})
+    traces = Traces(sink, {"far": "login.example"}, lambda _job: "flow")
     outcome = Advance(JobState.UPLOADED)
     traces.step(UPLOAD, a_job(), outcome, 3.0)
     traces.state(a_job(), outcome)
@@ -67,6 +67,15 @@ def test_a_step_lies_in_the_stay_in_the_state_from_which_it_takes_the_job() -> N
     assert step.attributes["jfr_mp.step"] == "upload"
     assert step.attributes["jfr_mp.worker.host"] == "login.example"
     assert step.attributes["jfr_mp.flow.uuid"] == "flow"
+
+
+def test_a_flow_that_cannot_be_looked_up_is_left_out() -> None:
+    def fails(_job: JobDoc) -> str:
+        raise OSError("gone")
+
+    sink = Kept()
+    Traces(sink, flow_of=fails).state(a_job(), Advance(JobState.UPLOADED))
+    assert "jfr_mp.flow.uuid" not in sink.spans[0].attributes
 
 
 @pytest.mark.parametrize(

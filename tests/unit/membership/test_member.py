@@ -146,6 +146,7 @@ def test_failures_are_retried_and_logged_once(
     assert ("Traceback" in caplog.text) is traceback
 
 
+@pytest.mark.timing
 def test_a_database_that_hangs_delays_neither_the_process_nor_its_exit(
     registry: FakeRegistry, join: Join, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from jfr_mp.deferral import FOR_RUNNER, deferred
 from jfr_mp.errors import SubmissionError
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def load_flow(target: Target) -> Flow | Job | list[Job]:
         There is no such file or module, it raises, it has no such name, or the value is not a flow. For an error of the
         user's code, the message has the traceback of that code only.
     """
-    from jobflow import Flow, Job
+    # Before the user's code, which would import all of it.
+    with deferred(FOR_RUNNER):
+        from jobflow import Flow, Job
 
     with redirect_stdout(sys.stderr), _on_path(target.home):
         with _explained(target.source):

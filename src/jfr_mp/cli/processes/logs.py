@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from jfr_mp.cli.commands import with_examples
+from jfr_mp.cli.commands import Options, with_examples, with_list
 from jfr_mp.cli.completion import complete_job, complete_role
+from jfr_mp.cli.jobs.events import moment
 from jfr_mp.cli.options import JsonOption, LogLevelName, ProjectOption, number
-from jfr_mp.cli.printing import print_text
-from jfr_mp.cli.processes.fleet import WhereOptions, send
-from jfr_mp.cli.processes.log_files import Log, Wanted, follow, last_entries
-from jfr_mp.errors import JfrMpError
+from jfr_mp.cli.printing import doing, print_text
+from jfr_mp.cli.processes.fleet import Where, WhereOptions, send
+from jfr_mp.errors import ExitCode, JfrMpError
 from jfr_mp.log_entries import LogEntry
+from jfr_mp.log_reading import Log, Wanted, follow, last_entries
+from jfr_mp.logs import clean
 from jfr_mp.step_table import ROLES
 
 if TYPE_CHECKING:
@@ -59,20 +63,16 @@ RoleArgument = Annotated[
 ]
 
 
-@with_examples(
-    {
-        "jfr-mp logs": "the last entries of all logs",
-        "jfr-mp logs transfer -n 100": "more entries of the transfer processes",
-        "jfr-mp logs --level warn --job 12": "what went wrong with a job",
-        "jfr-mp logs -f": "all logs, as they are written",
-    }
-)
-def logs(
-    *,
-    role: RoleArgument = None,
-    follow_them: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C, and show entries as they are written.")
-    ] = False,
+class EntryChoice(NamedTuple):
+    """Which entries are shown: the last so many, of a level and above, about a job, from a time on."""
+
+    number: int
+    level: LogLevelName
+    job: str | None
+    since: datetime | None
+
+
+def chosen_entries(
     entries: Annotated[int, number("--lines", "-n", text="The number of the last entries to show.")] = 20,
     level: Annotated[
         LogLevelName, typer.Option("--level", "-l", metavar="LEVEL", help="Only error, or also warn, info or debug.")
@@ -87,18 +87,91 @@ def logs(
             autocompletion=complete_job,
         ),
     ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            parser=moment,
+            help="Only entries from this time on, or of the last 30m, 12h or 7d.",
+        ),
+    ] = None,
+) -> EntryChoice:
+    """Return which entries are shown."""
+    return EntryChoice(entries, level, job, since)
+
+
+EntryOptions = Annotated[EntryChoice, Options(chosen_entries)]
+
+
+@with_examples(
+    {
+        "jfr-mp logs": "the last entries of all logs",
+        "jfr-mp logs transfer -n 100": "more entries of the transfer processes",
+        "jfr-mp logs --level warn --job 12": "what went wrong with a job",
+        "jfr-mp logs -f": "all logs, as they are written",
+        "jfr-mp logs --all-hosts --level warn --since 1h": "what went wrong on any machine",
+    }
+)
+@with_list(
+    "Exit codes",
+    {
+        "0": "the logs are shown",
+        "5": "no master is running on a machine that --host names",
+        "9": "the log of a machine is missing, with the reason; those of others are shown",
+    },
+)
+def logs(
+    *,
+    role: RoleArgument = None,
+    follow_them: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C, and show entries as they are written.")
+    ] = False,
+    shown: EntryOptions,
+    where: WhereOptions,
     project: ProjectOption,
 ) -> None:
     """Show the last entries of the logs on this machine, those of all processes in the order of their time.
 
-    An entry is a line, with the traceback below it if there is one.
+    An entry is a line, with the traceback below it if there is one. With --host or --all-hosts, the masters of other
+    machines send theirs, as answers of limited size: each entry begins with the host name, and has the time of this
+    machine's zone.
     """
-    wanted = Wanted(_LEVELS[level], job and _db_id(project, job))
-    if follow_them:
-        follow_logs(project, role, entries, wanted)
+    if where.is_elsewhere and follow_them:
+        raise typer.BadParameter("--follow shows the logs of this machine: it excludes --host and --all-hosts")
+    shown = shown._replace(job=shown.job and _db_id(project, shown.job))
+    if where.is_elsewhere:
+        _show_others(project, where, role, shown)
         return
-    for entry in last_entries([Log(path) for path in _find_logs(project, role)], entries, wanted):
+    wanted = Wanted(_LEVELS[shown.level], shown.job, shown.since.timestamp() if shown.since else -math.inf)
+    if follow_them:
+        follow_logs(project, role, shown.number, wanted)
+        return
+    for entry in last_entries([Log(path) for path in _find_logs(project, role)], shown.number, wanted):
         _print(entry)
+
+
+def _show_others(project: Project, where: Where, role: str | None, shown: EntryChoice) -> None:
+    from jfr_mp.config import LogLevel
+    from jfr_mp.supervisor.fleet_log import log_of
+    from jfr_mp.supervisor.log_order import LONGEST_ID, MOST_ENTRIES, LogArguments
+
+    if not 1 <= shown.number <= MOST_ENTRIES:
+        raise typer.BadParameter(f"with --host and --all-hosts, --lines is between 1 and {MOST_ENTRIES}")
+    if shown.job and len(shown.job) > LONGEST_ID:
+        raise typer.BadParameter(f"{shown.job[:LONGEST_ID]!r}... is no db_id")
+    since = shown.since.timestamp() if shown.since else None
+    wanted = LogArguments(number=shown.number, level=LogLevel(shown.level.value), role=role, job=shown.job, since=since)
+    with doing("waiting for the logs of other machines"):
+        found = log_of(project, wanted, hosts=where.hosts, everywhere=where.everywhere, timeout=where.timeout)
+    for host, entry in found.entries:
+        _print(entry, host)
+    for host in found.cut:
+        _tell(f"{host} may have earlier entries: it searches and sends the end of its logs only.")
+    for log in found.missing:
+        _tell(f"{log.host} {log.machine}: its log is missing: {log.why}")
+    if found.missing:
+        raise typer.Exit(ExitCode.TIMEOUT)
 
 
 def follow_logs(project: Project, role: str | None = None, entries: int = 20, wanted: Wanted | None = None) -> None:
@@ -134,8 +207,13 @@ def log_level(
     send(project, where, "log-level", as_json=as_json, level=level.value)
 
 
-def _print(entry: LogEntry) -> None:
-    print_text(entry.text, _STYLES.get(entry.level, ""))
+def _tell(text: str) -> None:
+    typer.echo(clean(text), err=True)
+
+
+def _print(entry: LogEntry, host: str = "") -> None:
+    text = "\n".join(f"{host} | {line}" for line in entry.text.split("\n")) if host else entry.text
+    print_text(text, _STYLES.get(entry.level, ""))
 
 
 def _db_id(project: Project, job: str) -> str:

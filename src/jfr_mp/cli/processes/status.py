@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +12,16 @@ from jfr_mp.cli.commands import with_list
 from jfr_mp.cli.errors import warn
 from jfr_mp.cli.options import JsonOption, ProjectNameOption
 from jfr_mp.cli.printing import print_json, print_sheet, print_text
-from jfr_mp.cli.project_access import job_controller, load_or_salvage
+from jfr_mp.cli.project_access import load_or_salvage, queue_database
 from jfr_mp.cli.tables import counts_text, outage_text, role_sheet, step_text, transfer_text
 from jfr_mp.errors import DatabaseError, ExitCode
 from jfr_mp.logs import counted
 from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
-    from jfr_mp.api.controller import JobController
     from jfr_mp.bus.messages import MasterStatus
     from jfr_mp.config import Project
+    from jfr_mp.database.connection import QueueDatabase
     from jfr_mp.database.processes import ProcessRecord
     from jfr_mp.membership.findings import DeploymentFinding, Overview
     from jfr_mp.model import Outage
@@ -79,14 +78,12 @@ def _show(project: Project, *, as_json: bool) -> None:
 
     counts: dict[str, int] | None = None
     seen: Overview | None = None
-    # Side by side, because each of the two waits for a database that is down.
-    with ThreadPoolExecutor(1) as pool:
-        counting = pool.submit(look, project)
-        found = control.masters(project)
-        try:
-            counts, seen = counting.result()
-        except DatabaseError as error:
-            warn(f"jobs cannot be counted, and masters on other machines cannot be listed: {error}")
+    found = control.masters_here(project)
+    try:
+        counts, seen, elsewhere = look(project)
+        found += elsewhere
+    except DatabaseError as error:
+        warn(f"jobs cannot be counted, and masters on other machines cannot be listed: {error}")
     masters, outages = [master.row() for master in found], first_outages(found)
     transfers = [transfer for master in found for transfer in master.transfers]
     steps = [step for master in found for step in master.steps]
@@ -133,18 +130,20 @@ def first_outages(masters: Sequence[MasterStatus]) -> list[Outage]:
     return list({outage.host: outage for outage in found}.values())
 
 
-def _counts(controller: JobController) -> dict[str, int]:
+def _counts(db: QueueDatabase) -> dict[str, int]:
     """Return the number of jobs in each state that has any, in the order in which a job meets the states."""
-    counts = controller.count_jobs_states(list(JobState))
+    from jfr_mp.database.queries import count_jobs_states
+
+    counts = count_jobs_states(db, list(JobState))
     return {state.name: counts[state] for state in JobState if counts.get(state)}
 
 
-def look(project: Project) -> tuple[dict[str, int], Overview]:
-    """Return the number of jobs in each state, and the registry of processes."""
-    from jfr_mp.membership.records import overview
+def look(project: Project) -> tuple[dict[str, int], Overview, list[MasterStatus]]:
+    """Return the number of jobs in each state, the registry of processes, and the masters on other machines."""
+    from jfr_mp.membership.records import masters_elsewhere, overview
 
-    with job_controller(project) as controller:
-        return _counts(controller), overview(controller.db)
+    with queue_database(project) as db:
+        return _counts(db), overview(db), masters_elsewhere(db)
 
 
 def machine_row(seen: Overview, record: ProcessRecord) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import message, work
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, ScreenStackError
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.css.query import NoMatches
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Static
 
@@ -221,8 +222,9 @@ class Top(App[None]):
             self.post_message(InApp(act))
 
     def on_in_app(self, wanted: InApp) -> None:
-        """Do what a thread wants."""
-        wanted.act()
+        """Do what a thread wants, unless what it would change was closed, or the app quits."""
+        with suppress(NoMatches, ScreenStackError):
+            wanted.act()
 
     def _show(self, counts: str | None, trouble: str, jobs: list[JobInfo]) -> None:
         self.query_one("#trouble", Static).update(Text(clean(trouble)))

@@ -243,7 +243,7 @@ def _exit_code(code: object) -> int:
 
 def _finish() -> None:
     """Wait for the threads of the job, call its exit functions and write out what is buffered."""
-    threading._shutdown()  # type: ignore[attr-defined]
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls at its end
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:

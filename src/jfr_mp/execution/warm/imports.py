@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from jfr_mp.execution.deferral import deferred
+from jfr_mp.deferral import FOR_JOBS, Deferrals, deferred
 
 #: What nearly every job imports.
 MODULES = (
@@ -29,13 +29,13 @@ class Unsafe(Exception):
     """A process that has imported these modules cannot be forked for several jobs; the text says why."""
 
 
-def preload(modules: Iterable[str] = MODULES) -> None:
-    """Import modules, without the packages that hardly any job uses; then leave no thread behind.
+def preload(modules: Iterable[str] = MODULES, deferrals: Deferrals = FOR_JOBS) -> None:
+    """Import modules, without the packages that may not be needed; then leave no thread behind.
 
     Libraries for linear algebra start threads when they are imported, and end them before a fork to start them again
     when they are needed. One fork lets them do so.
     """
-    with deferred():
+    with deferred(deferrals):
         for name in modules:
             import_module(name)
     if (pid := os.fork()) == 0:
@@ -82,7 +82,7 @@ def _can_be_imported(module: object) -> bool:
 def _open_files() -> Iterator[str]:
     for entry in os.scandir("/proc/self/fd"):
         try:
-            target = os.readlink(entry.path)  # noqa: PTH115
+            target = os.readlink(entry.path)  # noqa: PTH115 - likewise
         except OSError:
             continue
         if not target.startswith("/proc/"):

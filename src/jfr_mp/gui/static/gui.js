@@ -15,6 +15,15 @@
     if (event.detail.xhr.status === 401) window.location.reload();
   });
 
+  // A click on a part that is replaced before the button is up would be lost, so that the part is replaced after it.
+  let pressed = false;
+  let late = false;
+  document.addEventListener("pointerdown", () => { pressed = true; });
+  ["pointerup", "pointercancel"].forEach((name) => document.addEventListener(name, () => {
+    if (late) setTimeout(() => htmx.trigger("#live", "late"));
+    pressed = late = false;
+  }));
+
   // A part of a page that is replaced keeps what the user has marked and opened in it.
   let marked = new Set();
   let opened = new Set();
@@ -23,6 +32,11 @@
     const selection = window.getSelection();
     if (target.id === "live" && selection && !selection.isCollapsed && target.contains(selection.anchorNode)) {
       event.detail.shouldSwap = false; // the user is copying text
+      return;
+    }
+    if (target.id === "live" && pressed) {
+      event.detail.shouldSwap = false;
+      late = true;
       return;
     }
     if ([400, 404, 502, 503].includes(event.detail.xhr.status)) {

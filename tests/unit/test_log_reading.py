@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jfr_mp.cli.processes.log_files import Log, Wanted, follow, last_entries
 from jfr_mp.log_entries import LogEntry, parse
+from jfr_mp.log_reading import Log, Wanted, follow, last_entries
 from jfr_mp.supervisor.logfile import LogFile
 
 ALL = Wanted()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections import deque
@@ -28,15 +29,23 @@ class Wanted:
         Only entries of this level of `logging` and above.
     db_id
         Only entries about this job; None for all.
+    since
+        Only entries from this time on, in seconds since 1970.
     """
 
     level: int = logging.DEBUG
     db_id: str | None = None
+    since: float = -math.inf
 
     def __call__(self, entry: LogEntry) -> bool:
         """Return whether an entry is shown."""
-        about = rf"\bjob {re.escape(self.db_id)}(?![\w-])" if self.db_id is not None else ""
-        return entry.level >= self.level and bool(re.search(about, entry.text))
+        if entry.level < self.level or (self.since > -math.inf and (entry.time or 0.0) < self.since):
+            return False
+        if self.db_id is None:
+            return True
+        # The first test is for speed.
+        about = f"job {self.db_id}"
+        return about in entry.text and bool(re.search(rf"\b{re.escape(about)}(?![\w-])", entry.text))
 
 
 class Log:
@@ -97,8 +106,22 @@ class Log:
 
 def last_entries(logs: Sequence[Log], number: int, wanted: Wanted) -> list[LogEntry]:
     """Return the last of the wanted entries of all logs together, in the order of their time."""
-    found = [entry for log in logs for entry in _tail(log, number, wanted)]
-    return sorted(found, key=lambda entry: entry.moment)[-number:] if number else []
+    return latest(logs, number, wanted)[0]
+
+
+def latest(logs: Sequence[Log], number: int, wanted: Wanted, most: float = math.inf) -> tuple[list[LogEntry], bool]:
+    """Return the last of the wanted entries, and whether all that has to be searched for them was searched.
+
+    Parameters
+    ----------
+    most
+        The maximum number of bytes at the end of each log that are searched.
+    """
+    if not number:
+        return [], True
+    tails = [_tail(log, number, wanted, most) for log in logs]
+    found = [entry for entries, _ in tails for entry in entries]
+    return sorted(found, key=lambda entry: entry.moment)[-number:], all(whole for _, whole in tails)
 
 
 def follow(find: Callable[[], Sequence[Path]], number: int, wanted: Wanted) -> Generator[LogEntry]:
@@ -121,21 +144,25 @@ def follow(find: Callable[[], Sequence[Path]], number: int, wanted: Wanted) -> G
             time.sleep(_GLANCE)
 
 
-def _tail(log: Log, number: int, wanted: Wanted) -> deque[LogEntry]:
-    """Return the last of the wanted entries of a log, whose reader is at its end then."""
-    size, complete = _BLOCK, False
-    while not complete:
-        complete = log.go_back(size)
+def _tail(log: Log, number: int, wanted: Wanted, most: float) -> tuple[deque[LogEntry], bool]:
+    """Return the last of the wanted entries of a log, whose reader is at its end then, and whether that is certain."""
+    size: float = min(_BLOCK, most)
+    while True:
+        complete = log.go_back(int(size))
         # The first entry may have been cut.
         entries = log.new_entries()[0 if complete else 1 :]
         found = deque(filter(wanted, entries), number)
         if len(found) == number:
-            return found
-        size *= 4
+            return found, True
+        if complete or size >= most:
+            break
+        size = min(size * 4, most)
+    if most < math.inf:
+        return found, complete and not log.rotated.exists()
     lines = _bytes(log.rotated, 0).decode(errors="replace").splitlines()
     earlier = deque(filter(wanted, parse(lines, NO_ENTRY)), number - len(found))
     found.extendleft(reversed(earlier))
-    return found
+    return found, True
 
 
 def _bytes(path: Path, start: int) -> bytes:

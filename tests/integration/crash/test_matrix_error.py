@@ -1,0 +1,13 @@
+"""Processes that see an error at a fault point; see `matrix`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.crash.conftest import Deployment
+from tests.integration.crash.matrix import REACHED, strike
+
+
+@pytest.mark.parametrize("point", REACHED)
+def test_with_transactions(replica: Deployment, point: str) -> None:
+    strike(replica, point, "error")
