@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import time
 from collections.abc import Mapping
@@ -112,9 +113,9 @@ def _memory(arena: Arena) -> Mapping[str, float]:
 
 
 def _kind(process: Any) -> str | None:
-    """Return what a process is; None for a job."""
+    """Return what a process is, such as ``complete-1``; None for a job."""
     words = " ".join(process.cmdline())
     if "warm.server" in words:
         return None if process.pid == os.getsid(process.pid) else "the warm server"
-    title = words.replace("jfr-mp", "").strip()
-    return title.split(" ")[-1][:40] if title else None
+    title = re.match(r"jfr-mp: (.+) of project ", words)
+    return title[1] if title else None

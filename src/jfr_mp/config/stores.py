@@ -7,9 +7,10 @@ not import maggma or connect to a database.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jfr_mp.config.validation import inside, invalid, listed, suggestion
 from jfr_mp.deferral import FOR_RUNNER, deferred
@@ -150,6 +151,20 @@ def build_jobstore(spec: Mapping[str, Any]) -> JobStore:
         raise _refused(error) from None
     if not isinstance(jobstore, JobStore):
         raise ConfigError("'@module' and '@class' are not those of a JobStore")
+    return without_handlers(jobstore)
+
+
+def without_handlers(jobstore: JobStore) -> JobStore:
+    """Remove what a new JobStore added to loggers, and return the JobStore.
+
+    maggma adds a `NullHandler` to the logger of the class for each store that is created, and never removes it: a
+    process that creates stores for each job would grow. One is kept for each class, so that its messages are not
+    printed.
+    """
+    stores: Any = (jobstore, jobstore.docs_store, *cast("Any", jobstore).additional_stores.values())
+    for log in {store.logger for store in stores}:
+        for handler in [each for each in log.handlers if type(each) is logging.NullHandler][1:]:
+            log.removeHandler(handler)
     return jobstore
 
 

@@ -78,7 +78,8 @@ class Hub:
         self._pages[news] = (asyncio.get_running_loop(), wanted)
         try:
             yield "retry: 1000\nevent: hello\ndata: 1\n\n"
-            settled = True
+            # What the page has read, and reads now, may have been kept from before the last events.
+            settled = False
             while not self._stopped.is_set():
                 try:
                     await asyncio.wait_for(news.wait(), _SILENCE if settled else _SETTLED)
@@ -87,7 +88,6 @@ class Hub:
                     if settled:
                         yield ": alive\n\n"
                         continue
-                    # What the page has read last may have been kept from before the last events.
                     settled = True
                 news.clear()
                 yield "event: change\ndata: 1\n\n"

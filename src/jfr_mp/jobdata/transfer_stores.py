@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from jfr_mp.config.stores import without_handlers
 from jfr_mp.errors import ConfigError
 from jfr_mp.jobdata.files import PEER_MODULE
 from jfr_mp.jobdata.untrusted import DOCUMENT_LIMIT, STORE_LIMIT
@@ -66,12 +67,13 @@ def transfer_store(jobstore: JobStore, directory: str | PurePath, config: Mappin
     def store_in(base_name: str) -> Store:
         return _file_store(PurePath(directory, _file_name(base_name, config)), config)
 
-    return JobStore(
+    store = JobStore(
         docs_store=store_in(_MAIN_FILE),
         additional_stores={name: store_in(_ADDITIONAL_FILE.format(name)) for name in additional_stores(jobstore)},
         save=cast("Any", jobstore).save,
         load=cast("Any", jobstore).load,
     )
+    return without_handlers(store)
 
 
 def transfer_store_names(jobstore: JobStore, config: Mapping[str, Any] | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import logging
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,18 @@ formats = pytest.mark.parametrize(("config", "class_name", "ending"), FORMATS)
 @pytest.fixture
 def jobstore() -> JobStore:
     return JobStore(MemoryStore(), additional_stores={"big": MemoryStore()}, save={"big": "data"})
+
+
+def test_a_process_that_makes_many_stores_does_not_grow(jobstore: JobStore, tmp_path: Path) -> None:
+    # Given the handlers of all loggers after the first store
+    logs = [logging.getLogger(name) for name in ("JobStore", "StdJSONStore")]
+    transfer_store(jobstore, tmp_path, None)
+    before = [len(log.handlers) for log in logs]
+    # When more stores are made, then there are no more of them
+    for _ in range(10):
+        transfer_store(jobstore, tmp_path, None)
+    assert [len(log.handlers) for log in logs] == before
+    assert all(before), "a logger without any would print the messages of the store"
 
 
 @formats
