@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from jfr_mp.batch.fate import Life
@@ -13,7 +13,7 @@ from jfr_mp.batch.results import Results, Write
 from jfr_mp.batch.site import BatchSite
 from jfr_mp.batch.supply import BatchSupply
 from jfr_mp.batch.watch import BatchWatch, Inspection
-from jfr_mp.database.batches import PlannedBatches, busy_workers, living_batches
+from jfr_mp.database.batches import BatchDoc, PlannedBatches, busy_workers, living_batches
 from jfr_mp.database.connection import QueueDatabase
 from jfr_mp.database.filters import JobFilter
 from jfr_mp.database.paused_workers import PausedWorkers
@@ -173,6 +173,16 @@ class BatchRounds:
         # The planned batches are read before the documents; otherwise a batch could be in neither.
         planned = PlannedBatches(self._db, name)
         batches = living_batches(self._db, name)
+        inspection = self._process_jobs(watch, batches)
+        self._supply.record(watch, batches, inspection)
+        paused = name in self._paused.names()
+        (self._held.add if paused else self._held.discard)(name)
+        self._supply.fill_up(watch, planned, inspection, paused=paused)
+        return _ROUND if Life.DOUBTFUL in inspection.lives.values() else None
+
+    def _process_jobs(self, watch: BatchWatch, batches: Sequence[BatchDoc]) -> Inspection:
+        """Inspect a worker, write the results of the jobs in its pool, and return the inspection."""
+        name = watch.site.name
         watch.process_ids |= {batch.batch_uid: batch.process_id for batch in batches}
         every = float(self._db.project.runner.delay_update_batch)
         audit = time.monotonic() - self._audits.get(name, _LONG_AGO) >= every
@@ -182,8 +192,4 @@ class BatchRounds:
         self._results.apply(watch, inspection, jobs)
         if audit:
             self._audits[name] = time.monotonic()
-        self._supply.record(watch, batches, inspection)
-        paused = name in self._paused.names()
-        (self._held.add if paused else self._held.discard)(name)
-        self._supply.fill_up(watch, planned, inspection, paused=paused)
-        return _ROUND if Life.DOUBTFUL in inspection.lives.values() else None
+        return inspection

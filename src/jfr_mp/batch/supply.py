@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from uuid import uuid4
+from itertools import chain
 
 from jfr_mp.batch.fate import Life
 from jfr_mp.batch.scripts import batch_script, submission_of
@@ -143,23 +143,19 @@ class BatchSupply:
         LeaseLost
             Another process is submitting batches for the same worker.
         """
-        unfinished = list(planned.uids)
-        for batch_uid in unfinished:
+        number = 0 if paused else self._number_to_submit(watch.site, planned, inspection)
+        for batch_uid in chain(planned.uids, planned.plan(number)):
             self._submit(watch, planned, batch_uid)
-        if paused:
-            return
-        site = watch.site
+
+    def _number_to_submit(self, site: BatchSite, planned: PlannedBatches, inspection: Inspection) -> int:
+        """Return how many batches are needed besides those of the inspection and the planned ones."""
         failures = self._failures[site.name]
         if time.monotonic() < failures.until:
             explain_waiting(self._db, site.name, failures.why)
-            return
-        waiting = jobs_waiting(self._db, site.name)
+            return 0
         offers = [_offer(uid, life, inspection) for uid, life in inspection.lives.items() if life is not Life.GONE]
-        offers += [Offer() for _ in unfinished]
-        for _ in range(batches_to_submit(waiting, offers, site.options, site.config.max_jobs)):
-            batch_uid = str(uuid4())
-            planned.add(batch_uid)
-            self._submit(watch, planned, batch_uid)
+        offers += [Offer() for _ in planned.uids]
+        return batches_to_submit(jobs_waiting(self._db, site.name), offers, site.options, site.config.max_jobs)
 
     def _ended_in_vain(self, watch: BatchWatch, batch: BatchDoc) -> None:
         """Delay the next submission, so that a worker with a broken command does not flood its scheduler."""

@@ -7,11 +7,12 @@ believe that they are the only one cannot submit more batches than the worker al
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from pydantic import Field, ValidationError
 from pymongo.errors import DuplicateKeyError
@@ -146,19 +147,22 @@ class PlannedBatches:
         #: The batches that were planned and are not known to be submitted.
         self.uids: tuple[str, ...] = tuple((found or page)["planned_batches"])
 
-    def add(self, batch_uid: str) -> None:
-        """Record a batch.
+    def plan(self, number: int) -> Iterator[str]:
+        """Yield the ids of new batches, each recorded before it is yielded.
 
         Raises
         ------
         LeaseLost
             Another process has recorded a batch since, so that this object is out of date.
         """
-        seen = {"_id": self._id, "entries": self._entries}
-        update = {"$push": {"planned_batches": batch_uid}, "$inc": {"entries": 1}}
-        if not self._db.auxiliary.update_one(seen, update).matched_count:
-            raise LeaseLost(f"another process submits batches for worker {self._worker!r}")
-        self._entries += 1
+        for _ in range(number):
+            batch_uid = str(uuid4())
+            seen = {"_id": self._id, "entries": self._entries}
+            update = {"$push": {"planned_batches": batch_uid}, "$inc": {"entries": 1}}
+            if not self._db.auxiliary.update_one(seen, update).matched_count:
+                raise LeaseLost(f"another process submits batches for worker {self._worker!r}")
+            self._entries += 1
+            yield batch_uid
 
     def submitted(self, batch_uid: str, process_id: str) -> None:
         """Replace the entry of a batch that was submitted by its document."""

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -271,23 +270,23 @@ def db(make_worker: MakeWorker, new_runner: NewRunner) -> QueueDatabase:
 def test_a_batch_that_was_planned_is_found_by_the_next(db: QueueDatabase) -> None:
     planned = PlannedBatches(db, "local")
     assert planned.uids == ()
-    planned.add("a")
-    assert PlannedBatches(db, "local").uids == ("a",)
-    planned.submitted("a", "4711")
+    (batch_uid,) = planned.plan(1)
+    assert PlannedBatches(db, "local").uids == (batch_uid,)
+    planned.submitted(batch_uid, "4711")
     assert PlannedBatches(db, "local").uids == ()
     assert [batch.process_id for batch in living_batches(db, "local")] == ["4711"]
     # Whoever comes late with the same news changes nothing.
-    planned.submitted("a", "4711")
+    planned.submitted(batch_uid, "4711")
     assert len(living_batches(db, "local")) == 1
 
 
 def test_two_who_believe_to_be_alone_do_not_both_plan(db: QueueDatabase) -> None:
     one, other = PlannedBatches(db, "local"), PlannedBatches(db, "local")
-    one.add("a")
+    first = list(one.plan(1))
     with pytest.raises(LeaseLost, match="another process submits batches for worker 'local'"):
-        other.add("b")
-    PlannedBatches(db, "local").add("b")
-    assert PlannedBatches(db, "local").uids == ("a", "b")
+        next(other.plan(1))
+    second = list(PlannedBatches(db, "local").plan(1))
+    assert PlannedBatches(db, "local").uids == (*first, *second)
 
 
 def test_a_batch_that_was_planned_by_a_process_that_died(make_worker: MakeWorker, new_runner: NewRunner) -> None:
@@ -295,8 +294,7 @@ def test_a_batch_that_was_planned_by_a_process_that_died(make_worker: MakeWorker
     worker = make_worker(max_jobs=1)
     runner = new_runner()
     worker.submit(2)
-    batch_uid = str(uuid4())
-    PlannedBatches(runner.job_controller.db, "local").add(batch_uid)
+    (batch_uid,) = PlannedBatches(runner.job_controller.db, "local").plan(1)
     site = runner._services.site("local")  # noqa: SLF001 - the site of this runner, and not another one
     assert isinstance(site, BatchSite)
     process_id = submit_batch(site, batch_uid)
