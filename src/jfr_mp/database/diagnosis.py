@@ -67,14 +67,14 @@ def diagnose(flow: Mapping[str, Any], jobs: Sequence[Doc]) -> Diagnosis:
     if not (_is_readable_flow(flow) and all(is_readable(job) and isinstance(job.get("db_id"), str) for job in jobs)):
         return Diagnosis()
     listed = {(uuid, index): db_id for db_id, uuid, index in flow["ids"]}
+    uuids = set(flow["jobs"])
     present = {(job["uuid"], job["index"]) for job in jobs}
-    ready = tuple(job for job in _latest(jobs).values() if _waits_for_nothing(job, _latest(jobs)))
+    latest = _latest(jobs)
+    ready = tuple(job for job in latest.values() if _waits_for_nothing(job, latest))
     state = _state(jobs, ready)
     return Diagnosis(
         ready=ready,
-        unlisted=tuple(
-            job for job in jobs if (job["uuid"], job["index"]) not in listed or job["uuid"] not in flow["jobs"]
-        ),
+        unlisted=tuple(job for job in jobs if (job["uuid"], job["index"]) not in listed or job["uuid"] not in uuids),
         missing=() if _may_be_inserting(jobs) else tuple(listed[key] for key in listed if key not in present),
         state=None if state.value == flow.get("state") else state,
     )
@@ -84,6 +84,7 @@ def _is_readable_flow(flow: Mapping[str, Any]) -> bool:
     ids, uuids = flow.get("ids"), flow.get("jobs")
     return (
         isinstance(uuids, list)
+        and all(isinstance(each, str) for each in uuids)
         and isinstance(ids, list)
         and all(isinstance(each, list) and list(map(type, each)) == [str, str, int] for each in ids)
     )

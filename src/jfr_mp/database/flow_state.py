@@ -22,8 +22,8 @@ def update_flow_state(
 ) -> FlowState:
     """Compute the state of a flow and store it; the caller must hold the lock of the flow.
 
-    While any job is unfinished, this reads index entries only, one for each state that occurs in the flow. All jobs are
-    read, to find the leaves, only once every job has ended.
+    While any job is unfinished, or if all are in one state, this reads index entries only, one for each state that
+    occurs in the flow. All jobs are read, to find the leaves, only if they have ended in different states.
 
     Parameters
     ----------
@@ -39,8 +39,13 @@ def update_flow_state(
     """
     pending = pending or {}
     states = _states(db, flow_uuid, session, pending)
-    # A COMPLETED leaf has no unfinished ancestor, so if any job is unfinished, a leaf is.
-    leaves = {JobState.RUNNING} if states & set(UNFINISHED_STATES) else _leaf_states(db, flow_uuid, session, pending)
+    if states & set(UNFINISHED_STATES):
+        # A COMPLETED leaf has no unfinished ancestor, so if any job is unfinished, a leaf is.
+        leaves = {JobState.RUNNING}
+    elif len(states) == 1:
+        leaves = states
+    else:
+        leaves = _leaf_states(db, flow_uuid, session, pending)
     state = FlowState.from_jobs_states(states, leaves)
     db.flows.update_one(
         {"uuid": flow_uuid, "state": {"$ne": state.value}},

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from jfr_mp.database.diagnosis import FLOW_FIELDS, JOB_FIELDS, Diagnosis, diagnose
 from jfr_mp.database.doubtful_locks import free_doubtful_locks, in_doubt
 from jfr_mp.database.field_types import IS_DATE, IS_TEXT
-from jfr_mp.database.flow_state import update_flow_state
+from jfr_mp.database.flow_state import is_state, update_flow_state
 from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.processes import seconds_ago
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
-from jfr_mp.states import FlowState, JobState
+from jfr_mp.states import UNFINISHED_STATES, FlowState, JobState
 
 if TYPE_CHECKING:
     from jfr_mp.database.connection import Doc, QueueDatabase
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 #: A flow in one of these states has ended; it is examined again only if the user asks for it.
 _ENDED = (FlowState.COMPLETED, FlowState.FAILED, FlowState.STOPPED)
+
+#: The state of a flow, and how many jobs it lists.
+_NUMBERS = {"state": 1, "listed": {"$cond": [{"$isArray": "$ids"}, {"$size": "$ids"}, -1]}}
 
 #: Seconds after which a flow without jobs is not being submitted any more: the flow is inserted before its jobs.
 _SUBMITTED_WITHIN = 600.0
@@ -84,6 +87,29 @@ class Reconciler:
         """
         query: Doc = {} if ended_too else {"state": {"$nin": [state.value for state in _ENDED]}}
         return [flow["uuid"] for flow in self._db.flows.find({**query, "uuid": IS_TEXT}, {"uuid": 1})]
+
+    def suspects(self, flow_uuid: str) -> bool:
+        """Return whether the numbers of a flow and of its jobs leave a reason to examine it.
+
+        The server counts, so that this needs no memory. It is True for every flow with WAITING jobs, one of which may
+        wait for nothing, and for every flow whose jobs have all ended.
+        """
+        listing: list[Doc] = [{"$match": {"uuid": flow_uuid}}, {"$project": _NUMBERS}]
+        flow = next(iter(self._db.flows.aggregate(listing)), None)
+        if flow is None:
+            return False
+        counting: list[Doc] = [
+            {"$match": {"job.hosts": flow_uuid}},
+            {"$group": {"_id": "$state", "number": {"$sum": 1}}},
+        ]
+        groups = list(self._db.jobs.aggregate(counting))
+        if not all(is_state(group["_id"]) for group in groups):
+            return True
+        states = {JobState(group["_id"]) for group in groups}
+        if JobState.WAITING in states or states.isdisjoint(UNFINISHED_STATES):
+            return True
+        state = FlowState.from_jobs_states(states, {JobState.RUNNING})
+        return (flow.get("state"), flow["listed"]) != (state.value, sum(group["number"] for group in groups))
 
     def examine(self, flow_uuid: str) -> list[Finding]:
         """Examine one flow, and repair it unless this is a dry run.

@@ -137,8 +137,8 @@ def _reconciliation(db: QueueDatabase, owner: str) -> Task:
         if not flows:
             flows.extend(reconciler.flows())
             outputs.collect_garbage()
-        if flows:
-            reconciler.examine(flows.pop())
+        if flows and reconciler.suspects(uuid := flows.pop()):
+            reconciler.examine(uuid)
         return 0.0 if flows else None
 
     return Task("reconcile", _RECONCILE_EVERY, run)

@@ -39,6 +39,26 @@ def returns_everything() -> Response[Any]:
     )
 
 
+def test_the_end_of_a_flow_costs_the_same_for_any_number_of_jobs(any_queue: Any) -> None:
+    # Given a flow of which all jobs but one are COMPLETED
+    jobs = [add(number) for number in range(30)]
+    any_queue.add(Flow([*jobs]))
+    for each in jobs[1:]:
+        any_queue.put(each, JobState.COMPLETED)
+    # When the last one is completed
+    database = any_queue.db.db
+    database.command("profile", 2)
+    any_queue.complete(jobs[0], Completion(JobState.COMPLETED))
+    database.command("profile", 0)
+    # Then the flow is COMPLETED, and hardly any document of a job was read for that
+    assert any_queue.flow(jobs[0])["state"] == "COMPLETED"
+    read = [
+        entry.get("docsExamined", 0) for entry in database["system.profile"].find({"ns": any_queue.db.jobs.full_name})
+    ]
+    assert read
+    assert max(read) <= 1
+
+
 def test_a_completed_job_frees_its_child(any_queue: Any) -> None:
     # Given a chain of two
     flow = chain(2)

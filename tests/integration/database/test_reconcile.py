@@ -19,7 +19,32 @@ S = JobState
 def _reconcile(queue: Any, **options: Any) -> list[str]:
     """Repair all flows and return what was wrong."""
     reconciler = Reconciler(queue.db, "host:9:ffff", **options)
-    return [finding.problem for uuid in reconciler.flows(ended_too=True) for finding in reconciler.examine(uuid)]
+    problems = []
+    for uuid in reconciler.flows(ended_too=True):
+        suspected = reconciler.suspects(uuid)
+        found = reconciler.examine(uuid)
+        assert suspected or not found
+        problems += [finding.problem for finding in found]
+    return problems
+
+
+def test_a_flow_whose_numbers_agree_is_not_read(any_queue: Any) -> None:
+    # Given a flow of independent jobs, one of which has ended
+    jobs = [add(1), add(2), add(3)]
+    any_queue.add(Flow([*jobs]))
+    any_queue.put(jobs[0], S.COMPLETED)
+    any_queue.db.flows.update_one({}, {"$set": {"state": "RUNNING"}})
+    (flow,) = any_queue.db.flows.find()
+    reconciler = Reconciler(any_queue.db, "host:9:ffff")
+    # Then there is no reason to read it, unless it says something else
+    assert not reconciler.suspects(flow["uuid"])
+    changes: list[dict[str, Any]] = [{"state": "READY"}, {"ids": flow["ids"][:2]}, {"ids": None}]
+    for change in changes:
+        any_queue.db.flows.update_one({}, {"$set": change})
+        assert reconciler.suspects(flow["uuid"]), change
+        any_queue.db.flows.replace_one({}, flow)
+    # and none to read one that is gone
+    assert not reconciler.suspects("nowhere")
 
 
 def test_children_left_waiting(any_queue: Any) -> None:

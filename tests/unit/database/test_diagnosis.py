@@ -109,3 +109,8 @@ def test_diagnosis(
 
 def test_a_flow_without_jobs() -> None:
     assert diagnose(_flow("READY", "a1"), []) == Diagnosis(empty=True)
+
+
+def test_a_flow_that_lists_no_names_says_nothing() -> None:
+    damaged = {**_flow("READY", "a1"), "jobs": [{"uuid": "a"}]}
+    assert diagnose(damaged, [_job("a", "COMPLETED")]) == Diagnosis()
