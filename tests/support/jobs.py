@@ -98,6 +98,12 @@ def replace_with(values: list[float]) -> Response[Any]:
 
 
 @job
+def replace_with_large(number: int, size: int) -> Response[Any]:
+    """Replace itself with a number of `describe`, each with an input of so many characters."""
+    return Response(replace=Flow([describe("x" * size) for _ in range(number)]))
+
+
+@job
 def detour(value: float) -> Response[Any]:
     """Return the value, and let an `add` run before the children of this job."""
     return Response(output=value, detour=Flow([add(value, 10)]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,7 +18,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from jfr_mp.database.address import Address, address_of, is_native
-from jfr_mp.database.faults import translate
+from jfr_mp.database.faults import is_large_transaction, translate
 from jfr_mp.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from jfr_mp.config import Project
 
 Doc = dict[str, Any]
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 #: Seconds that a command in a terminal waits for a database that does not answer.
@@ -173,7 +176,8 @@ class QueueDatabase:
         """Run `body(session)` as one transaction, or `body(None)` if the server does not support transactions.
 
         A transaction that conflicts with another one is repeated, so `body` must not keep state between calls. In a
-        transaction, an exception raised by `body` rolls all its writes back.
+        transaction, an exception raised by `body` rolls all its writes back. A transaction whose writes do not fit into
+        the cache of the server is rolled back and replaced by `body(None)`.
         """
         if not self.supports_transactions:
             return body(None)
@@ -183,6 +187,9 @@ class QueueDatabase:
                     body, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
                 )
             except OperationFailure as error:
+                if is_large_transaction(error):
+                    logger.info("a transaction is too large for the server, and is done in single writes instead")
+                    return body(None)
                 if error.has_error_label("TransientTransactionError"):
                     raise DatabaseUnavailable(
                         f"the database at {self.address} is too busy: a transaction kept conflicting with others "

@@ -28,7 +28,7 @@ from jfr_mp.database.flow_state import is_readable
 from jfr_mp.database.indexes import missing_unique_indexes
 from jfr_mp.database.invariants import DAMAGED, Circumstances, Violation, damaged, job_violations
 from jfr_mp.database.own_documents import OWN_COLLECTIONS
-from jfr_mp.database.reconcile import findings_of, is_settled
+from jfr_mp.database.reconcile import besides_submission, findings_of
 from jfr_mp.database.setup import highest_number, missing_documents, next_number
 from jfr_mp.database.stale_locks import stale_locks
 from jfr_mp.model import FlowDoc
@@ -191,10 +191,10 @@ class ConsistencyCheck:
         if flow.state is FlowState.RUNNING and diagnosis.state in (FlowState.READY, FlowState.WAITING):
             # A job that is rerun before it has ended returns to READY, and its flow stays RUNNING.
             diagnosis = replace(diagnosis, state=None)
-        if not (diagnosis.empty and not is_settled(self._db, document)):
-            for finding in findings_of(flow.uuid, diagnosis, repaired=False):
-                repair = _DELETE_FLOW.format(flow.uuid) if "submit it again" in finding.cure else _RECONCILE
-                yield Violation("flow-and-jobs", name, flow.uuid, finding.problem, repair, key)
+        diagnosis = besides_submission(self._db, document, diagnosis)
+        for finding in findings_of(flow.uuid, diagnosis, repaired=False):
+            repair = _DELETE_FLOW.format(flow.uuid) if "submit it again" in finding.cure else _RECONCILE
+            yield Violation("flow-and-jobs", name, flow.uuid, finding.problem, repair, key)
         yield from self._dependencies(flow.uuid, jobs, key)
 
     def _dependencies(self, flow: str, jobs: Sequence[Doc], key: Any) -> Iterator[Violation]:

@@ -36,6 +36,9 @@ _TOO_LARGE = (10334, 17260, 17280, 17419, 17420)
 
 _DUPLICATE = 11000
 
+#: TransactionTooLargeForCache, and TransactionTooLarge of older servers.
+_LARGE_TRANSACTION = (388, 257)
+
 #: How many fields of a damaged document are named, and characters of a field or a reason.
 _MOST_FIELDS, _LONGEST = 5, 200
 
@@ -105,18 +108,23 @@ def _place(item: ErrorDetails) -> str:
 
 def is_too_large(error: Exception) -> bool:
     """Return whether a document exceeded MongoDB's limit of 16 MB."""
-    if isinstance(error, DocumentTooLarge):
-        return True
-    if isinstance(error, BulkWriteError):
-        return any(item.get("code") in _TOO_LARGE for item in (error.details or {}).get("writeErrors", ()))
-    return isinstance(error, OperationFailure) and error.code in _TOO_LARGE
+    return isinstance(error, DocumentTooLarge) or not _codes(error).isdisjoint(_TOO_LARGE)
 
 
 def is_duplicate(error: Exception) -> bool:
     """Return whether a unique index rejected a document."""
+    return _DUPLICATE in _codes(error)
+
+
+def is_large_transaction(error: Exception) -> bool:
+    """Return whether the writes of a transaction do not fit into the memory that the server has for them."""
+    return not _codes(error).isdisjoint(_LARGE_TRANSACTION)
+
+
+def _codes(error: Exception) -> set[int | None]:
     if isinstance(error, BulkWriteError):
-        return any(item.get("code") == _DUPLICATE for item in (error.details or {}).get("writeErrors", ()))
-    return isinstance(error, OperationFailure) and error.code == _DUPLICATE
+        return {item.get("code") for item in (error.details or {}).get("writeErrors", ())}
+    return {error.code} if isinstance(error, OperationFailure) else set()
 
 
 def _first_clause(error: Exception) -> str:

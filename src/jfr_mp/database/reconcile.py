@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jfr_mp.database.diagnosis import FLOW_FIELDS, JOB_FIELDS, Diagnosis, diagnose
@@ -18,6 +18,7 @@ from jfr_mp.database.field_types import IS_DATE, IS_TEXT
 from jfr_mp.database.flow_state import is_state, update_flow_state
 from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.processes import seconds_ago
+from jfr_mp.database.submission import MOST_AT_ONCE
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
 from jfr_mp.states import UNFINISHED_STATES, FlowState, JobState
@@ -33,7 +34,7 @@ _ENDED = (FlowState.COMPLETED, FlowState.FAILED, FlowState.STOPPED)
 #: The state of a flow, and how many jobs it lists.
 _NUMBERS = {"state": 1, "listed": {"$cond": [{"$isArray": "$ids"}, {"$size": "$ids"}, -1]}}
 
-#: Seconds after which a flow without jobs is not being submitted any more: the flow is inserted before its jobs.
+#: Seconds after which a flow is not being submitted any more: it is inserted before its jobs.
 _SUBMITTED_WITHIN = 600.0
 
 
@@ -140,8 +141,7 @@ class Reconciler:
 
     def _diagnose(self, flow: Doc) -> Diagnosis:
         jobs = list(self._db.jobs.find({"job.hosts": flow["uuid"]}, JOB_FIELDS))
-        diagnosis = diagnose(flow, jobs)
-        return Diagnosis() if diagnosis.empty and not is_settled(self._db, flow) else diagnosis
+        return besides_submission(self._db, flow, diagnose(flow, jobs))
 
     def _repair(self, lock: MongoLock, diagnosis: Diagnosis) -> None:
         flow: Doc = lock.locked_document or {}
@@ -173,10 +173,22 @@ def _listing(jobs: tuple[Doc, ...]) -> Doc:
     }
 
 
-def is_settled(db: QueueDatabase, flow: Doc) -> bool:
-    """Return whether the last change of a flow is so long ago that its jobs are not being inserted any more."""
-    long_ago = {"$lt": ["$updated_on", seconds_ago(_SUBMITTED_WITHIN)]}
-    query = {"_id": flow["_id"], "updated_on": IS_DATE, "$expr": long_ago}
+def besides_submission(db: QueueDatabase, flow: Doc, diagnosis: Diagnosis) -> Diagnosis:
+    """Return a diagnosis without the jobs that may be missing because their flow is being submitted.
+
+    The jobs of a small flow are inserted together.
+    """
+    if diagnosis.empty and not _is_old(db, flow, "updated_on"):
+        return Diagnosis()
+    if diagnosis.missing and len(flow["ids"]) > MOST_AT_ONCE and not _is_old(db, flow, "created_on"):
+        return replace(diagnosis, missing=())
+    return diagnosis
+
+
+def _is_old(db: QueueDatabase, flow: Doc, field: str) -> bool:
+    """Return whether a time of a flow is so long ago that its jobs are not being inserted any more."""
+    long_ago = {"$lt": [f"${field}", seconds_ago(_SUBMITTED_WITHIN)]}
+    query = {"_id": flow["_id"], field: IS_DATE, "$expr": long_ago}
     return db.flows.find_one(query, {"_id": 1}) is not None
 
 

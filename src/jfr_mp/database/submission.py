@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import PyMongoError
@@ -13,6 +14,7 @@ from jfr_mp.database.faults import is_duplicate, is_too_large
 from jfr_mp.database.new_jobs import NewJob, missing_references, new_jobs_of
 from jfr_mp.errors import NotInitialised, SubmissionError
 from jfr_mp.model import is_uuid
+from jfr_mp.states import JobState
 
 if TYPE_CHECKING:
     from jobflow import Flow, Job
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The maximum number of characters of the uuid of a flow.
 _LONGEST_UUID = 100
+#: The maximum number of jobs that are inserted in one transaction, which the server keeps in its cache.
+MOST_AT_ONCE = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -144,19 +148,24 @@ def new_db_ids(db: QueueDatabase, count: int) -> list[str]:
 
 
 def _insert(db: QueueDatabase, flow: Doc, jobs: Sequence[Doc]) -> None:
+    # The jobs that can be checked out come last: a job may end as soon as it is inserted, and needs its children then.
+    ordered = sorted(jobs, key=lambda job: job["state"] == JobState.READY.value)
+
     def body(session: ClientSession | None) -> None:
-        # The flow first: a job may be checked out as soon as it is inserted, and then needs its flow.
         db.flows.insert_one(flow, session=session)
-        db.jobs.insert_many(jobs, session=session)
+        db.jobs.insert_many(ordered, session=session)
 
     try:
-        db.transaction(body)
-    except PyMongoError as error:
-        if not db.supports_transactions:
-            _take_back(db, flow, jobs)
-        if is_duplicate(error):
+        if len(jobs) > MOST_AT_ONCE:
+            body(None)
+        else:
+            db.transaction(body)
+    except BaseException as error:  # an interrupt too: nothing of a failed submission is left
+        with suppress(PyMongoError):
+            _take_back(db, flow, ordered)
+        if isinstance(error, PyMongoError) and is_duplicate(error):
             raise SubmissionError(f"flow {flow['uuid']} ({flow['name']}) was already submitted") from error
-        if is_too_large(error):
+        if isinstance(error, PyMongoError) and is_too_large(error):
             raise SubmissionError(
                 f"flow {flow['uuid']} ({flow['name']}): a job is larger than 16 MB, MongoDB's limit for a document; "
                 "pass large inputs as references to outputs or files"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,17 @@ from jfr_mp.errors import LeaseLost
 from jfr_mp.outcomes import Added, Advance, Completion
 from jfr_mp.states import JobState
 from jfr_mp.step_table import CHECKOUT, COMPLETE
-from tests.support.jobs import add, addition, chain, detour, replace_with, stops_children, stops_jobflow, total
+from tests.support.jobs import (
+    add,
+    addition,
+    chain,
+    detour,
+    replace_with,
+    replace_with_large,
+    stops_children,
+    stops_jobflow,
+    total,
+)
 from tests.support.waiting import wait_until
 
 FAILED = Completion(JobState.FAILED, error="Traceback: it broke", queue_err="killed")
@@ -57,6 +68,19 @@ def test_the_end_of_a_flow_costs_the_same_for_any_number_of_jobs(any_queue: Any)
     ]
     assert read
     assert max(read) <= 1
+
+
+def test_new_jobs_that_do_not_fit_into_the_cache_of_the_server(queue: Any, run_job: Any) -> None:
+    # Given a job that replaces itself by jobs with large inputs, too large for a transaction of this server
+    parent = replace_with_large(400, 200_000)
+    queue.add(parent)
+    # When it is completed
+    assert queue.complete(parent, run_job(parent)) == READY
+    # Then all of them are there, and the flow has them
+    states = Counter(job["state"] for job in queue.db.jobs.find({}, {"state": 1}))
+    assert states == {"COMPLETED": 1, "READY": 400}
+    document = queue.flow(parent)
+    assert (len(document["ids"]), document["state"], document["lock_id"]) == (401, "RUNNING", None)
 
 
 def test_a_completed_job_frees_its_child(any_queue: Any) -> None:

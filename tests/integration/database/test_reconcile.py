@@ -10,6 +10,7 @@ from jobflow import Flow
 
 from jfr_mp.database import completion as completions
 from jfr_mp.database.reconcile import Reconciler
+from jfr_mp.database.submission import MOST_AT_ONCE
 from jfr_mp.states import JobState
 from tests.support.jobs import add, replace_with
 
@@ -152,6 +153,17 @@ def test_lost_jobs_are_said_and_nothing_is_guessed(any_queue: Any) -> None:
     any_queue.db.jobs.delete_one({"uuid": second.uuid})
     assert _reconcile(any_queue) == [f"its jobs {lost} do not exist: its submission was interrupted"]
     assert any_queue.db.jobs.count_documents({}) == 1
+
+
+def test_jobs_of_a_large_flow_that_is_being_submitted_are_not_missed(any_queue: Any) -> None:
+    # Given a large flow, the last of whose jobs is not there
+    db_ids = any_queue.add(Flow([add(number) for number in range(MOST_AT_ONCE + 1)]))
+    any_queue.db.jobs.delete_one({"db_id": db_ids[-1]})
+    # Then it is expected for a while, and missed after that
+    assert _reconcile(any_queue) == []
+    hour_ago = any_queue.db.server_time() - timedelta(hours=1)
+    any_queue.db.flows.update_one({}, {"$set": {"created_on": hour_ago}})
+    assert _reconcile(any_queue) == [f"its jobs {db_ids[-1]} do not exist: its submission was interrupted"]
 
 
 @pytest.mark.parametrize("last_write", ["append", "ready_children", "update_flow_state", "_write_jobs"])

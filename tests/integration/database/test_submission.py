@@ -11,9 +11,9 @@ from qtoolkit.core.data_objects import QResources
 
 from jfr_mp.config import ConfigManager, ExecutionConfig
 from jfr_mp.database.connection import QueueDatabase
-from jfr_mp.database.submission import add_flow
+from jfr_mp.database.submission import MOST_AT_ONCE, add_flow
 from jfr_mp.errors import NotInitialised, SubmissionError
-from tests.support.jobs import add, chain, returns_megabytes, total
+from tests.support.jobs import add, chain, describe, returns_megabytes, total
 
 
 def test_the_layout_is_that_of_jobflow_remote(queue: Any) -> None:
@@ -167,6 +167,39 @@ def test_a_job_over_the_limit_of_mongodb_is_refused(any_queue: Any) -> None:
         any_queue.add(add("x" * 17_000_000))
     assert any_queue.db.jobs.count_documents({}) == 0
     assert any_queue.db.flows.count_documents({}) == 0
+
+
+def test_a_flow_that_does_not_fit_into_the_cache_of_the_server(queue: Any) -> None:
+    # Given a flow of few jobs with large inputs, too large for a transaction of this server
+    jobs = [describe("x" * 200_000 + str(number)) for number in range(400)]
+    # When it is submitted, then it is in the queue all the same
+    queue.add(Flow([*jobs]))
+    assert queue.db.jobs.count_documents({"state": "READY"}) == 400
+    assert len(queue.flow(jobs[0])["ids"]) == 400
+
+
+def test_the_jobs_of_a_large_flow_that_can_run_come_last(any_queue: Any) -> None:
+    # Given more jobs than are inserted together
+    first = [add(number) for number in range(MOST_AT_ONCE // 2)]
+    last = [add(job.output) for job in first]
+    # When they are submitted
+    any_queue.add(Flow([*first, *last, add(0)]))
+    # Then no job can run before all those are there that wait for it
+    states = [job["state"] for job in any_queue.db.jobs.find({}, {"state": 1}).sort("_id", 1)]
+    assert states == ["WAITING"] * len(last) + ["READY"] * (len(first) + 1)
+
+
+def test_nothing_is_left_of_a_large_flow_that_cannot_be_submitted(any_queue: Any) -> None:
+    # Given a job that was submitted, and a large flow that has it as well
+    first, again = add(0), add(0)
+    any_queue.add(first)
+    again.set_uuid(first.uuid)
+    # When the flow is submitted
+    with pytest.raises(SubmissionError, match="was already submitted"):
+        any_queue.add(Flow([*(add(number) for number in range(MOST_AT_ONCE)), again]))
+    # Then only the job is there
+    assert any_queue.db.jobs.distinct("uuid") == [first.uuid]
+    assert any_queue.db.flows.count_documents({}) == 1
 
 
 @pytest.mark.parametrize("uuid", ["../../x", "a\nb", "", "x" * 1000])
