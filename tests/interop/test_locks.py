@@ -57,7 +57,7 @@ def test_a_job_of_a_flow_locked_by_the_peer_waits(project: TestProject, peer: Pe
         # Then the job waits, says for whom, and no attempt is spent
         state, attempts, error = _steps(project)["link 1"]
         assert (state, attempts) == ("DOWNLOADED", 0)
-        assert f"flow {flow.uuid} has been locked by" in error
+        assert f"flow {flow.uuid} is locked by" in error
         # And the flow is as the peer locked it
         assert project.db.flows.find_one()["state"] == "RUNNING"
 

@@ -15,6 +15,8 @@ from jfr_mp.logs import clean
 
 FULL_EXC = "JFREMOTE_CLI_FULL_EXC"
 
+#: The maximum number of characters of an unexpected error: some contain whole documents.
+_LONGEST = 500
 #: What a message begins with, and in which style.
 _STYLES = {"Error": "bold red", "Warning": "yellow", "Info": "dim", "Debug": "dim"}
 
@@ -43,7 +45,9 @@ def report(error: Exception, *, with_traceback: bool) -> int:
     if isinstance(error, OSError):
         say("Error", str(error))
     else:
-        say("Error", f"unexpected {type(error).__name__}: {error}\nThis is a bug in jfr-mp.")
+        text = str(error)
+        shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+        say("Error", f"unexpected {type(error).__name__}: {shown}\nThis is a bug in jfr-mp.")
     if not with_traceback:
         typer.echo(f"To see the traceback, repeat with `jfr-mp -fe ...` or with {FULL_EXC}=1.", err=True)
     return ExitCode.ERROR

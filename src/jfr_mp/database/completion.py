@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
 
 from pymongo import UpdateOne
 
 from jfr_mp.database.children import Ended, ready_children, stop_children, stop_jobflow
 from jfr_mp.database.dynamic_jobs import BadFlow, NewFlow, Origin, append, read_flow, require_own
+from jfr_mp.database.flow_lock import locked_flow
 from jfr_mp.database.flow_lookup import flow_uuid
 from jfr_mp.database.flow_state import stays_running, update_flow_state
 from jfr_mp.database.locks import UNLOCKED
 from jfr_mp.database.processes import announce_session
-from jfr_mp.errors import FlowLockedError, FlowMissing
+from jfr_mp.errors import FlowLockedError
 from jfr_mp.faultpoints import reach
 from jfr_mp.identity import owner_of_lock
 from jfr_mp.model import utcnow
@@ -41,8 +40,6 @@ logger = logging.getLogger(__name__)
 #: Seconds to wait for the lock of the flow; other completions hold it for a few milliseconds.
 FLOW_PATIENCE = 0.5
 FLOW_PAUSE = 0.01
-#: The field of a flow that each completion writes, and the age at which its `updated_on` is written, too.
-COMPLETING, _TOUCH_EVERY = "jfr_mp_completing", timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -160,7 +157,7 @@ def _write(
     owner = owner_of_lock(lock_id)
     if session is not None and owner is not None:
         announce_session(db, owner, session)
-    with _locked_flow(db, flow, lock_id, session, kept.flow if kept else None) as state:
+    with locked_flow(db, flow, lock_id, session, held=kept.flow if kept else None) as state:
         if session is None:
             _check_leases(db, ends)
         ready = False
@@ -178,57 +175,11 @@ def _write(
         # The state of the flow before that of the jobs: after a crash in between, no process would compute it again.
         pending = {end.claim.id: end.completion.state for end in ends}
         if not (all(end.is_plain for end in ends) and stays_running(db, flow, state, session, pending=pending)):
-            update_flow_state(db, flow, session, pending=pending)
+            update_flow_state(db, flow, session, pending=pending, stored=state)
         reach("complete.after_flow")
         _write_jobs(db, ends, session, keep_locks=kept is not None)
         reach("complete.after_job")
     return ready
-
-
-@contextmanager
-def _locked_flow(
-    db: QueueDatabase, uuid: str, lock_id: str, session: ClientSession | None, held: str | None
-) -> Iterator[str]:
-    """Keep other completions of the flow away, and yield its state; `held` is the id of a lock that the caller holds.
-
-    Within a transaction a lock would not be visible to other processes: one write to the flow, which conflicts with
-    theirs, does the same with half the work. It changes a field without an index, in place, so that it costs the same
-    in a flow of any size.
-    """
-    free: Doc = {"uuid": uuid, "lock_id": held}
-    now = utcnow()
-    mark: Doc = {"$set": {COMPLETING: now}}
-    locks = session is None and held is None
-    if locks:
-        # With the lock of this very completion, whose answer was lost before it was repeated, it is free as well.
-        free["lock_id"] = {"$in": [None, lock_id]}
-        mark = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
-    flow = db.flows.find_one_and_update(free, mark, projection={"state": 1, "updated_on": 1}, session=session)
-    if flow is None:
-        _refuse(db, uuid, session)
-    if flow.get("updated_on") is None or now - flow["updated_on"].replace(tzinfo=UTC) > _TOUCH_EVERY:
-        # With an index on it, this writes the whole document, with all jobs of the flow.
-        db.flows.update_one({"uuid": uuid}, {"$set": {"updated_on": now}}, session=session)
-    if not locks:
-        yield str(flow["state"])
-        return
-    try:
-        yield str(flow["state"])
-    finally:
-        _unlock_flow(db, uuid, lock_id)
-
-
-def _unlock_flow(db: QueueDatabase, uuid: str, lock_id: str) -> None:
-    result = db.flows.update_one({"uuid": uuid, "lock_id": lock_id}, {"$set": dict(UNLOCKED)})
-    if not result.matched_count:
-        logger.warning("the lock %s on flow %s was lost", lock_id, uuid)
-
-
-def _refuse(db: QueueDatabase, uuid: str, session: ClientSession | None) -> NoReturn:
-    flow = db.flows.find_one({"uuid": uuid}, {"lock_id": 1, "lock_time": 1}, session=session)
-    if flow is None:
-        raise FlowMissing(f"flow {uuid} was deleted from the database {db.db.name} but its job was not: delete the job")
-    raise FlowLockedError(f"flow {uuid} has been locked by {flow.get('lock_id')} since {flow.get('lock_time')} UTC")
 
 
 def _check_leases(db: QueueDatabase, ends: Sequence[_End]) -> None:

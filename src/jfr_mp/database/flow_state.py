@@ -18,7 +18,12 @@ Pending = Mapping[Any, JobState | None]
 
 
 def update_flow_state(
-    db: QueueDatabase, flow_uuid: str, session: ClientSession | None = None, *, pending: Pending | None = None
+    db: QueueDatabase,
+    flow_uuid: str,
+    session: ClientSession | None = None,
+    *,
+    pending: Pending | None = None,
+    stored: str | None = None,
 ) -> FlowState:
     """Compute the state of a flow and store it; the caller must hold the lock of the flow.
 
@@ -31,6 +36,8 @@ def update_flow_state(
         The uuid of the outermost flow.
     pending
         States that are used instead of the stored ones, by the `_id` of the job.
+    stored
+        The state of the flow so far, if the caller knows it: then nothing is written if it stays.
 
     Returns
     -------
@@ -47,11 +54,12 @@ def update_flow_state(
     else:
         leaves = _leaf_states(db, flow_uuid, session, pending)
     state = FlowState.from_jobs_states(states, leaves)
-    db.flows.update_one(
-        {"uuid": flow_uuid, "state": {"$ne": state.value}},
-        {"$set": {"state": state.value, "updated_on": utcnow()}},
-        session=session,
-    )
+    if state.value != stored:
+        db.flows.update_one(
+            {"uuid": flow_uuid, "state": {"$ne": state.value}},
+            {"$set": {"state": state.value, "updated_on": utcnow()}},
+            session=session,
+        )
     return state
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jfr_mp.database.children import may_start
+from jfr_mp.database.flow_lock import locked_flow
 from jfr_mp.database.flow_lookup import flow_uuid
 from jfr_mp.database.flow_state import update_flow_state
-from jfr_mp.database.locks import MongoLock
+from jfr_mp.database.locks import UNLOCKED, MongoLock
 from jfr_mp.database.queries import job_info
-from jfr_mp.errors import FlowLockedError, JobLockedError, NotAllowed, NotFound
+from jfr_mp.errors import FlowLockedError, JobLockedError, LeaseLost, NotAllowed, NotFound
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import JobInfo, utcnow
 from jfr_mp.states import RUNNING_STATES, STOPPABLE_STATES, JobState
 
 if TYPE_CHECKING:
+    from pymongo.client_session import ClientSession
     from pymongo.collection import Collection as MongoCollection
 
     from jfr_mp.database.connection import Doc, QueueDatabase
@@ -229,11 +232,50 @@ def _move(
     """Set the state of a job and update the state of its flow."""
     with policy.job(db, db_id) as (lock, job):
         check_state(job, done, sources)
-        with policy.flow_of(db, job) as flow_uuid:
-            state = target(job)
-            document: dict[str, Any] = lock.locked_document or {}
-            update_flow_state(db, flow_uuid, pending={document["_id"]: state})
-            lock.update_on_release = {"$set": {"state": state.value, "updated_on": utcnow()}}
-            # Before the flow is unlocked, because the state of the flow already includes the new state of the job.
-            lock.release()
+        write_state(db, lock, job, policy, lambda: {"state": target(job).value})
     return job
+
+
+def write_state(
+    db: QueueDatabase, lock: MongoLock, job: JobInfo, policy: LockPolicy, fields: Callable[[], Doc]
+) -> None:
+    """Write the state of a locked job together with that of its flow, and release the job.
+
+    Parameters
+    ----------
+    lock, job
+        The job.
+    policy
+        How long to wait for the lock of the flow.
+    fields
+        Returns the fields to set, ``state`` among them, while no other process can write to the flow.
+
+    Raises
+    ------
+    FlowLockedError
+        Another process still held the lock of the flow after the waiting time.
+    LeaseLost
+        The lock of the job was lost; nothing was written.
+    """
+    uuid = flow_uuid(db, job)
+    key = (lock.locked_document or {})["_id"]
+
+    def write(session: ClientSession | None) -> None:
+        with locked_flow(db, uuid, lock.lock_id, session, break_lock=policy.break_lock) as stored:
+            news = {**fields(), "updated_on": utcnow(), **UNLOCKED}
+            # The state of the flow first: after a crash in between, no process would compute it again.
+            update_flow_state(db, uuid, session, pending={key: JobState(news["state"])}, stored=stored)
+            written = db.jobs.update_one({"_id": key, "lock_id": lock.lock_id}, {"$set": news}, session=session)
+            if not written.matched_count:
+                raise LeaseLost(f"the lock {lock.lock_id} on job {job.db_id} was lost; nothing was written")
+
+    deadline = time.monotonic() + (policy.wait or 0)
+    while True:
+        try:
+            db.transaction(write)
+            break
+        except FlowLockedError as error:
+            if time.monotonic() >= deadline:
+                raise FlowLockedError(f"{error}; nothing was changed, try again") from None
+            time.sleep(LOOK_EVERY)
+    lock.forget()

@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jfr_mp.database.flow_state import update_flow_state
-from jfr_mp.database.job_commands import NO_FAILURE, LockPolicy, check_state
+from jfr_mp.database.job_commands import NO_FAILURE, LockPolicy, check_state, write_state
 from jfr_mp.model import JobInfo, utcnow
 from jfr_mp.states import RUNNING_STATES, JobState
 
@@ -120,10 +119,7 @@ def set_under_lock(db: QueueDatabase, claim: Claim, fields: Mapping[str, Any]) -
 
 def set_state(db: QueueDatabase, db_id: str, state: JobState, policy: LockPolicy) -> JobInfo:
     """Set a job to any state, without any check, and update the state of its flow; otherwise as `set_values`."""
-    with policy.job(db, db_id) as (lock, job), policy.flow_of(db, job) as flow_uuid:
-        update_flow_state(db, flow_uuid, pending={(lock.locked_document or {})["_id"]: state})
-        fields = {**NO_FAILURE, "previous_state": None, "remote.queue_state": None, "error": None}
-        lock.update_on_release = {"$set": {**fields, "state": state.value, "updated_on": utcnow()}}
-        # Before the flow is unlocked, because the state of the flow already includes the new state of the job.
-        lock.release()
+    fields = {**NO_FAILURE, "previous_state": None, "remote.queue_state": None, "error": None, "state": state.value}
+    with policy.job(db, db_id) as (lock, job):
+        write_state(db, lock, job, policy, lambda: fields)
     return job

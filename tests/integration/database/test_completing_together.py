@@ -10,7 +10,7 @@ from jobflow import Flow
 
 from jfr_mp.database.claims import claim
 from jfr_mp.database.commits import commit_together, parts
-from jfr_mp.database.completion import COMPLETING
+from jfr_mp.database.flow_lock import COMPLETING
 from jfr_mp.errors import LeaseLost
 from jfr_mp.outcomes import Advance, Completion, Fail, Outcome
 from jfr_mp.states import JobState

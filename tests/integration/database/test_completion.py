@@ -13,8 +13,9 @@ from jobflow import Flow, JobOrder, OnMissing, Response, job
 
 from jfr_mp.database.claims import claim
 from jfr_mp.database.commits import commit
-from jfr_mp.database.completion import COMPLETING, complete
+from jfr_mp.database.completion import complete
 from jfr_mp.database.filters import JobFilter
+from jfr_mp.database.flow_lock import COMPLETING
 from jfr_mp.database.processes import free_locks
 from jfr_mp.errors import LeaseLost
 from jfr_mp.outcomes import Added, Advance, Completion

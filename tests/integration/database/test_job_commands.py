@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from jobflow import Flow
 
+from jfr_mp.database.flow_lock import COMPLETING
 from jfr_mp.database.job_commands import LockPolicy, pause_job, resume_job, retry_job, stop_job
 from jfr_mp.errors import FlowLockedError, JfrMpError, JobLockedError
 from jfr_mp.model import utcnow
@@ -18,7 +19,8 @@ FOREIGN = {"lock_id": "0b0cdf24"}
 
 
 @pytest.mark.parametrize("state", [JobState.READY, JobState.RUNNING, JobState.BATCH_SUBMITTED, JobState.DOWNLOADED])
-def test_a_job_that_is_on_its_way_is_stopped(queue: Any, state: JobState) -> None:
+def test_a_job_that_is_on_its_way_is_stopped(any_queue: Any, state: JobState) -> None:
+    queue = any_queue
     # Given a flow whose first job is on its way
     first = add(1)
     db_id, _ = queue.add(Flow([first, second := add(first.output)]))
@@ -33,6 +35,23 @@ def test_a_job_that_is_on_its_way_is_stopped(queue: Any, state: JobState) -> Non
     assert (job["state"], flow["state"]) == ("USER_STOPPED", "STOPPED")
     assert (job["lock_id"], flow["lock_id"]) == (None, None)
     assert queue.job(second)["state"] == "WAITING"
+
+
+def test_a_command_does_not_write_a_flow_anew(queue: Any) -> None:
+    # Given a flow with some jobs, one of which is paused
+    jobs = [add(number) for number in range(3)]
+    first, second, _ = queue.add(Flow([*jobs]))
+    pause_job(queue.db, first, ME)
+    # When another one is paused
+    queue.db.db.command("profile", 2)
+    pause_job(queue.db, second, ME)
+    queue.db.db.command("profile", 0)
+    # Then nothing was written that an index has, which would write the list of all jobs again
+    entries = queue.db.db["system.profile"].find(
+        {"ns": queue.db.flows.full_name, "command.findAndModify": {"$exists": 1}}
+    )
+    assert [list(entry["command"]["update"]["$set"]) for entry in entries] == [[COMPLETING]]
+    assert [queue.job(job)["state"] for job in jobs] == ["PAUSED", "PAUSED", "READY"]
 
 
 @pytest.mark.parametrize("state", [JobState.WAITING, JobState.COMPLETED, JobState.REMOTE_ERROR, JobState.PAUSED])
