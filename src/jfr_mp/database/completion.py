@@ -96,10 +96,13 @@ def complete_together(
     flow = flow_uuid(db, ends[0][0].job)
     # Parsing the flows takes time and has no side effects, so it is done once, before anything is locked.
     parsed = [_End.read(db, claim, completion, flow) for claim, completion in ends]
+    new_jobs = sum(len(new.uuids) for end in parsed for new in end.new_flows)
     deadline = time.monotonic() + FLOW_PATIENCE
     while True:
         try:
-            ready = db.transaction(lambda session: _write(db, flow, parsed, session, kept))
+            ready = db.transaction(
+                lambda session: _write(db, flow, parsed, session, kept), writes=new_jobs, must_be_one=len(ends) > 1
+            )
             break
         except FlowLockedError:
             if time.monotonic() >= deadline:

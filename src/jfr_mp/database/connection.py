@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 Doc = dict[str, Any]
 logger = logging.getLogger(__name__)
 
+#: The maximum number of documents to write in one transaction, which the server keeps in its cache.
+MOST_AT_ONCE = 1000
+#: Seconds after which a transaction that conflicts again and again is taken for one that does not fit into the cache.
+_CONFLICTS_FOR = 5.0
+
 T = TypeVar("T")
 
 #: Seconds that a command in a terminal waits for a database that does not answer.
@@ -55,6 +60,10 @@ def prepare_clients() -> None:
         with suppress(ImportError):
             import_module(name)
     MongoClient[Doc](connect=False).close()
+
+
+class _DoesNotFit(Exception):
+    """A transaction does not fit into the cache of the server."""
 
 
 class QueueDatabase:
@@ -172,30 +181,56 @@ class QueueDatabase:
         hello = self.client.admin.command("hello")
         return "setName" in hello or hello.get("msg") == "isdbgrid"
 
-    def transaction(self, body: Callable[[ClientSession | None], T]) -> T:
-        """Run `body(session)` as one transaction, or `body(None)` if the server does not support transactions.
+    def transaction(
+        self, body: Callable[[ClientSession | None], T], *, writes: int = 0, must_be_one: bool = False
+    ) -> T:
+        """Run `body(session)` as one transaction, or `body(None)`.
 
         A transaction that conflicts with another one is repeated, so `body` must not keep state between calls. In a
-        transaction, an exception raised by `body` rolls all its writes back. A transaction whose writes do not fit into
-        the cache of the server is rolled back and replaced by `body(None)`.
+        transaction, an exception raised by `body` rolls all its writes back.
+
+        `body(None)` is run if the server does not support transactions, and instead of a transaction whose writes do
+        not fit into the cache of the server. The server reports that as an error of its own, or as a conflict that does
+        not end.
+
+        Parameters
+        ----------
+        body
+            What to do. With None, it takes locks, and repeating it after a crash must be safe.
+        writes
+            How many documents it may write; more than `MOST_AT_ONCE` are not tried in a transaction.
+        must_be_one
+            Whether a transaction must not be replaced.
         """
-        if not self.supports_transactions:
+        if not self.supports_transactions or writes > MOST_AT_ONCE:
             return body(None)
+        replaced_at = float("inf") if must_be_one else time.monotonic() + _CONFLICTS_FOR
+        tried = False
+
+        def attempt(session: ClientSession) -> T:
+            nonlocal tried
+            if tried and time.monotonic() > replaced_at:
+                raise _DoesNotFit
+            tried = True
+            return body(session)
+
         with self.client.start_session() as session:
             try:
                 return session.with_transaction(
-                    body, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
+                    attempt, read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
                 )
+            except _DoesNotFit:
+                pass
             except OperationFailure as error:
-                if is_large_transaction(error):
-                    logger.info("a transaction is too large for the server, and is done in single writes instead")
-                    return body(None)
                 if error.has_error_label("TransientTransactionError"):
                     raise DatabaseUnavailable(
                         f"the database at {self.address} is too busy: a transaction kept conflicting with others "
                         f"({error})"
                     ) from error
-                raise
+                if must_be_one or not is_large_transaction(error):
+                    raise
+        logger.info("a transaction does not fit into the cache of the database, and is done in single writes instead")
+        return body(None)
 
     def now(self) -> datetime:
         """Return the time of the server, which is asked every three minutes: the clock of this machine may jump.

@@ -76,7 +76,7 @@ def deleting_flow(db: QueueDatabase, query: Doc, policy: LockPolicy) -> Iterator
             _lock_all(db, members, lock.lock_id, policy)
             jobs = jobs_info(db, JobFilter(uuids=flow["jobs"]), sort=[("created_on", 1), ("db_id", 1)])
             yield DoomedFlow(flow["uuid"], flow["name"], jobs, flow.get("jobstore"))
-            db.transaction(lambda session: _delete(db, lock, flow, session))
+            db.transaction(lambda session: _delete(db, lock, flow, session), writes=len(flow["jobs"]))
         except BaseException:
             db.jobs.update_many({**members, "lock_id": lock.lock_id}, {"$set": dict(UNLOCKED)})
             raise

@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from jfr_mp.database.connection import MOST_AT_ONCE
 from jfr_mp.database.diagnosis import FLOW_FIELDS, JOB_FIELDS, Diagnosis, diagnose
 from jfr_mp.database.doubtful_locks import free_doubtful_locks, in_doubt
 from jfr_mp.database.field_types import IS_DATE, IS_TEXT
 from jfr_mp.database.flow_state import is_state, update_flow_state
 from jfr_mp.database.locks import MongoLock
 from jfr_mp.database.processes import seconds_ago
-from jfr_mp.database.submission import MOST_AT_ONCE
 from jfr_mp.identity import new_lock_id
 from jfr_mp.model import utcnow
 from jfr_mp.states import UNFINISHED_STATES, FlowState, JobState

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: The maximum number of characters of the uuid of a flow.
 _LONGEST_UUID = 100
-#: The maximum number of jobs that are inserted in one transaction, which the server keeps in its cache.
-MOST_AT_ONCE = 1000
 
 logger = logging.getLogger(__name__)
 
@@ -156,10 +154,7 @@ def _insert(db: QueueDatabase, flow: Doc, jobs: Sequence[Doc]) -> None:
         db.jobs.insert_many(ordered, session=session)
 
     try:
-        if len(jobs) > MOST_AT_ONCE:
-            body(None)
-        else:
-            db.transaction(body)
+        db.transaction(body, writes=len(jobs))
     except BaseException as error:  # an interrupt too: nothing of a failed submission is left
         with suppress(PyMongoError):
             _take_back(db, flow, ordered)

@@ -6,10 +6,11 @@ import time
 from typing import Any
 
 import pytest
+from pymongo.client_session import ClientSession
 
 from jfr_mp.config import ConfigManager
-from jfr_mp.database import mongod_admin
-from jfr_mp.database.connection import QueueDatabase
+from jfr_mp.database import connection, mongod_admin
+from jfr_mp.database.connection import MOST_AT_ONCE, QueueDatabase
 from jfr_mp.database.faults import TRANSIENT
 from jfr_mp.errors import DatabaseRefused, DatabaseUnavailable
 from tests.support.mongod import Mongod
@@ -110,3 +111,31 @@ def test_the_administration_of_a_mongod_can_be_repeated(own_mongod: Mongod) -> N
     own_mongod.stop()
     with pytest.raises(DatabaseUnavailable, match="did not accept writes"):
         mongod_admin.wait_writable(own_mongod.port, 0.2)
+
+
+def test_a_transaction_that_conflicts_for_too_long_is_replaced_by_single_writes(
+    queue: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a transaction that has written a document and does not end
+    monkeypatch.setattr(connection, "_CONFLICTS_FOR", 0.2)
+    db = queue.db
+    db.auxiliary.insert_one({"_id": "contested", "writers": 0})
+    one_more = ({"_id": "contested"}, {"$inc": {"writers": 1}})
+    with db.client.start_session() as other:
+        other.start_transaction()
+        db.auxiliary.update_one(*one_more, session=other)
+
+        def body(session: ClientSession | None) -> bool:
+            if session is None:
+                other.abort_transaction()
+            db.auxiliary.update_one(*one_more, session=session)
+            return session is not None
+
+        # When another one writes it, then it gives up to be one
+        assert db.transaction(body) is False
+    assert db.auxiliary.find_one({"_id": "contested"})["writers"] == 1
+    # and the next one is a transaction again, unless it has too many writes
+    assert db.transaction(body) is True
+    with db.client.start_session() as other:
+        other.start_transaction()
+        assert db.transaction(body, writes=MOST_AT_ONCE + 1) is False

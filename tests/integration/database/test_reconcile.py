@@ -9,8 +9,8 @@ import pytest
 from jobflow import Flow
 
 from jfr_mp.database import completion as completions
+from jfr_mp.database.connection import MOST_AT_ONCE
 from jfr_mp.database.reconcile import Reconciler
-from jfr_mp.database.submission import MOST_AT_ONCE
 from jfr_mp.states import JobState
 from tests.support.jobs import add, replace_with
 

@@ -10,8 +10,8 @@ from jobflow import Flow, OnMissing
 from qtoolkit.core.data_objects import QResources
 
 from jfr_mp.config import ConfigManager, ExecutionConfig
-from jfr_mp.database.connection import QueueDatabase
-from jfr_mp.database.submission import MOST_AT_ONCE, add_flow
+from jfr_mp.database.connection import MOST_AT_ONCE, QueueDatabase
+from jfr_mp.database.submission import add_flow
 from jfr_mp.errors import NotInitialised, SubmissionError
 from tests.support.jobs import add, chain, describe, returns_megabytes, total
 
