@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 USER = "tester"
 _LOOPBACK = "127.0.0.1"
 _SMALL = (
-    "--oplogSize=16",
+    "--oplogSize=512",
     "--wiredTigerCacheSizeGB=0.25",
     "--setParameter=diagnosticDataCollectionEnabled=false",
     "--wiredTigerEngineConfigString=log=(file_max=2MB,prealloc=false)",

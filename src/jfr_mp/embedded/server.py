@@ -39,7 +39,7 @@ PORT_TIMEOUT = 2.0
 STOP_TIMEOUT = 60.0
 #: Options that reduce a new data directory from 300 MB to 3 MB, and the memory to about 115 MB.
 _SMALL_FOOTPRINT = (
-    "--oplogSize=16",
+    "--oplogSize=128",
     "--wiredTigerCacheSizeGB=0.25",
     "--setParameter=diagnosticDataCollectionEnabled=false",
     "--wiredTigerEngineConfigString=log=(file_max=2MB,prealloc=false)",
