@@ -69,7 +69,8 @@ def locked_flow(
         mark = {"$set": {"lock_id": lock_id}, "$currentDate": {"lock_time": True}}
     if break_lock:
         del free["lock_id"]
-        mark["$set"] = {**UNLOCKED, **mark["$set"]} if session else mark["$set"]
+        if not locks:
+            mark["$set"].update(UNLOCKED)
     flow = db.flows.find_one_and_update(free, mark, projection={"state": 1, "updated_on": 1}, session=session)
     if flow is None:
         _refuse(db, uuid, session)
